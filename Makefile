@@ -1,0 +1,59 @@
+# make test     everything a change must pass: format, vet, linters, unit and
+#               race tests, fuzz smoke, integration tests
+# make build    the gateway, as bin/edge
+# make bench    peers side by side, written to bench/RESULTS.md
+# make demo     the whole system on this machine, for a minute
+# make golden   rewrite the golden files of the adapt tests
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+GO ?= go
+PACKAGES := ./...
+FUZZTIME ?= 5s
+
+.PHONY: all build test tools format vet lint unit race fuzz bench-test bench demo golden
+
+all: build
+
+build:
+	$(GO) build -trimpath -o bin/edge ./cmd/edge
+
+test: tools format vet lint race fuzz bench-test
+
+# What the tests need beyond Go: a C compiler for the race detector.
+tools:
+	scripts/install-debian.sh gcc libc6-dev curl
+
+format:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet $(PACKAGES)
+
+lint:
+	$(GO) tool staticcheck $(PACKAGES)
+
+unit:
+	$(GO) test $(PACKAGES)
+
+race:
+	$(GO) test -race -shuffle=on -timeout 20m $(PACKAGES)
+
+fuzz:
+	scripts/fuzz-smoke.sh $(FUZZTIME)
+
+# bench is a module of its own, so that peers stay out of ours.
+bench-test:
+	cd bench && $(GO) vet ./... && $(GO) test ./...
+
+bench:
+	scripts/install-debian.sh nginx-light wrk
+	cd bench && $(GO) run . -out RESULTS.md
+
+demo: build
+	bin/edge demo
+
+golden:
+	$(GO) test ./caddymodule -run Adapt -update
