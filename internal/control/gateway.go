@@ -1,0 +1,159 @@
+// Package control is the gateway's control API as plain net/http: what CI calls
+// after a deploy, what replicas call to register, and what operators ask. It is
+// mounted with its prefix stripped, at the admin endpoint and on sites.
+//
+// Every answer is JSON and no-store; errors are problems of RFC 9457 that name
+// the field, the value and what would be right.
+package control
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/edgegw/edge/internal/purge"
+	"github.com/edgegw/edge/internal/unit"
+)
+
+// Errors that a Gateway wraps for the API to answer 404.
+var (
+	// ErrUnknownPool: the configuration has no pool of this name.
+	ErrUnknownPool = errors.New("no such pool")
+	// ErrUnknownReplica: no replica has this id.
+	ErrUnknownReplica = errors.New("no such replica")
+)
+
+// Gateway is what the API controls. Implementations are safe for concurrent
+// use. An error that holds a *purge.Mistake is the caller's (422); one that
+// wraps a sentinel of this package or of purge is answered by its meaning; any
+// other is a fault of ours (500) and its text is shown, so it holds no secret.
+type Gateway interface {
+	// Status is everything there is to see. Schema is filled in by the Handler.
+	Status(ctx context.Context) Status
+	// Ready tells which dependencies work.
+	Ready(ctx context.Context) Readiness
+	// Explain says what would become of a request. Its JSON is shown as it
+	// is: an object whose fields stand in the order in which to read them.
+	Explain(ctx context.Context, q ExplainQuery) (any, error)
+
+	// Submit makes an order durable, or says why not; it does not wait for it.
+	Submit(ctx context.Context, o purge.Order) (purge.Record, error)
+	// Purge finds an order by its id.
+	Purge(id string) (purge.Record, bool)
+	// WaitPurge is Purge after the order is finished or ctx is done.
+	WaitPurge(ctx context.Context, id string) (purge.Record, bool)
+	// Purges lists the newest orders, newest first.
+	Purges(limit int) []purge.Record
+	// CancelPurge ends an order: purge.ErrUnknown, purge.ErrFinished.
+	CancelPurge(id string) error
+
+	// Register adds a replica to a pool until the lease ends; again with the
+	// same address keeps it. ErrUnknownPool.
+	Register(pool, address string, lease time.Duration) (id string, err error)
+	// Drain lets a replica finish what it has and gives it nothing new.
+	// ErrUnknownReplica.
+	Drain(id string) error
+	// Deregister drains and then forgets a replica. ErrUnknownReplica.
+	Deregister(id string) error
+
+	// Deploys is the history of deploys, nil when there is none.
+	Deploys() any
+}
+
+// StatusSchema is raised when a field of Status changes its meaning.
+const StatusSchema = 1
+
+// Status is what GET status answers.
+type Status struct {
+	// Schema is StatusSchema of the gateway that answered.
+	Schema int `json:"schema"`
+	// Version is the gateway's own, not the application's.
+	Version string `json:"version"`
+	// Node names this node within the fleet.
+	Node string `json:"node"`
+	// Started is when the process did; Uptime is the time since.
+	Started time.Time     `json:"started,omitzero"`
+	Uptime  unit.Duration `json:"uptime"`
+	// ConfigLoaded is when the configuration in force was loaded.
+	ConfigLoaded time.Time `json:"config_loaded,omitzero"`
+	// Generation is the fleet-wide counter that each purge raises.
+	Generation uint64 `json:"generation"`
+	// Pools is a list of pools, each an object with name, policy, panic,
+	// in_flight, queued and replicas; a replica has id, address, version,
+	// state, why, in_flight, ewma_ms and breaker.
+	Pools any `json:"pools"`
+	// Cache is an object of counters and sizes.
+	Cache any `json:"cache"`
+	// Purges are the orders at hand.
+	Purges PurgeStatus `json:"purges"`
+	// Deploys is the history of deploys, if any.
+	Deploys any `json:"deploys,omitempty"`
+	// Dependencies are what this node needs besides itself.
+	Dependencies []Dependency `json:"dependencies"`
+}
+
+// PurgeStatus sums up the orders.
+type PurgeStatus struct {
+	// Pending counts orders that are not finished.
+	Pending int `json:"pending"`
+	// Last are the newest orders, newest first.
+	Last []purge.Record `json:"last"`
+}
+
+// Dependency is something that the gateway needs and may lose.
+type Dependency struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	// Detail says what is wrong, or what is worth knowing.
+	Detail string `json:"detail,omitempty"`
+	// Since is when OK last changed.
+	Since time.Time `json:"since,omitzero"`
+}
+
+// Readiness is what GET readyz answers to a caller with a token.
+type Readiness struct {
+	// Ready is false when this node should get no traffic. A dependency may
+	// be down without that.
+	Ready        bool         `json:"-"`
+	Dependencies []Dependency `json:"dependencies"`
+}
+
+// ExplainQuery describes the request to be explained.
+type ExplainQuery struct {
+	// URL is absolute, http or https, as the visitor sees it.
+	URL string
+	// Method is a valid method. Default of the API: GET.
+	Method string
+	// Header holds the fields that the caller gave; never nil.
+	Header http.Header
+}
+
+// Kind classes events.
+type Kind string
+
+// Kinds of events.
+const (
+	Denied         Kind = "denied"          // a missing or bad token; Detail says which
+	Refused        Kind = "refused"         // a bad token, one of too many: 429 at once
+	PurgeSubmitted Kind = "purge_submitted" // ID is the order's
+	PurgeCanceled  Kind = "purge_canceled"  // ID is the order's
+	Registered     Kind = "registered"      // ID is the replica's; also each renewal
+	Drained        Kind = "drained"         // ID is the replica's
+	Deregistered   Kind = "deregistered"    // ID is the replica's
+	Fault          Kind = "fault"           // an answer of 500 or 503; Err says why
+)
+
+// Event is one thing that an operator may want to log or count. It never holds
+// a token.
+type Event struct {
+	Kind Kind
+	// Route is the method and pattern, such as "GET purge/{id}"; empty when
+	// the caller was turned away before one was looked up.
+	Route string
+	// Client is the caller's address; Actor is who it proved to be.
+	Client, Actor string
+	ID            string
+	Detail        string
+	Err           error
+}

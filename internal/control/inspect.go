@@ -1,0 +1,102 @@
+package control
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// verdict is all that a caller without a token learns.
+type verdict struct {
+	Status string `json:"status"` // ok or fail
+}
+
+func (c *call) healthz() error { return c.answer(http.StatusOK, verdict{"ok"}) }
+
+// readyz tells details only to those who prove who they are; a token that is
+// wrong is no better here than elsewhere.
+func (c *call) readyz() error {
+	if c.trusted || c.r.Header.Get("Authorization") != "" {
+		if err := c.authenticate(); err != nil {
+			return err
+		}
+	}
+	readiness := c.gateway.Ready(c.r.Context())
+	status, bare := http.StatusOK, verdict{"ok"}
+	if !readiness.Ready {
+		status, bare = http.StatusServiceUnavailable, verdict{"fail"}
+	}
+	if c.actor == "" {
+		return c.answer(status, bare)
+	}
+	if readiness.Dependencies == nil {
+		readiness.Dependencies = []Dependency{}
+	}
+	return c.answer(status, struct {
+		verdict
+		Readiness
+	}{bare, readiness})
+}
+
+func (c *call) status() error {
+	status := c.gateway.Status(c.r.Context())
+	status.Schema = StatusSchema
+	if status.Purges.Last == nil {
+		status.Purges.Last = nothing
+	}
+	if status.Dependencies == nil {
+		status.Dependencies = []Dependency{}
+	}
+	return c.answer(http.StatusOK, status)
+}
+
+func (c *call) deploys() error {
+	history := c.gateway.Deploys()
+	if history == nil {
+		history = []string{}
+	}
+	return c.answer(http.StatusOK, map[string]any{"deploys": history})
+}
+
+// maxExplainFields is far more than a request to be explained needs.
+const maxExplainFields = 50
+
+func (c *call) explain() error {
+	q := ExplainQuery{URL: c.query.Get("url"), Method: c.query.Get("method"), Header: make(http.Header)}
+	var mistakes []Mistake
+	u, err := url.Parse(q.URL)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
+		mistakes = append(mistakes, Mistake{"url", shorten(q.URL), "an absolute URL such as https://www.example.com/path"})
+	}
+	if q.Method == "" {
+		q.Method = http.MethodGet
+	}
+	// A method and a field name are both tokens: RFC 9110, 9.1 and 5.1.
+	if !httpguts.ValidHeaderFieldName(q.Method) {
+		mistakes = append(mistakes, Mistake{"method", shorten(q.Method), "a method such as GET"})
+	}
+	fields := c.query["header"]
+	if len(fields) > maxExplainFields {
+		mistakes = append(mistakes, Mistake{"header", shorten(fields[maxExplainFields]), "at most 50 of them"})
+		fields = nil
+	}
+	for _, field := range fields {
+		name, value, found := strings.Cut(field, ":")
+		value = strings.TrimSpace(value)
+		if !found || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			mistakes = append(mistakes, Mistake{"header", shorten(field), "a field such as Accept-Encoding: gzip"})
+			continue
+		}
+		q.Header.Add(name, value)
+	}
+	if len(mistakes) > 0 {
+		return invalid(http.StatusUnprocessableEntity, mistakes...)
+	}
+	explanation, err := c.gateway.Explain(c.r.Context(), q)
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, explanation)
+}
