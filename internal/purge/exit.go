@@ -1,10 +1,5 @@
 package purge
 
-import (
-	"fmt"
-	"strings"
-)
-
 // Exit codes of an order, as the command line gives them to CI.
 const (
 	ExitDone        = 0 // done, and verified if asked
@@ -52,18 +47,4 @@ func (r Record) stale() bool {
 		}
 	}
 	return false
-}
-
-func (e *TargetError) text() string {
-	var parts []string
-	if e.HTTP != 0 {
-		parts = append(parts, fmt.Sprint(e.HTTP))
-	}
-	if e.Code != 0 {
-		parts = append(parts, fmt.Sprintf("code %d", e.Code))
-	}
-	if len(parts) == 0 {
-		return e.Message
-	}
-	return strings.Join(parts, ", ") + ": " + e.Message
 }

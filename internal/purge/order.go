@@ -184,6 +184,3 @@ type Record struct {
 func (r Record) Did(name StepName) bool {
 	return slices.ContainsFunc(r.Steps, func(s Step) bool { return s.Name == name })
 }
-
-// Error reads "429, code 1134: rate limit reached".
-func (e *TargetError) Error() string { return e.text() }

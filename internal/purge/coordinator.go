@@ -1,0 +1,282 @@
+package purge
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Node is this node's cache.
+type Node interface {
+	// Generation is the highest that any exchange of this node has begun at.
+	Generation() uint64
+	// Purge makes everything that the order names, and that began before this
+	// call, unservable. A node whose own counter has meanwhile passed the
+	// generation must purge what began at those numbers too.
+	Purge(ctx context.Context, o Order, generation uint64) error
+	// Draining counts the exchanges in flight that began before generation.
+	Draining(generation uint64) int
+}
+
+// Fleet is this node and its peers. Package fleet has the implementations.
+type Fleet interface {
+	// Next raises the generation, above the floor and every earlier one.
+	Next(ctx context.Context, floor uint64) (uint64, error)
+	// Announce hands the order, as JSON, to every other live node, and returns
+	// the number of members, this one included, when all have applied it.
+	Announce(ctx context.Context, generation uint64, order []byte) (int, error)
+}
+
+// Rollout knows what the replicas run.
+type Rollout interface {
+	// Behind names the replicas that do not report the version, or are not
+	// healthy. An empty answer opens the gate; having no replica is an error.
+	Behind(ctx context.Context, version string) ([]string, error)
+}
+
+// Verifier looks at a URL from outside.
+type Verifier interface {
+	// Verify fetches the URL once. What it finds is OK when it is of the
+	// expected version, if that is not empty, and not a copy from before since.
+	Verify(ctx context.Context, url, expect string, since time.Time) Verification
+}
+
+// Parts are what a configuration supplies. Node and Fleet must be there;
+// without Rollout or Verifier, orders that need them are refused.
+type Parts struct {
+	Node     Node
+	Fleet    Fleet
+	Targets  []Target
+	Rollout  Rollout
+	Verifier Verifier
+	Settings Settings
+}
+
+// Coordinator accepts orders and carries them out, each on a goroutine of its
+// own. It outlives configurations and is safe for concurrent use.
+type Coordinator struct {
+	report reporter
+	ledger *ledger
+	parts  atomic.Pointer[Parts]
+
+	ctx   context.Context // ends at Close, with ErrClosed
+	close context.CancelCauseFunc
+	runs  sync.WaitGroup
+
+	mu      sync.Mutex
+	cancels map[string]context.CancelCauseFunc
+	closed  bool
+}
+
+// errCanceled is the cause by which Cancel ends a run, errExpired the deadline.
+var (
+	errCanceled = errors.New("cancelled")
+	errExpired  = errors.New("deadline passed")
+)
+
+// NewCoordinator takes over the journal, and closes it at Close. Nothing runs
+// before Resume or Submit.
+func NewCoordinator(j Journal, p Parts, event func(Event)) *Coordinator {
+	c := &Coordinator{report: event, ledger: newLedger(j, event), cancels: make(map[string]context.CancelCauseFunc)}
+	c.ctx, c.close = context.WithCancelCause(context.Background())
+	c.Configure(p)
+	return c
+}
+
+// Configure replaces the parts, from the next step of each order on.
+func (c *Coordinator) Configure(p Parts) {
+	p.Settings = p.Settings.withDefaults()
+	c.parts.Store(&p)
+}
+
+// Resume takes up the orders that an earlier process left unfinished. Call it
+// once, when the parts can be used.
+func (c *Coordinator) Resume() {
+	for _, r := range c.ledger.unfinished() {
+		if c.start(r) == nil {
+			c.report.send(Event{Kind: OrderResumed, Record: r})
+		}
+	}
+}
+
+// Submit accepts an order: when it returns without error, the order is durable
+// and will be carried out. The same IdempotencyKey with the same body gives the
+// first one's record. Errors: *Mistake joined, ErrNoSelector, ErrConflict,
+// ErrBusy, ErrJournal, ErrClosed; after any of them nothing was applied.
+func (c *Coordinator) Submit(ctx context.Context, o Order) (Record, error) {
+	r, err := c.submit(ctx, o)
+	if err != nil {
+		c.report.send(Event{Kind: OrderRefused, Record: Record{Order: o}, Err: err})
+	}
+	return r, err
+}
+
+func (c *Coordinator) submit(ctx context.Context, o Order) (Record, error) {
+	if err := context.Cause(ctx); err != nil {
+		return Record{}, err
+	}
+	p := c.parts.Load()
+	o, err := o.normalize()
+	if err == nil {
+		err = p.supports(o)
+	}
+	if err != nil {
+		return Record{}, err
+	}
+	o.ID = newID()
+	r := Record{Order: o.due(time.Now(), p.Settings), State: Accepted, Steps: []Step{}, Targets: p.targetStates()}
+	r.Exit = ExitCode(r)
+	if o.DryRun {
+		return p.plan(r), nil
+	}
+	if c.ctx.Err() != nil {
+		return Record{}, ErrClosed
+	}
+	r, fresh, err := c.ledger.accept(r, p.Settings.MaxPending)
+	if err != nil || !fresh {
+		return r, err
+	}
+	c.report.send(Event{Kind: OrderAccepted, Record: r})
+	// Closed meanwhile: the order is durable, the next start resumes it.
+	_ = c.start(r)
+	return r, nil
+}
+
+// supports reports what an order asks for that the configuration lacks.
+func (p *Parts) supports(o Order) error {
+	var m mistakes
+	if o.Expect != "" && p.Rollout == nil {
+		m.add(&Mistake{"expect", o.Expect, "none: no pool reports versions"})
+	}
+	if len(o.Verify) > 0 && p.Verifier == nil {
+		m.add(&Mistake{"verify", strings.Join(o.Verify, " "), "none: this gateway has no verifier"})
+	}
+	return m.join()
+}
+
+func (p *Parts) targetStates() []TargetState {
+	states := make([]TargetState, 0, len(p.Targets))
+	for _, t := range p.Targets {
+		states = append(states, TargetState{Name: t.Name(), State: Accepted})
+	}
+	return states
+}
+
+func (p *Parts) target(name string) Target {
+	for _, t := range p.Targets {
+		if t.Name() == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// newID is sortable by time, and cannot be guessed.
+func newID() string {
+	return fmt.Sprintf("%011x%s", time.Now().UnixMilli(), strings.ToLower(rand.Text()[:13]))
+}
+
+// start runs an accepted order. It fails with ErrClosed only.
+func (c *Coordinator) start(r Record) error {
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		cancel(ErrClosed)
+		return ErrClosed
+	}
+	c.cancels[r.ID] = cancel
+	c.runs.Go(func() {
+		defer cancel(nil)
+		ctx, stop := context.WithDeadlineCause(ctx, r.Deadline, errExpired)
+		defer stop()
+		newRun(c, r).all(ctx)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.cancels, r.ID)
+	})
+	return nil
+}
+
+// Get gives a record as it is now.
+func (c *Coordinator) Get(id string) (Record, bool) {
+	r, _, ok := c.ledger.get(id)
+	return r, ok
+}
+
+// Wait gives a record when it is final, or as it is when ctx is done.
+func (c *Coordinator) Wait(ctx context.Context, id string) (Record, bool) {
+	r, done, ok := c.ledger.get(id)
+	if !ok {
+		return r, false
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	if latest, _, ok := c.ledger.get(id); ok {
+		return latest, true
+	}
+	return r, true // forgotten meanwhile
+}
+
+// List gives up to limit records, the newest first; a negative limit gives all.
+func (c *Coordinator) List(limit int) []Record { return c.ledger.list(limit) }
+
+// Cancel ends an order; what was applied stays so. It returns before the order
+// is final. Errors: ErrUnknown, ErrFinished.
+func (c *Coordinator) Cancel(id string) error {
+	r, ok := c.Get(id)
+	if !ok {
+		return ErrUnknown
+	}
+	c.mu.Lock()
+	cancel := c.cancels[id]
+	c.mu.Unlock()
+	if r.State.Final() || cancel == nil {
+		return ErrFinished
+	}
+	cancel(errCanceled)
+	return nil
+}
+
+// Health is what a status page and a readiness check want to know.
+type Health struct {
+	Pending int       `json:"pending"`
+	Oldest  time.Time `json:"oldest,omitzero"` // acceptance of the oldest pending order
+	// Journal is the error of the last write, nil after one that succeeded.
+	Journal error `json:"-"`
+}
+
+// Health gives the coordinator's.
+func (c *Coordinator) Health() Health {
+	h := Health{Journal: c.ledger.lastFault()}
+	pending := c.ledger.unfinished()
+	if h.Pending = len(pending); h.Pending > 0 {
+		h.Oldest = pending[0].Created
+	}
+	return h
+}
+
+// Generation is the highest that was ever journaled: what a store must start at.
+func (c *Coordinator) Generation() uint64 { return c.ledger.highest() }
+
+// Close stops every run where it is, waits for them, and closes the journal.
+// What was not finished is resumed at the next start.
+func (c *Coordinator) Close() error {
+	c.mu.Lock()
+	already := c.closed
+	c.closed = true
+	c.mu.Unlock()
+	c.close(ErrClosed)
+	c.runs.Wait()
+	if already {
+		return nil
+	}
+	return c.ledger.close()
+}

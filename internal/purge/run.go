@@ -1,0 +1,290 @@
+package purge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edgegw/edge/internal/unit"
+)
+
+// run carries out one order. Its goroutine owns it; the targets' goroutines
+// report through mu.
+type run struct {
+	c *Coordinator
+
+	mu     sync.Mutex
+	record Record
+}
+
+func newRun(c *Coordinator, r Record) *run {
+	return &run{c: c, record: r}
+}
+
+// errGate: the replicas did not all report the expected version in time.
+var errGate = errors.New("rollout gate not reached, nothing purged")
+
+// all applies the steps that are left, each journaled after its effect, and
+// finishes the order, unless the coordinator is closed first.
+func (x *run) all(ctx context.Context) {
+	var failure error
+	for _, name := range steps(x.record) {
+		if x.record.Did(name) {
+			continue
+		}
+		if failure = context.Cause(ctx); failure == nil {
+			failure = x.step(ctx, name)
+		}
+		if failure != nil {
+			break
+		}
+	}
+	if errors.Is(failure, ErrClosed) {
+		return
+	}
+	x.finish(failure)
+}
+
+// steps lists what an order consists of, in order.
+func steps(r Record) []StepName {
+	var names []StepName
+	if r.Expect != "" {
+		names = append(names, StepGate)
+	}
+	names = append(names, StepGeneration, StepNode, StepFleet)
+	if len(r.Targets) > 0 {
+		names = append(names, StepDrain, StepTargets, StepSettle, StepTargetsAgain)
+	}
+	if len(r.Verify) > 0 {
+		names = append(names, StepVerify)
+	}
+	return names
+}
+
+func (x *run) step(ctx context.Context, name StepName) error {
+	started := time.Now()
+	detail, err := x.apply(ctx, name)
+	if err != nil {
+		return err
+	}
+	finished := time.Now()
+	r := x.change(func(r *Record) {
+		r.State = Running
+		if r.Started.IsZero() {
+			r.Started = started
+		}
+		r.Steps = append(r.Steps, Step{Name: name, Started: started, Finished: finished, Detail: detail})
+	})
+	x.c.ledger.update(r)
+	x.c.report.send(Event{Kind: OrderStep, Record: r, Step: name, Took: finished.Sub(started), Detail: detail})
+	return nil
+}
+
+// change edits the record and gives a copy that nobody will change.
+func (x *run) change(edit func(*Record)) Record {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.record.Steps = slices.Clone(x.record.Steps)
+	x.record.Targets = slices.Clone(x.record.Targets)
+	edit(&x.record)
+	x.record.Exit = ExitCode(x.record)
+	return x.record
+}
+
+func (x *run) apply(ctx context.Context, name StepName) (string, error) {
+	p := x.c.parts.Load()
+	switch name {
+	case StepGate:
+		return x.gate(ctx, p)
+	case StepGeneration:
+		return x.insist(ctx, name, func() (string, error) { return x.raise(ctx, p) })
+	case StepNode:
+		return x.insist(ctx, name, func() (string, error) {
+			return "", p.Node.Purge(ctx, x.record.Order, x.record.Generation)
+		})
+	case StepFleet:
+		return x.insist(ctx, name, func() (string, error) { return x.announce(ctx, p) })
+	case StepDrain:
+		return x.drain(ctx, p)
+	case StepSettle:
+		if !slices.ContainsFunc(x.record.Targets, alive) {
+			return "skipped: no target was reached", nil
+		}
+		return "", sleep(ctx, p.Settings.settle(x.record.Order))
+	case StepTargets, StepTargetsAgain:
+		return x.targets(ctx, p, name == StepTargetsAgain)
+	default:
+		return x.verify(ctx, p)
+	}
+}
+
+// insist repeats a step of ours until it succeeds or ctx is done.
+func (x *run) insist(ctx context.Context, name StepName, try func() (string, error)) (string, error) {
+	for attempt := 0; ; attempt++ {
+		detail, err := try()
+		if err == nil {
+			return detail, nil
+		}
+		wait := backoff(attempt)
+		x.c.report.send(Event{Kind: StepRetry, Record: x.record, Step: name, Err: err, Wait: wait})
+		if stop := sleep(ctx, wait); stop != nil {
+			return "", fmt.Errorf("%s: %w: %w", name, stop, err)
+		}
+	}
+}
+
+func (x *run) gate(ctx context.Context, p *Parts) (string, error) {
+	if p.Rollout == nil {
+		return "", fmt.Errorf("%w: no pool reports versions", errGate)
+	}
+	until := time.Now().Add(p.Settings.GateFor.D())
+	for {
+		behind, err := p.Rollout.Behind(ctx, x.record.Expect)
+		if err == nil && len(behind) == 0 {
+			return "", nil
+		}
+		if stop := context.Cause(ctx); stop != nil {
+			return "", stop
+		}
+		if !time.Now().Before(until) {
+			if err != nil {
+				return "", fmt.Errorf("%w: %w", errGate, err)
+			}
+			return "", fmt.Errorf("%w: %d replicas do not report %s: %s", errGate, len(behind), x.record.Expect, some(behind))
+		}
+		if stop := sleep(ctx, gatePoll); stop != nil {
+			return "", stop
+		}
+	}
+}
+
+// some names the first few.
+func some(names []string) string {
+	if len(names) > 5 {
+		names = append(slices.Clone(names[:5]), "…")
+	}
+	return strings.Join(names, ", ")
+}
+
+func (x *run) raise(ctx context.Context, p *Parts) (string, error) {
+	generation, err := p.Fleet.Next(ctx, max(x.c.ledger.highest(), p.Node.Generation()))
+	if err == nil {
+		x.change(func(r *Record) { r.Generation = generation })
+	}
+	return "", err
+}
+
+func (x *run) announce(ctx context.Context, p *Parts) (string, error) {
+	text, err := json.Marshal(x.record.Order)
+	if err != nil {
+		return "", err
+	}
+	members, err := p.Fleet.Announce(ctx, x.record.Generation, text)
+	return fmt.Sprintf("%d of %d nodes", members, members), err
+}
+
+// drain waits until no answer that began before the purge can reach a CDN any
+// more. A download that takes longer than the cap must not hold up the purge.
+func (x *run) drain(ctx context.Context, p *Parts) (string, error) {
+	until := time.Now().Add(p.Settings.DrainCap.D())
+	for {
+		left := p.Node.Draining(x.record.Generation)
+		if left == 0 {
+			return "", nil
+		}
+		if !time.Now().Before(until) {
+			return fmt.Sprintf("capped: %d exchanges left", left), nil
+		}
+		if stop := sleep(ctx, drainPoll); stop != nil {
+			return "", stop
+		}
+	}
+}
+
+// verify polls each URL until it shows the new state; all share one time limit.
+func (x *run) verify(ctx context.Context, p *Parts) (string, error) {
+	if p.Verifier == nil {
+		return "", errors.New("verify: this gateway has no verifier any more")
+	}
+	until := time.Now().Add(p.Settings.VerifyFor.D())
+	since := x.record.Started
+	seen := make([]Verification, 0, len(x.record.Verify))
+	good := 0
+	for _, url := range x.record.Verify {
+		v := p.Verifier.Verify(ctx, url, x.record.Expect, since)
+		for !v.OK && time.Now().Before(until) {
+			if stop := sleep(ctx, verifyPoll); stop != nil {
+				return "", stop
+			}
+			v = p.Verifier.Verify(ctx, url, x.record.Expect, since)
+		}
+		if stop := context.Cause(ctx); stop != nil && !v.OK {
+			return "", stop
+		}
+		if v.OK {
+			good++
+		}
+		seen = append(seen, v)
+	}
+	x.change(func(r *Record) { r.Verified = seen })
+	return fmt.Sprintf("%d of %d URLs", good, len(seen)), nil
+}
+
+// finish gives the order its last state.
+func (x *run) finish(failure error) {
+	r := x.change(func(r *Record) {
+		r.State = outcome(*r, failure)
+		if failure != nil {
+			r.Error = failure.Error()
+		}
+		for i := range r.Targets {
+			if r.Targets[i].State.Final() {
+				continue
+			}
+			r.Targets[i].State = Failed
+			if r.State == Canceled {
+				r.Targets[i].State = Canceled
+			}
+			if r.Targets[i].Error == nil && errors.Is(failure, errExpired) {
+				r.Targets[i].Error = &TargetError{Kind: Expired, Message: failure.Error()}
+			}
+		}
+		r.Finished = time.Now()
+	})
+	x.c.ledger.update(r)
+	x.c.report.send(Event{Kind: OrderFinished, Record: r, Took: r.Finished.Sub(r.Created), Err: failure})
+}
+
+func outcome(r Record, failure error) State {
+	switch {
+	case errors.Is(failure, errCanceled):
+		return Canceled
+	case failure != nil && !r.Did(StepNode):
+		return Failed
+	case failure != nil || r.stale() || slices.ContainsFunc(r.Targets, func(t TargetState) bool { return t.State != Done }):
+		return Partial
+	}
+	return Done
+}
+
+// sleep waits, unless ctx is done first: then it gives the cause.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// milliseconds rounds a duration for records.
+func milliseconds(d time.Duration) unit.Duration {
+	return unit.Duration(d.Round(time.Millisecond))
+}

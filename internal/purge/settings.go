@@ -1,0 +1,106 @@
+package purge
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/edgegw/edge/internal/unit"
+)
+
+// Settings are the times and bounds of orders. The zero value is the default.
+type Settings struct {
+	// Deadline is how long after its acceptance an order is retried, unless it
+	// says otherwise. Default 1h: an outage of a CDN must not leave old pages
+	// behind. Orders may ask for up to 24h.
+	Deadline unit.Duration `json:"deadline,omitempty"`
+	// DrainCap is how long to wait for exchanges that began before the purge.
+	// Default 10s.
+	DrainCap unit.Duration `json:"drain_cap,omitempty"`
+	// Settle is the pause between the two passes at the CDN: what travelled
+	// between its tiers during the first is removed by the second. Default 3s.
+	Settle unit.Duration `json:"settle,omitempty"`
+	// SettleEverything is the same pause for everything. Default 30s.
+	SettleEverything unit.Duration `json:"settle_everything,omitempty"`
+	// GateFor is how long replicas may take to report the expected version.
+	// Default 2m.
+	GateFor unit.Duration `json:"gate_for,omitempty"`
+	// VerifyFor is how long URLs may take to show the new state. Default 1m.
+	VerifyFor unit.Duration `json:"verify_for,omitempty"`
+	// MaxPending bounds the orders that are not finished. Default 1000.
+	MaxPending int `json:"max_pending,omitempty"`
+}
+
+const (
+	maxDeadline = 24 * time.Hour
+	// Polling the gate, the drain and the verification.
+	gatePoll   = 500 * time.Millisecond
+	drainPoll  = 25 * time.Millisecond
+	verifyPoll = 2 * time.Second
+
+	maxKey    = 255 // bytes of an idempotency key
+	maxRemark = 500 // bytes of a reason, an actor
+	maxVerify = 100 // URLs
+)
+
+func (s Settings) withDefaults() Settings {
+	s.Deadline = unit.Duration(min(s.Deadline.Or(time.Hour), maxDeadline))
+	s.DrainCap = unit.Duration(s.DrainCap.Or(10 * time.Second))
+	s.Settle = unit.Duration(s.Settle.Or(3 * time.Second))
+	s.SettleEverything = unit.Duration(s.SettleEverything.Or(30 * time.Second))
+	s.GateFor = unit.Duration(s.GateFor.Or(2 * time.Minute))
+	s.VerifyFor = unit.Duration(s.VerifyFor.Or(time.Minute))
+	if s.MaxPending <= 0 {
+		s.MaxPending = 1000
+	}
+	return s
+}
+
+func (s Settings) settle(o Order) time.Duration {
+	if o.Everything {
+		return s.SettleEverything.D()
+	}
+	return s.Settle.D()
+}
+
+// normalize gives the order as it is journaled, or every mistake in it.
+func (o Order) normalize() (Order, error) {
+	var m mistakes
+	selectors, err := o.Selectors.Normalize()
+	if err != nil {
+		m.add(err)
+	}
+	o.Selectors = selectors
+	o.Verify = m.clean("verify", o.Verify, cleanURL)
+	if len(o.Verify) > maxVerify {
+		m.add(&Mistake{"verify", fmt.Sprint(len(o.Verify)), fmt.Sprintf("at most %d URLs", maxVerify)})
+	}
+	if o.Expect != "" {
+		version, want := cleanVersion(o.Expect)
+		if want != "" {
+			m.add(&Mistake{"expect", o.Expect, want})
+		}
+		o.Expect = version
+	}
+	for _, f := range []struct {
+		name, value string
+		limit       int
+	}{{"idempotency_key", o.IdempotencyKey, maxKey}, {"reason", o.Reason, maxRemark}, {"actor", o.Actor, maxRemark}} {
+		if len(f.value) > f.limit {
+			m.add(&Mistake{f.name, f.value, fmt.Sprintf("at most %d bytes", f.limit)})
+		}
+	}
+	return o, m.join()
+}
+
+// due gives the order its times.
+func (o Order) due(now time.Time, s Settings) Order {
+	o.Created = now
+	latest := now.Add(maxDeadline)
+	switch {
+	case o.Deadline.IsZero():
+		o.Deadline = now.Add(s.Deadline.D())
+	case o.Deadline.After(latest):
+		o.Deadline = latest
+	}
+	return o
+}

@@ -1,0 +1,60 @@
+package purge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/edgegw/edge/internal/named"
+)
+
+// Target is a place outside the fleet that may hold copies: a CDN.
+// Implementations are safe for concurrent use.
+type Target interface {
+	// Name is the name under which the target stands in records; it is unique
+	// within a configuration.
+	Name() string
+	// Purge removes what the order names, retrying by the target's own rules
+	// until the order's deadline or until ctx is done. It returns nil only
+	// when the whole order was accepted; other errors are a *TargetError, or
+	// ctx's. Orders may be repeated. progress, which may be nil, is called
+	// from the same goroutine with what this call has done so far.
+	Purge(ctx context.Context, o Order, progress func(Result)) (Result, error)
+}
+
+// Planner is a Target that can say beforehand what an order will cost it.
+type Planner interface {
+	// Plan counts the calls and items that so many passes send; RateLimited
+	// is the time they must wait for the target's limits, were it idle now.
+	Plan(o Order, passes int) Result
+}
+
+// Result is what one call of a target's Purge has done so far.
+type Result struct {
+	Batches, Items, Attempts int
+	RateLimited              time.Duration
+	Note                     string
+	// Last is the last attempt's error, nil when it succeeded.
+	Last *TargetError
+	// Wait is how long the target waits before the next attempt.
+	Wait time.Duration
+}
+
+// Purgers holds the CDNs that an operator can name.
+var Purgers named.Registry[Target]
+
+// Error reads "429, code 1134: rate limit reached".
+func (e *TargetError) Error() string {
+	var parts []string
+	if e.HTTP != 0 {
+		parts = append(parts, fmt.Sprint(e.HTTP))
+	}
+	if e.Code != 0 {
+		parts = append(parts, fmt.Sprintf("code %d", e.Code))
+	}
+	if len(parts) == 0 {
+		return e.Message
+	}
+	return strings.Join(parts, ", ") + ": " + e.Message
+}
