@@ -4,6 +4,10 @@
 package cacherules
 
 import (
+	"net/http"
+	"slices"
+	"strings"
+
 	"github.com/edgegw/edge/internal/unit"
 )
 
@@ -18,14 +22,6 @@ const (
 	// Private forbids every cache to store the answer.
 	Private
 )
-
-// Lifetime is a duration that may be unsaid.
-type Lifetime struct {
-	// Set reports whether the operator wrote a lifetime at all.
-	Set bool
-	// D is the lifetime; zero with Set means "always revalidate".
-	D unit.Duration
-}
 
 // Verdict is what the rules say about one request. Verdicts are compiled once
 // for each rule and shared by all requests: nobody may change one.
@@ -61,4 +57,122 @@ type Verdict struct {
 	// StoreAuthorized (unsafe_store_authorized) permits storing answers to
 	// requests with Authorization.
 	StoreAuthorized bool
+}
+
+// Reasons for which a rule vetoes storing, as Veto returns them.
+const (
+	// VetoPrivate: the rule is private.
+	VetoPrivate = "rule-private"
+	// VetoFingerprintedError: a fingerprinted name, and no success.
+	VetoFingerprintedError = "fingerprinted-error"
+	// VetoFingerprintedHTML: a fingerprinted name, but an HTML page.
+	VetoFingerprintedHTML = "fingerprinted-html"
+	// VetoUnsaid: the rule has lifetimes, but not for an error or a temporary
+	// redirect, about which the origin says nothing either.
+	VetoUnsaid = "status-unsaid"
+	// VetoTags: the answer has more tags than can be kept, so that a purge by
+	// one of them could miss it.
+	VetoTags = "too-many-tags"
+)
+
+// Veto returns why the rule does not let an answer with the origin's header be
+// stored, or "". It knows the rules only: what RFC 9111 forbids is not its
+// business.
+func (v *Verdict) Veto(status int, h http.Header) string {
+	switch {
+	case v.Mode == Private:
+		return VetoPrivate
+	case v.Fingerprinted && !succeeded(status):
+		return VetoFingerprintedError
+	case v.Fingerprinted && isHTML(h):
+		return VetoFingerprintedHTML
+	case v.Mode == Cacheable && !lasting(status) && Unsaid(h) && !targeted(h):
+		return VetoUnsaid
+	case v.tooManyTags(h):
+		return VetoTags
+	}
+	return ""
+}
+
+// Governs reports whether Edge and Stale are the lifetimes by which this gateway
+// keeps an answer with the origin's header: the origin leaves them unsaid, to
+// CDNs too (RFC 9213), or the rule overrides them. They never hold for errors
+// and temporary redirects. Whether the answer may be stored at all is another
+// question.
+func (v *Verdict) Governs(status int, h http.Header) bool {
+	return v.Edge.Set && v.fills(status, h) && (v.Override || !said(h[cdnField]))
+}
+
+// fills reports whether the rule's lifetimes stand in for those of the origin.
+func (v *Verdict) fills(status int, h http.Header) bool {
+	return v.Mode != Private && lasting(status) && (v.Override || Unsaid(h))
+}
+
+// Unsaid reports that the origin leaves lifetimes unsaid: it sends neither
+// Cache-Control nor Expires.
+func Unsaid(h http.Header) bool {
+	return !said(h["Cache-Control"]) && !said(h["Expires"])
+}
+
+// targeted reports that the origin speaks to CDNs itself, by RFC 9213 or Surrogate-Control.
+func targeted(h http.Header) bool {
+	return said(h[cdnField]) || said(h[cloudflareField]) || said(h[surrogateField])
+}
+
+func said(lines []string) bool {
+	return slices.ContainsFunc(lines, func(line string) bool { return trim(line) != "" })
+}
+
+// lasting reports a status that RFC 9110, 15.1, lets caches keep without being
+// told, as far as it is no error; and 304, which is about such an answer.
+func lasting(status int) bool {
+	switch status {
+	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusNoContent, http.StatusPartialContent,
+		http.StatusMultipleChoices, http.StatusMovedPermanently, http.StatusPermanentRedirect, http.StatusNotModified:
+		return true
+	}
+	return false
+}
+
+// succeeded reports a 2xx, or a 304 that confirms one.
+func succeeded(status int) bool {
+	return status >= 200 && status < 300 || status == http.StatusNotModified
+}
+
+func isHTML(h http.Header) bool {
+	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	media = trim(media)
+	return strings.EqualFold(media, "text/html") || strings.EqualFold(media, "application/xhtml+xml")
+}
+
+// Bypasses reports a request that is neither answered from the cache nor
+// stored: the rule is private, or a cookie of WithoutCookie is present.
+func (v *Verdict) Bypasses(r *http.Request) bool {
+	if v.Mode == Private {
+		return true
+	}
+	if len(v.WithoutCookie) == 0 {
+		return false
+	}
+	for _, line := range r.Header["Cookie"] {
+		for line != "" {
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			name, _, _ := strings.Cut(pair, "=")
+			if v.withoutCookie(trim(name)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (v *Verdict) withoutCookie(name string) bool {
+	for _, unwanted := range v.WithoutCookie {
+		beginning, open := strings.CutSuffix(unwanted, "*")
+		if name == unwanted || open && strings.HasPrefix(name, beginning) {
+			return true
+		}
+	}
+	return false
 }

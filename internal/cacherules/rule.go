@@ -1,0 +1,170 @@
+package cacherules
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/edgegw/edge/internal/named"
+)
+
+// Rule is one rule as the operator wrote it. What is left unsaid gets the
+// defaults of its kind.
+type Rule struct {
+	// Kind is the word that the rule begins with, one of Kinds.
+	Kind string `json:"kind"`
+	// Name stands for the rule in logs and metrics. Default: the kind and its
+	// paths, such as "page /*".
+	Name string `json:"name,omitempty"`
+	// Paths are the patterns that the rule is about; one that matches is
+	// enough. They have Caddy's meaning: letters match without regard to case,
+	// a star at one end or at both ends stands for anything, and in a pattern
+	// with other stars each one stands for anything but a slash. "/*" is
+	// everything. They are compared with the decoded path after //, /./ and
+	// /../ are resolved. Needed, unless a matcher is given.
+	Paths []string `json:"paths,omitempty"`
+	// Browser is how long browsers may keep the answer: whole seconds, or
+	// "none", which lets them keep it but ask each time (no-cache).
+	Browser Lifetime `json:"browser,omitzero"`
+	// Edge is how long this gateway and the CDN may serve without asking:
+	// whole seconds, or "none".
+	Edge Lifetime `json:"edge,omitzero"`
+	// Stale is how long past Edge the answer may be served while it is
+	// refreshed or while the origin fails: whole seconds, or "none".
+	Stale Lifetime `json:"stale,omitzero"`
+	// Override lets the lifetimes win over those that the origin sends. Its
+	// no-store, private and Set-Cookie are obeyed all the same. Default: off.
+	Override bool `json:"override,omitempty"`
+	// Tags are added to each answer that may be stored, for purges by tag.
+	// Other characters than printable ASCII are percent-escaped.
+	Tags []string `json:"tags,omitempty"`
+	// WithoutCookie names cookies that make a request private: it is neither
+	// answered from the cache nor stored. A star at the end stands for
+	// anything: wordpress_logged_in_*.
+	WithoutCookie []string `json:"without_cookie,omitempty"`
+	// UnsafeStoreSetCookie stores answers that set cookies, for every visitor
+	// to get. Default: off.
+	UnsafeStoreSetCookie bool `json:"unsafe_store_set_cookie,omitempty"`
+	// UnsafeStoreAuthorized stores answers to requests with Authorization,
+	// for every visitor to get. Default: off.
+	UnsafeStoreAuthorized bool `json:"unsafe_store_authorized,omitempty"`
+}
+
+// The words of a rule's block.
+const (
+	wordName            = "name"
+	wordBrowser         = "browser"
+	wordEdge            = "edge"
+	wordStale           = "stale"
+	wordOverride        = "override"
+	wordTag             = "tag"
+	wordWithoutCookie   = "without_cookie"
+	wordStoreSetCookie  = "unsafe_store_set_cookie"
+	wordStoreAuthorized = "unsafe_store_authorized"
+)
+
+// words says what each word of a block does with its arguments; the kind
+// decides which of them apply.
+var words = map[string]func(r *Rule, args []string) error{
+	wordName: func(r *Rule, args []string) error {
+		if len(args) != 1 {
+			return errors.New("want one name")
+		}
+		r.Name = args[0]
+		return nil
+	},
+	wordBrowser:         lifetimeWord(func(r *Rule) *Lifetime { return &r.Browser }),
+	wordEdge:            lifetimeWord(func(r *Rule) *Lifetime { return &r.Edge }),
+	wordStale:           lifetimeWord(func(r *Rule) *Lifetime { return &r.Stale }),
+	wordOverride:        switchWord(func(r *Rule) *bool { return &r.Override }),
+	wordTag:             listWord(func(r *Rule) *[]string { return &r.Tags }),
+	wordWithoutCookie:   listWord(func(r *Rule) *[]string { return &r.WithoutCookie }),
+	wordStoreSetCookie:  switchWord(func(r *Rule) *bool { return &r.UnsafeStoreSetCookie }),
+	wordStoreAuthorized: switchWord(func(r *Rule) *bool { return &r.UnsafeStoreAuthorized }),
+}
+
+func lifetimeWord(field func(*Rule) *Lifetime) func(*Rule, []string) error {
+	return func(r *Rule, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("got %d arguments: want one duration such as 1h, or none", len(args))
+		}
+		parsed, err := ParseLifetime(args[0])
+		*field(r) = parsed
+		return err
+	}
+}
+
+func switchWord(field func(*Rule) *bool) func(*Rule, []string) error {
+	return func(r *Rule, args []string) error {
+		*field(r) = true
+		if len(args) > 0 {
+			return fmt.Errorf("got %q: want nothing after the word", args)
+		}
+		return nil
+	}
+}
+
+func listWord(field func(*Rule) *[]string) func(*Rule, []string) error {
+	return func(r *Rule, args []string) error {
+		*field(r) = args
+		if len(args) == 0 {
+			return errors.New("want at least one")
+		}
+		return nil
+	}
+}
+
+// ParseRule reads a rule in the shape of a Caddyfile: the kind, its paths, and
+// the words of its block with their arguments. It reports every malformed word
+// at once; whether a word applies to the kind is for Compile to say.
+func ParseRule(s named.Spec) (Rule, error) {
+	r := Rule{Kind: s.Name, Paths: s.Args}
+	var errs []error
+	for _, word := range slices.Sorted(maps.Keys(s.Options)) {
+		set, known := words[word]
+		if !known {
+			errs = append(errs, fmt.Errorf("unknown word %q: want one of %s", word, strings.Join(slices.Sorted(maps.Keys(words)), ", ")))
+			continue
+		}
+		if err := set(&r, s.Options[word]); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", word, err))
+		}
+	}
+	return r, errors.Join(errs...)
+}
+
+// Spec is the rule in the shape of a Caddyfile, as ParseRule reads it.
+func (r Rule) Spec() named.Spec {
+	s := named.Spec{Name: r.Kind, Args: r.Paths, Options: map[string][]string{}}
+	if r.Name != "" {
+		s.Options[wordName] = []string{r.Name}
+	}
+	for word, l := range map[string]Lifetime{wordBrowser: r.Browser, wordEdge: r.Edge, wordStale: r.Stale} {
+		if l.Set {
+			s.Options[word] = []string{l.String()}
+		}
+	}
+	for word, on := range map[string]bool{
+		wordOverride: r.Override, wordStoreSetCookie: r.UnsafeStoreSetCookie, wordStoreAuthorized: r.UnsafeStoreAuthorized,
+	} {
+		if on {
+			s.Options[word] = nil
+		}
+	}
+	for word, list := range map[string][]string{wordTag: r.Tags, wordWithoutCookie: r.WithoutCookie} {
+		if len(list) > 0 {
+			s.Options[word] = list
+		}
+	}
+	return s
+}
+
+// label names the rule in logs, metrics and errors.
+func (r Rule) label() string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return named.Spec{Name: r.Kind, Args: r.Paths}.String()
+}
