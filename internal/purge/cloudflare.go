@@ -210,6 +210,8 @@ func (t *cloudflare) Purge(ctx context.Context, o Order, progress func(Result)) 
 	if p.deadline.IsZero() {
 		p.deadline = time.Now().Add(maxDeadline)
 	}
+	ctx, cancel := context.WithDeadlineCause(ctx, p.deadline, errExpired)
+	defer cancel()
 	queue := batches(o.Selectors, t.zones, t.account.limits.fileItems)
 	if len(queue) == 0 {
 		p.result.Note = "nothing of this order is in the configured zones"
@@ -220,6 +222,10 @@ func (t *cloudflare) Purge(ctx context.Context, o Order, progress func(Result)) 
 		queue = queue[1:]
 		failed, err := p.send(ctx, b)
 		switch {
+		case errors.Is(err, errExpired) && p.result.Last != nil:
+			return p.result, p.result.Last // what kept it from succeeding earlier
+		case errors.Is(err, errExpired):
+			return p.result, &TargetError{Kind: Expired, Message: err.Error()}
 		case err != nil:
 			return p.result, err
 		case failed == nil:

@@ -56,7 +56,7 @@ func (x *run) target(ctx context.Context, t Target, i int, last bool) {
 	result, err := t.Purge(ctx, x.record.Order, show)
 	x.change(func(r *Record) {
 		state := before.plus(result)
-		state.Error = targetError(ctx, err, result.Last)
+		state.Error = targetError(ctx, err)
 		switch {
 		case ended(ctx):
 			state.State = before.State // the next start, or nobody, repeats it
@@ -88,17 +88,13 @@ func (t TargetState) plus(r Result) TargetState {
 	return t
 }
 
-// targetError is what a pass's error says; of one that ran out of time, what
-// kept it from succeeding earlier.
-func targetError(ctx context.Context, err error, last *TargetError) *TargetError {
+func targetError(ctx context.Context, err error) *TargetError {
 	var refused *TargetError
 	switch {
 	case err == nil || ended(ctx):
 		return nil
 	case errors.As(err, &refused):
 		return refused
-	case ctx.Err() != nil && last != nil:
-		return last
 	case ctx.Err() != nil:
 		return &TargetError{Kind: Expired, Message: errExpired.Error()}
 	}
