@@ -1,0 +1,199 @@
+package lb
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// bodyless reports whether the request carries no body.
+func bodyless(r *http.Request) bool { return r.Body == nil || r.Body == http.NoBody }
+
+// safe reports whether a method only reads (RFC 9110, 9.2.1) and its answer
+// may be thrown away for another.
+func safe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == ""
+}
+
+// idempotent reports whether a request may be sent again without knowing what
+// became of the first (RFC 9110, 9.2.2).
+func idempotent(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+var errDetached = errors.New("the request goes on elsewhere")
+
+const (
+	fresh    uint32 = iota // nothing has been read
+	touched                // somebody has read, or is reading
+	detached               // taken away before anybody read
+)
+
+// guard stands before a request's body and knows whether any of it was read:
+// then, and only then, the request cannot be sent elsewhere.
+type guard struct {
+	src    io.ReadCloser
+	state  atomic.Uint32
+	broken atomic.Bool // the client's side failed
+
+	mu     sync.Mutex
+	closed bool // the transport is done with it
+	final  bool // there will be no other try
+}
+
+func (g *guard) Read(p []byte) (int, error) {
+	if g.state.Load() != touched && !g.state.CompareAndSwap(fresh, touched) && g.state.Load() == detached {
+		return 0, errDetached
+	}
+	n, err := g.src.Read(p)
+	if err != nil && err != io.EOF {
+		g.broken.Store(true)
+	}
+	return n, err
+}
+
+// Close is the transport's. An untouched body stays open for another try,
+// until settle.
+func (g *guard) Close() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil
+	}
+	g.closed = true
+	if g.final || g.state.Load() == touched {
+		return g.src.Close()
+	}
+	return nil
+}
+
+// detach takes the body away from its try. False when it was read.
+func (g *guard) detach() bool { return g.state.CompareAndSwap(fresh, detached) }
+
+// settle says that there will be no other try: what Close kept open closes.
+func (g *guard) settle() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.final {
+		return
+	}
+	g.final = true
+	if g.closed && g.state.Load() != touched {
+		_ = g.src.Close() // Nobody is left to tell.
+	}
+}
+
+// answerBody wraps the body of an answer: it gives the slot back when the body
+// ends, and tells a body that was cut from one that the client did not want.
+type answerBody struct {
+	x     *exchange
+	src   io.ReadCloser
+	count *atomic.Int64 // what the request counts in, until it ends
+	judge bool          // the verdict is still open
+	ended atomic.Bool
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.src.Read(p)
+	if err != nil {
+		b.end(b.outcomeOf(err))
+	}
+	return n, err
+}
+
+func (b *answerBody) outcomeOf(err error) outcome {
+	switch {
+	case err == io.EOF:
+		return good
+	case b.x.in.Context().Err() != nil:
+		return neutral
+	}
+	return cut
+}
+
+// Close before the end says nothing about the replica: the client left.
+func (b *answerBody) Close() error {
+	b.end(neutral)
+	return b.src.Close()
+}
+
+func (b *answerBody) end(o outcome) {
+	if !b.ended.CompareAndSwap(false, true) {
+		return
+	}
+	s := &b.x.slot
+	if o == cut {
+		s.record.observe(b.x.pool.now(), cut, untimed)
+	}
+	if b.judge {
+		s.conclude(o)
+	}
+	b.x.pool.give(s.replica, b.count)
+}
+
+// tunnels are the upgraded connections of a replica.
+type tunnels struct {
+	mu  sync.Mutex
+	set map[*tunnel]struct{}
+}
+
+// tunnel is the body of a 101 answer: both directions of the connection.
+type tunnel struct {
+	io.ReadWriteCloser
+	x     *exchange
+	ended atomic.Bool
+}
+
+func (t *tunnels) add(c *tunnel) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.set == nil {
+		t.set = make(map[*tunnel]struct{})
+	}
+	t.set[c] = struct{}{}
+}
+
+// some returns up to n of them, in no order.
+func (t *tunnels) some(n int) []*tunnel {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []*tunnel
+	for c := range t.set {
+		if len(list) == n {
+			break
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+func (t *tunnels) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.set)
+}
+
+func (c *tunnel) Close() error {
+	if c.ended.CompareAndSwap(false, true) {
+		r := c.x.slot.replica
+		r.tunnels.mu.Lock()
+		delete(r.tunnels.set, c)
+		r.tunnels.mu.Unlock()
+		c.x.pool.give(r, &r.websockets)
+	}
+	return c.ReadWriteCloser.Close()
+}
+
+// CloseWrite closes one direction, where the connection can.
+func (c *tunnel) CloseWrite() error {
+	if half, ok := c.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}

@@ -1,0 +1,150 @@
+package lb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/edgegw/edge/internal/named"
+)
+
+func init() {
+	Discoveries.Register("dns", newDNS, named.Spec{Args: []string{"app.internal:3000"}})
+}
+
+const (
+	// minTTL and maxTTL bound how long an answer is believed: below a second a
+	// lookup loop would be a load, above an hour a scale-up would not be seen.
+	minTTL = time.Second
+	maxTTL = time.Hour
+
+	// systemTTL is how long an answer of the system resolver (hosts file,
+	// localhost) is believed: it comes without a TTL.
+	systemTTL = 10 * time.Second
+
+	// maxBackoff bounds the pause between lookups that fail: 1s, 2s, 4s …
+	maxBackoff = 30 * time.Second
+
+	// vanishedAfter is how many answers in a row must say that a name has no
+	// address before its replicas are removed. A container that is recreated
+	// takes its name away for a moment.
+	vanishedAfter = 3
+)
+
+// dnsName finds replicas as the A and AAAA records of a name: every address is
+// a replica, each answer is believed for its TTL.
+//
+// A resolver that fails (no answer, SERVFAIL, REFUSED) changes nothing, for
+// however long. A resolver that says that the name has no address is believed
+// the third time in a row, about seven seconds after the first.
+type dnsName struct {
+	host   string
+	port   string
+	lookup func(ctx context.Context, host string) (answer, error)
+}
+
+// newDNS reads `dns HOST:PORT { resolver IP:PORT … }`. Without resolver the
+// servers of /etc/resolv.conf are asked, the hosts file first.
+func newDNS(s named.Spec) (Discovery, error) {
+	errs := s.Want(1, 1, "host:port", "resolver")
+	d := dnsName{}
+	if len(s.Args) == 1 {
+		address, err := ParseAddress(s.Args[0])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("dns: %w", err))
+		} else {
+			d.host, d.port = address.split()
+		}
+	}
+	servers, given := s.Options["resolver"]
+	if given && len(servers) == 0 {
+		errs = append(errs, errors.New("dns resolver: got no words: want ip:port such as 10.0.0.2:53"))
+	}
+	for _, server := range servers {
+		if _, err := netip.ParseAddrPort(server); err != nil {
+			errs = append(errs, fmt.Errorf("dns resolver %q: want ip:port such as 10.0.0.2:53", server))
+		}
+	}
+	d.lookup = systemLookup
+	if given {
+		d.lookup = serverList{servers: servers}.lookup
+	}
+	return d, errors.Join(errs...)
+}
+
+// answer is what is known of a name. No addresses: the name has none.
+type answer struct {
+	addresses []netip.Addr
+	ttl       time.Duration
+	no4, no6  bool // the question for this kind of address failed
+}
+
+// keeping adds the last known addresses of the kind whose question failed.
+func (a answer) keeping(last []netip.Addr) []netip.Addr {
+	all := a.addresses
+	for _, ip := range last {
+		if (ip.Is4() && a.no4) || (ip.Is6() && a.no6) {
+			all = append(all, ip)
+		}
+	}
+	return all
+}
+
+func (d dnsName) Run(ctx context.Context, feed Feed) {
+	if ip, err := netip.ParseAddr(d.host); err == nil {
+		feed.Found(d.set([]netip.Addr{ip}))
+		<-ctx.Done()
+		return
+	}
+	failures, empties := 0, 0
+	var last []netip.Addr
+	for {
+		a, err := d.lookup(ctx, d.host)
+		if ctx.Err() != nil {
+			return
+		}
+		pause := min(max(a.ttl, minTTL), maxTTL)
+		switch {
+		case err != nil:
+			failures++
+			pause = backoff(failures)
+			feed.Failed(err)
+		case len(a.addresses) == 0:
+			failures = 0
+			empties++
+			pause = backoff(empties)
+			if empties < vanishedAfter {
+				feed.Failed(fmt.Errorf("dns %s: the name has no address", d.host))
+				break
+			}
+			last = nil
+			feed.Found(nil)
+		default:
+			failures, empties = 0, 0
+			last = a.keeping(last)
+			feed.Found(d.set(last))
+		}
+		if !wait(ctx, pause) {
+			return
+		}
+	}
+}
+
+func (d dnsName) set(ips []netip.Addr) []Address {
+	set := make([]Address, 0, len(ips))
+	for _, ip := range ips {
+		set = append(set, Address(net.JoinHostPort(ip.Unmap().String(), d.port)))
+	}
+	return set
+}
+
+// backoff doubles from a second.
+func backoff(failures int) time.Duration {
+	if failures > 5 {
+		return maxBackoff
+	}
+	return min(time.Second<<(failures-1), maxBackoff)
+}

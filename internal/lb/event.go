@@ -1,0 +1,33 @@
+package lb
+
+// Kind is what an Event says.
+type Kind string
+
+// The kinds of events. Each is a change of state that a person may act on.
+const (
+	ReplicaJoined       Kind = "replica_joined"       // found; takes nothing before its first passed check
+	ReplicaUp           Kind = "replica_up"           // its checks pass
+	ReplicaSick         Kind = "replica_sick"         // its checks fail
+	ReplicaChanged      Kind = "replica_changed"      // another process answers at the address
+	ReplicaDraining     Kind = "replica_draining"     // removed: takes no new requests
+	ReplicaGone         Kind = "replica_gone"         // drained, and its connections closed
+	BreakerOpened       Kind = "breaker_opened"       // set aside by what requests saw of it
+	BreakerHalfOpened   Kind = "breaker_half_opened"  // one request probes it
+	BreakerClosed       Kind = "breaker_closed"       // the probe went well
+	PanicBegan          Kind = "panic_began"          // most replicas look sick: health is ignored
+	PanicEnded          Kind = "panic_ended"          // most replicas are healthy again
+	DiscoveryFailed     Kind = "discovery_failed"     // the last good set is kept
+	DiscoveryRecovered  Kind = "discovery_recovered"  // answers again
+	RegistrationExpired Kind = "registration_expired" // its lease ended without a renewal
+)
+
+// Event is one change of state of a pool. Fields that do not apply are empty.
+type Event struct {
+	Kind    Kind
+	Pool    string
+	Replica string // id
+	Address string
+	Version string
+	Why     string // for people
+	Err     error
+}

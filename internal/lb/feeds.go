@@ -1,0 +1,112 @@
+package lb
+
+import (
+	"context"
+	"reflect"
+	"slices"
+
+	"github.com/edgegw/edge/internal/named"
+)
+
+// registered is the source of replicas that registered themselves.
+const registered = "registered"
+
+// feed is one running discovery and what it found last.
+type feed struct {
+	spec     named.Spec
+	set      []Address
+	reported bool // it has found something since it started
+	failing  error
+	stop     context.CancelFunc
+	orphaned bool // no longer configured: its set stays until the others have reported
+}
+
+// feedLocked starts and stops discoveries as the settings say.
+func (p *Pool) feedLocked() {
+	var keep []*feed
+	for i, spec := range p.settings.Discover {
+		at := slices.IndexFunc(p.feeds, func(f *feed) bool {
+			return !f.orphaned && reflect.DeepEqual(f.spec, spec)
+		})
+		if at >= 0 {
+			keep = append(keep, p.feeds[at])
+			p.feeds = slices.Delete(p.feeds, at, at+1)
+			continue
+		}
+		keep = append(keep, p.startFeedLocked(spec, p.settings.discoveries[i]))
+	}
+	for _, f := range p.feeds {
+		f.stop()
+		f.orphaned = true
+	}
+	p.feeds = append(keep, p.feeds...)
+	p.buryOrphansLocked()
+}
+
+func (p *Pool) startFeedLocked(spec named.Spec, d Discovery) *feed {
+	ctx, stop := context.WithCancel(p.ctx)
+	f := &feed{spec: spec, stop: stop}
+	p.work.Go(func() {
+		d.Run(ctx, Feed{
+			Found:  func(set []Address) { p.found(f, set) },
+			Failed: func(err error) { p.lookupFailed(f, err) },
+		})
+	})
+	return f
+}
+
+// buryOrphansLocked drops the sets of former discoveries once all present ones
+// have reported.
+func (p *Pool) buryOrphansLocked() {
+	for _, f := range p.feeds {
+		if !f.orphaned && !f.reported {
+			return
+		}
+	}
+	p.feeds = slices.DeleteFunc(p.feeds, func(f *feed) bool { return f.orphaned })
+}
+
+func (p *Pool) found(f *feed, set []Address) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f.orphaned || p.closed {
+		return
+	}
+	if f.failing != nil {
+		f.failing = nil
+		p.news.add(Event{Kind: DiscoveryRecovered, Pool: p.name, Why: f.spec.String()})
+	}
+	if f.reported && slices.Equal(f.set, set) {
+		return
+	}
+	f.set, f.reported = slices.Clone(set), true
+	p.buryOrphansLocked()
+	p.mergeLocked()
+}
+
+// lookupFailed reports the first of several equal failures.
+func (p *Pool) lookupFailed(f *feed, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f.orphaned || (f.failing != nil && f.failing.Error() == err.Error()) {
+		return
+	}
+	f.failing = err
+	p.news.add(Event{Kind: DiscoveryFailed, Pool: p.name, Why: f.spec.String(), Err: err})
+}
+
+// wantedLocked is every address that a source names, with its sources.
+func (p *Pool) wantedLocked() map[Address][]string {
+	wanted := make(map[Address][]string)
+	for _, f := range p.feeds {
+		for _, address := range f.set {
+			if !slices.Contains(wanted[address], f.spec.Name) {
+				wanted[address] = append(wanted[address], f.spec.Name)
+			}
+		}
+	}
+	for address := range p.leases {
+		wanted[address] = append(wanted[address], registered)
+	}
+	return wanted
+}

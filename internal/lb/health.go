@@ -1,0 +1,267 @@
+package lb
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+const (
+	// eagerCheck is the longest pause between checks of a replica that has not
+	// passed yet: it should serve soon after it can.
+	eagerCheck = 500 * time.Millisecond
+
+	// maxHealthBody is how much of a check's answer is searched.
+	maxHealthBody = 64 << 10
+
+	// changeEvery bounds how often a change of identity resets what is known.
+	// An address behind which several processes take turns would never learn.
+	changeEvery = 5 * time.Second
+)
+
+// resolver finds the addresses of a replica that is given by name.
+type resolver func(ctx context.Context, host string) ([]netip.Addr, error)
+
+func systemResolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// checkLoop checks r until ctx ends.
+func (p *Pool) checkLoop(ctx context.Context, r *replica) {
+	for {
+		p.mu.Lock()
+		s := p.settings
+		p.mu.Unlock()
+		began := p.now()
+		seen, err := p.check(ctx, r, s)
+		if ctx.Err() != nil {
+			return
+		}
+		p.checked(r, seen, began, err)
+		pause := s.Health.Interval.D()
+		if r.is() == joining {
+			pause = min(pause, eagerCheck)
+		}
+		timer := time.NewTimer(jitter(pause))
+		select {
+		case <-timer.C:
+		case <-r.recheck:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// jitter spreads d by a tenth either way, so that checks do not come in step.
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
+}
+
+// check asks r once how it is. The error says, to people, why it did not pass.
+func (p *Pool) check(ctx context.Context, r *replica, s *settings) (identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Health.Timeout.D())
+	defer cancel()
+	if err := p.place(ctx, r); err != nil {
+		return identity{}, err
+	}
+	checker := r.checker.Load()
+	if s.Health.Path == "" {
+		dial := checker.DialContext
+		if s.tls != nil {
+			dial = checker.DialTLSContext
+		}
+		conn, err := dial(ctx, "tcp", string(r.address))
+		if err != nil {
+			return identity{}, err
+		}
+		return identity{}, conn.Close()
+	}
+	return ask(ctx, checker, r, s)
+}
+
+// ask makes the HTTP request of a check.
+func ask(ctx context.Context, checker *http.Transport, r *replica, s *settings) (identity, error) {
+	h := &s.Health
+	scheme := "http"
+	if s.tls != nil {
+		scheme = "https"
+	}
+	target, err := url.Parse(scheme + "://" + string(r.address) + h.Path)
+	if err != nil {
+		return identity{}, err
+	}
+	req := (&http.Request{
+		Method: http.MethodGet, URL: target, Host: h.Host,
+		Header: http.Header{"User-Agent": {"edge-health"}},
+	}).WithContext(ctx)
+	resp, err := checker.RoundTrip(req)
+	if err != nil {
+		return identity{}, err
+	}
+	defer resp.Body.Close()
+	switch {
+	case h.ExpectStatus == 0 && (resp.StatusCode < 200 || resp.StatusCode > 299):
+		return identity{}, fmt.Errorf("status %d: want 200 to 299", resp.StatusCode)
+	case h.ExpectStatus != 0 && resp.StatusCode != h.ExpectStatus:
+		return identity{}, fmt.Errorf("status %d: want %d", resp.StatusCode, h.ExpectStatus)
+	}
+	if h.ExpectBody != "" {
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxHealthBody))
+		if err != nil {
+			return identity{}, err
+		}
+		if !bytes.Contains(body, []byte(h.ExpectBody)) {
+			return identity{}, fmt.Errorf("the body lacks %q", h.ExpectBody)
+		}
+	}
+	return identityOf(resp.Header, h), nil
+}
+
+func identityOf(header http.Header, h *Health) identity {
+	var seen identity
+	if h.VersionHeader != "" {
+		seen.version = header.Get(h.VersionHeader)
+	}
+	if h.InstanceHeader != "" {
+		seen.instance = header.Get(h.InstanceHeader)
+	}
+	return seen
+}
+
+// place resolves the name of a replica that is given by name: now and then,
+// and after each failed check. What was known stays when that fails.
+func (p *Pool) place(ctx context.Context, r *replica) error {
+	if _, err := netip.ParseAddr(r.host); err == nil {
+		return nil
+	}
+	now, known := p.now(), r.places.Load()
+	if known != nil && now-r.placed.Load() < int64(p.resolvedEvery) {
+		return nil
+	}
+	ips, err := p.resolve(ctx, r.host)
+	if err == nil && len(ips) == 0 {
+		err = errors.New("the name has no address")
+	}
+	if err != nil {
+		if known != nil {
+			return nil
+		}
+		return fmt.Errorf("resolve %s: %w", r.host, err)
+	}
+	port, err := strconv.ParseUint(r.port, 10, 16)
+	if err != nil {
+		return err
+	}
+	places := make([]netip.AddrPort, 0, len(ips))
+	for _, ip := range ips {
+		places = append(places, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+	}
+	r.places.Store(&places)
+	r.placed.Store(now)
+	return nil
+}
+
+// checked takes note of a check that began at began.
+func (p *Pool) checked(r *replica, seen identity, began int64, err error) {
+	if err != nil {
+		r.placed.Store(-int64(p.resolvedEvery)) // Perhaps the name has moved on.
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := r.is()
+	if was.leaving() {
+		return
+	}
+	first := !r.checked.Swap(true)
+	h := &p.settings.Health
+	if err != nil {
+		r.passes = 0
+		r.fails++
+		switch {
+		case was == joining:
+			r.why = err.Error()
+		case was == up && r.fails >= h.Fails:
+			p.moveLocked(r, sick, err.Error())
+			p.news.add(p.about(r, ReplicaSick, r.why))
+		}
+		if first || was != r.is() {
+			p.assess()
+		}
+		return
+	}
+	r.fails = 0
+	r.passes++
+	p.identifyLocked(r, seen, began)
+	b := r.record.Load().breaker.Load()
+	if b.unreachable() {
+		p.resetBreaker(r) // It can be reached again.
+		p.news.add(p.about(r, BreakerClosed, "a check reached it"))
+	}
+	if was == up || r.passes < h.Passes {
+		return
+	}
+	if p.warmLocked(r) {
+		r.slowFrom.Store(p.now())
+	}
+	p.moveLocked(r, up, "its checks pass")
+	p.news.add(p.about(r, ReplicaUp, ""))
+	p.assess()
+}
+
+// warmLocked reports whether another replica than r has served for a while. A
+// pool that starts has none: then slow start would only slow it down.
+func (p *Pool) warmLocked(r *replica) bool {
+	for _, other := range p.members {
+		if other != r && other.is() == up && time.Since(other.since) >= p.settings.SlowStart.D() {
+			return true
+		}
+	}
+	return false
+}
+
+// identify takes note of what a replica said about itself in an answer.
+func (p *Pool) identify(r *replica, seen identity, began int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.identifyLocked(r, seen, began)
+}
+
+// identifyLocked: what was learnt about a process is forgotten when another
+// answers in its place. What was asked before the last change is of no use: the
+// old process may have answered.
+func (p *Pool) identifyLocked(r *replica, seen identity, began int64) {
+	known := r.identity.Load()
+	next, changed, other := known.update(seen)
+	if !changed || began <= known.since {
+		return
+	}
+	now := p.now()
+	next.since = known.since
+	if other {
+		next.since = now
+	}
+	r.identity.Store(&next)
+	p.news.changed()
+	if !other || (known.since != 0 && now-known.since < int64(changeEvery)) {
+		return
+	}
+	r.record.Store(p.newRecord(r))
+	if p.warmLocked(r) {
+		r.slowFrom.Store(now)
+	}
+	r.transport.Load().CloseIdleConnections()
+	p.news.add(p.about(r, ReplicaChanged, "another process answers at the address"))
+	p.assess()
+}

@@ -1,0 +1,114 @@
+package lb
+
+import (
+	"errors"
+	"math/rand/v2"
+
+	"github.com/edgegw/edge/internal/named"
+)
+
+// Policies holds the balancing policies by their name in the configuration.
+var Policies named.Registry[Policy]
+
+// Policy picks a replica for one request. A Policy is used by many requests at
+// once; one value serves one pool until the pool's policy is configured anew.
+type Policy interface {
+	// Pick returns the index of a candidate that is up, or -1 when none is.
+	Pick(c Candidates) int
+}
+
+// Candidates is what a policy sees of the replicas: a view for one pick. What
+// it says may change between two calls, because other requests come and go.
+type Candidates interface {
+	Len() int
+	Up(i int) bool        // may take this request
+	Load(i int) int       // requests in flight
+	Cost(i int) float64   // the time this request would take there, in milliseconds, with all known penalties
+	Weight(i int) float64 // above 0, at most 1: the share that slow start grants
+}
+
+// plain builds a policy that takes no words.
+func plain(build func() Policy) func(named.Spec) (Policy, error) {
+	return func(s named.Spec) (Policy, error) {
+		if err := errors.Join(s.Want(0, 0, "none")...); err != nil {
+			return nil, err
+		}
+		return build(), nil
+	}
+}
+
+// fullScan is the number of candidates up to which all are compared: beyond,
+// the best of a few is as good and stays cheap (research: 3 µs at 100).
+const fullScan = 32
+
+// lowest returns the candidate that is up and measures least. Ties go to a
+// random one: the scan begins at a random place.
+func lowest(c Candidates, measure func(Candidates, int) float64) int {
+	n := c.Len()
+	if n > fullScan {
+		if i := lowestOf(c, measure, 3); i >= 0 {
+			return i
+		}
+	}
+	if n == 0 {
+		return -1
+	}
+	best, least := -1, 0.0
+	for i, seen := rand.IntN(n), 0; seen < n; seen++ {
+		if c.Up(i) {
+			if m := measure(c, i); best < 0 || m < least {
+				best, least = i, m
+			}
+		}
+		if i++; i == n {
+			i = 0
+		}
+	}
+	return best
+}
+
+// lowestOf compares a number of random draws; -1 when none of them is up.
+func lowestOf(c Candidates, measure func(Candidates, int) float64, draws int) int {
+	best, least := -1, 0.0
+	for range draws {
+		i := anyUp(c)
+		if i < 0 {
+			return best
+		}
+		if m := measure(c, i); best < 0 || m < least {
+			best, least = i, m
+		}
+	}
+	return best
+}
+
+// anyUp returns a random candidate that is up, each as likely as the other, or
+// -1 when none is.
+func anyUp(c Candidates) int {
+	n := c.Len()
+	if n == 0 {
+		return -1
+	}
+	for range 4 { // Most are up most of the time: no need to look at all.
+		if i := rand.IntN(n); c.Up(i) {
+			return i
+		}
+	}
+	chosen, ups := -1, 0
+	for i := range n {
+		if !c.Up(i) {
+			continue
+		}
+		ups++
+		if rand.IntN(ups) == 0 {
+			chosen = i
+		}
+	}
+	return chosen
+}
+
+// passes rolls the dice for a candidate in slow start.
+func passes(c Candidates, i int) bool {
+	w := c.Weight(i)
+	return w >= 1 || rand.Float64() < w
+}

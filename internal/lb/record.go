@@ -1,0 +1,124 @@
+package lb
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// latencyMemory is the time in which a latency loses 63 % of its weight
+	// (peak EWMA as in Finagle: 10 s).
+	latencyMemory = 10 * time.Second
+
+	// failureMemory is the same for failures.
+	failureMemory = 5 * time.Second
+
+	// outlier bounds what one answer can say: four times the estimate. One slow
+	// page must not condemn a replica; two slow answers in a row do.
+	outlier = 4
+
+	// unknownLatency, in milliseconds, stands for a pool that knows no latency.
+	unknownLatency = 20
+)
+
+// record is what was learnt about one process behind an address. Another
+// process at the address gets a new record.
+type record struct {
+	breaker  atomic.Pointer[breaker]
+	requests atomic.Int64
+	failures atomic.Int64
+
+	latency   atomic.Uint64 // float64, milliseconds; 0 when nothing is known
+	latencyAt atomic.Int64
+	failing   atomic.Uint64 // float64, share of failures, 0 to 1
+	failingAt atomic.Int64
+
+	mu sync.Mutex // writers of the four above
+}
+
+// untimed is the elapsed time of a try that says nothing about latency.
+const untimed time.Duration = -1
+
+// observe learns from an answer, or from the lack of one, after elapsed.
+func (r *record) observe(now int64, o outcome, elapsed time.Duration) {
+	if o.failed() {
+		r.failures.Add(1)
+	}
+	ms := float64(elapsed) / float64(time.Millisecond)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	estimate := load(&r.latency)
+	// A client that gives up on a replica slower than it used to be has seen
+	// something too. Quick failures have not: they would attract traffic.
+	telling := o == good || o == late || (o == neutral && estimate > 0 && ms > estimate)
+	if elapsed != untimed && telling {
+		store(&r.latency, peak(estimate, ms, now-r.latencyAt.Load()))
+		r.latencyAt.Store(now)
+	}
+	if o == neutral {
+		return
+	}
+	miss := 0.0
+	if o.failed() || o == busy {
+		miss = 1 // A fast refusal must not attract traffic either.
+	}
+	store(&r.failing, mix(load(&r.failing), miss, now-r.failingAt.Load()))
+	r.failingAt.Store(now)
+}
+
+// peak moves an estimate up at once and down slowly.
+func peak(estimate, ms float64, age int64) float64 {
+	if estimate == 0 {
+		return ms
+	}
+	ms = min(ms, outlier*estimate)
+	if ms > estimate {
+		return ms
+	}
+	keep := math.Exp(-float64(age) / float64(latencyMemory))
+	return max(estimate*keep+ms*(1-keep), 1e-3)
+}
+
+// mix adds one outcome to a share. An outcome weighs a tenth, and more after a
+// pause.
+func mix(share, miss float64, age int64) float64 {
+	keep := min(math.Exp(-float64(age)/float64(failureMemory)), 0.9)
+	share = share*keep + miss*(1-keep)
+	if share < 1e-3 {
+		return 0
+	}
+	return share
+}
+
+// cost is the time, in milliseconds, that one more request would take:
+//
+//	max(latency, median/4) · (in flight + 1 + WebSockets/10) / success²
+//
+// A latency fades while the replica is idle, so that one that was slow once is
+// tried again; the floor keeps a very fast or faded one from drawing a herd. A
+// replica of which nothing is known yet counts as twice the median.
+func (r *record) cost(now int64, median, load1 float64) float64 {
+	estimate := load(&r.latency)
+	age := float64(now - r.latencyAt.Load())
+	switch {
+	case estimate == 0 && median == 0:
+		estimate = unknownLatency
+	case estimate == 0:
+		estimate = 2 * median
+	case age > float64(latencyMemory/100):
+		estimate *= math.Exp(-age / float64(latencyMemory))
+	}
+	estimate = max(estimate, median/4)
+	success := 1.0
+	if failing := load(&r.failing); failing > 0 {
+		age := float64(now - r.failingAt.Load())
+		success = max(0.02, 1-failing*math.Exp(-age/float64(failureMemory)))
+	}
+	return estimate * load1 / (success * success)
+}
+
+func load(a *atomic.Uint64) float64     { return math.Float64frombits(a.Load()) }
+func store(a *atomic.Uint64, f float64) { a.Store(math.Float64bits(f)) }

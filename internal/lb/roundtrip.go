@@ -1,0 +1,315 @@
+package lb
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// lonelyPause is how long a request waits before it tries a replica again that
+// refused its connection, when there is no other.
+const lonelyPause = 100 * time.Millisecond
+
+// outlet is the request as it goes to a replica. A try that follows another
+// gets a new one: a transport may still look at the old.
+type outlet struct {
+	request http.Request
+	url     url.URL
+}
+
+// RoundTrip sends the request to a replica, and to another when that is safe
+// and within the budget. URL.Host and URL.Scheme are ignored; Host is kept. The
+// request is not changed. When no replica may take it, the answer is a 503 of
+// the pool's own with Retry-After, not an error; an error means that the
+// replicas that were tried gave no answer.
+func (p *Pool) RoundTrip(in *http.Request) (*http.Response, error) {
+	if in.URL == nil {
+		return nil, errors.Join(errors.New("request without URL"), closeBody(in))
+	}
+	v := p.view.Load()
+	x := &exchange{pool: p, view: v, in: in, trace: TraceFrom(in.Context())}
+	if !bodyless(in) {
+		x.guard = &guard{src: in.Body}
+	}
+	defer x.leave() // Also on a panic: a slot that is never given back is lost for ever.
+	if v == nil {
+		return x.refuse("not configured"), nil
+	}
+	p.budget.request(p.now())
+	switch why := x.acquire(); why {
+	case "":
+	case clientGone:
+		return nil, context.Cause(in.Context())
+	default:
+		return x.refuse(why), nil
+	}
+	for {
+		resp, err := x.send()
+		o := x.outcomeOf(resp, err)
+		next, again := x.another(o)
+		if !again {
+			return x.deliver(resp, err, o)
+		}
+		if resp != nil {
+			_ = resp.Body.Close() // Its connection goes with it: reading it to the end might take long.
+		}
+		x.settle(o)
+		x.hold(next)
+		p.retries.Add(1)
+	}
+}
+
+func closeBody(r *http.Request) error {
+	if r.Body == nil {
+		return nil
+	}
+	return r.Body.Close()
+}
+
+// leave gives back what is still held, when RoundTrip ends without an answer
+// to pass on.
+func (x *exchange) leave() {
+	x.settle(neutral)
+	if x.guard != nil {
+		x.guard.settle()
+		if x.attempts == 0 {
+			_ = x.guard.Close() // RoundTrip closes the body, whatever happens.
+		}
+	}
+}
+
+// send makes one try with the slot held.
+func (x *exchange) send() (*http.Response, error) {
+	r := x.slot.replica
+	x.tried[x.attempts] = r
+	x.attempts++
+	if t := x.trace; t != nil {
+		t.Attempts = x.attempts
+		t.Replica, t.Address, t.Version = r.id, string(r.address), r.identity.Load().version
+	}
+	out := &x.outlet
+	if x.attempts > 1 {
+		out = new(outlet)
+	}
+	out.request, out.url = *x.in, *x.in.URL
+	out.request.URL = &out.url
+	out.url.Scheme, out.url.Host = "http", string(r.address)
+	if x.view.settings.tls != nil {
+		out.url.Scheme = "https"
+	}
+	if x.guard != nil {
+		out.request.Body = x.guard
+	}
+	return r.transport.Load().RoundTrip(&out.request)
+}
+
+// outcomeOf says what a try came to, as far as the headers tell.
+func (x *exchange) outcomeOf(resp *http.Response, err error) outcome {
+	if err == nil {
+		switch status := resp.StatusCode; {
+		case status == http.StatusBadGateway, status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
+			return gateway
+		case status >= 500:
+			return faulty
+		case status == http.StatusTooManyRequests:
+			return busy
+		}
+		return good
+	}
+	var dial *dialError
+	switch {
+	case errors.Is(x.in.Context().Err(), context.Canceled):
+		return neutral
+	case errors.As(err, &dial):
+		return refused
+	case x.guard != nil && x.guard.broken.Load():
+		return neutral
+	case x.in.Context().Err() != nil, isTimeout(err):
+		return late
+	}
+	return reset
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+// another takes a slot of another replica, when the try that came to o may and
+// should be repeated.
+func (x *exchange) another(o outcome) (slot, bool) {
+	s := x.view.settings
+	if o < gateway || x.attempts > s.Retry.Attempts || x.in.Context().Err() != nil || !x.repeatable(o) {
+		return slot{}, false
+	}
+	next, ok := x.take()
+	if !ok && o == refused && x.attempts == 1 && wait(x.in.Context(), lonelyPause) {
+		next, ok = x.claim(x.slot.replica)
+	}
+	if !ok {
+		return slot{}, false
+	}
+	if x.pool.budget.retry(x.pool.now(), float64(s.Retry.Budget)) && x.rearm() {
+		return next, true
+	}
+	next.conclude(neutral)
+	next.record.requests.Add(-1)
+	x.pool.unclaim(next.replica)
+	return slot{}, false
+}
+
+// repeatable reports whether the request may be sent again after o.
+func (x *exchange) repeatable(o outcome) bool {
+	whole := x.guard == nil || x.in.GetBody != nil
+	switch o {
+	case refused:
+		return whole || x.guard.state.Load() == fresh
+	case reset, late:
+		return idempotent(x.in.Method) && whole
+	case gateway:
+		return safe(x.in.Method) && x.guard == nil
+	}
+	return false
+}
+
+// rearm gets the body ready for another try.
+func (x *exchange) rearm() bool {
+	if x.guard == nil {
+		return true
+	}
+	old := x.guard
+	if old.detach() {
+		x.guard = &guard{src: old.src}
+		return true
+	}
+	if x.in.GetBody == nil {
+		return false
+	}
+	body, err := x.in.GetBody()
+	if err != nil {
+		return false
+	}
+	old.settle()
+	x.guard = &guard{src: body}
+	return true
+}
+
+// deliver passes on what the last try came to.
+func (x *exchange) deliver(resp *http.Response, err error, o outcome) (*http.Response, error) {
+	if err != nil {
+		x.settle(o)
+		return nil, err
+	}
+	x.readVersion(resp)
+	x.learn(o)
+	x.held = false
+	r := x.slot.replica
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		x.slot.conclude(o)
+		x.upgrade(resp)
+		return resp, nil
+	}
+	count := &r.inflight
+	stream := isStream(resp)
+	if stream {
+		// It may last for hours: that is not work in progress.
+		r.streams.Add(1)
+		x.pool.unclaim(r)
+		count = &r.streams
+	}
+	// A probe is judged by its headers, so that no client can hold it open.
+	early := stream || o != good || x.slot.probe != nil
+	if early {
+		x.slot.conclude(o)
+	}
+	if resp.Body == http.NoBody || resp.ContentLength == 0 {
+		if !early {
+			x.slot.conclude(o)
+		}
+		x.pool.give(r, count)
+		return resp, nil
+	}
+	x.body = answerBody{x: x, src: resp.Body, count: count, judge: !early}
+	resp.Body = &x.body
+	return resp, nil
+}
+
+// upgrade hands the connection over. It counts as a WebSocket from now on.
+func (x *exchange) upgrade(resp *http.Response) {
+	r := x.slot.replica
+	conn, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok {
+		x.pool.unclaim(r)
+		return
+	}
+	t := &tunnel{ReadWriteCloser: conn, x: x}
+	r.websockets.Add(1)
+	r.tunnels.add(t)
+	x.pool.unclaim(r)
+	resp.Body = t
+}
+
+// readVersion notes which version answered. An answer with another identity
+// than the one known comes from another process at the address.
+func (x *exchange) readVersion(resp *http.Response) {
+	h := &x.view.settings.Health
+	if h.VersionHeader == "" && h.InstanceHeader == "" {
+		return
+	}
+	seen := identityOf(resp.Header, h)
+	r := x.slot.replica
+	known := r.identity.Load()
+	if _, changed, _ := known.update(seen); changed && x.slot.began > known.since {
+		x.pool.identify(r, seen, x.slot.began)
+	}
+	if x.trace != nil && seen.version != "" {
+		x.trace.Version = seen.version
+	}
+}
+
+// isStream tells server-sent events from other answers.
+func isStream(resp *http.Response) bool {
+	if resp.ContentLength >= 0 {
+		return false
+	}
+	kind := resp.Header.Get("Content-Type")
+	if !strings.HasPrefix(kind, "text/event-stream") {
+		return false
+	}
+	media, _, err := mime.ParseMediaType(kind)
+	return err == nil && media == "text/event-stream"
+}
+
+const refusal = "No replica of this application can take the request now.\n"
+
+// refuse is the pool's own 503 (RFC 9110, 15.6.4).
+func (x *exchange) refuse(why string) *http.Response {
+	x.pool.refused.Add(1)
+	if x.trace != nil {
+		x.trace.Refused = why
+	}
+	seconds := 1
+	if x.view != nil {
+		seconds = max(1, int(math.Ceil(x.view.settings.Queue.Wait.D().Seconds())))
+	}
+	return &http.Response{
+		Status: "503 Service Unavailable", StatusCode: http.StatusServiceUnavailable,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{
+			"Content-Type":  {"text/plain; charset=utf-8"},
+			"Cache-Control": {"no-store"},
+			"Retry-After":   {strconv.Itoa(seconds)},
+		},
+		Body:          io.NopCloser(strings.NewReader(refusal)),
+		ContentLength: int64(len(refusal)),
+		Request:       x.in,
+	}
+}

@@ -1,0 +1,124 @@
+package lb
+
+import (
+	"math"
+	"time"
+)
+
+// Status is a pool at one moment, for people and dashboards.
+type Status struct {
+	Name     string          `json:"name"`
+	Policy   string          `json:"policy"`
+	Panic    bool            `json:"panic"`     // most replicas look sick: health is ignored
+	InFlight int64           `json:"in_flight"` // requests at replicas
+	Queued   int64           `json:"queued"`    // requests that wait for a replica
+	Desired  int             `json:"desired"`   // replicas that an autoscaler should run; 0 when there is no limit to reckon with
+	Retries  int64           `json:"retries"`   // since the pool was made
+	Refused  int64           `json:"refused"`   // answered 503 by the pool itself, since it was made
+	Sources  []SourceStatus  `json:"sources"`
+	Replicas []ReplicaStatus `json:"replicas"`
+}
+
+// SourceStatus is one discovery.
+type SourceStatus struct {
+	Source  string `json:"source"` // as it stands in the configuration
+	Found   int    `json:"found"`
+	Problem string `json:"problem,omitempty"` // why its last lookup failed
+}
+
+// ReplicaStatus is one replica of a Status.
+type ReplicaStatus struct {
+	ID         string     `json:"id"`
+	Address    string     `json:"address"`
+	Source     []string   `json:"source"` // who names it: discoveries by their kind, and registered
+	Instance   string     `json:"instance,omitempty"`
+	Version    string     `json:"version,omitempty"`
+	State      string     `json:"state"` // joining, up, sick, draining, drained
+	Why        string     `json:"why,omitempty"`
+	Since      time.Time  `json:"since"`
+	InFlight   int64      `json:"in_flight"`
+	WebSockets int64      `json:"websockets"`
+	Streams    int64      `json:"streams"` // server-sent events
+	EWMA       float64    `json:"ewma_ms"`
+	Failing    float64    `json:"failing"` // recent share of failures
+	Breaker    string     `json:"breaker"` // closed, half-open, open
+	Requests   int64      `json:"requests"`
+	Failures   int64      `json:"failures"`
+	LeaseEnds  *time.Time `json:"lease_ends,omitempty"`
+	Weight     float64    `json:"weight"` // 1, less in slow start
+}
+
+// busyShare is how full replicas should be when an autoscaler is content: the
+// rest is room for the time that a new replica takes to start.
+const busyShare = 0.7
+
+// Status reports the pool as it is now.
+func (p *Pool) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st := Status{
+		Name: p.name, Panic: p.panicking.Load(), Queued: p.queue.waiting.Load(),
+		Retries: p.retries.Load(), Refused: p.refused.Load(),
+		Sources: []SourceStatus{}, Replicas: []ReplicaStatus{},
+	}
+	if p.settings == nil {
+		return st
+	}
+	st.Policy = p.settings.Policy.String()
+	for _, f := range p.feeds {
+		source := SourceStatus{Source: f.spec.String(), Found: len(f.set)}
+		if f.failing != nil {
+			source.Problem = f.failing.Error()
+		}
+		st.Sources = append(st.Sources, source)
+	}
+	for _, r := range sorted(p.members) {
+		rs := p.replicaStatusLocked(r)
+		st.InFlight += rs.InFlight
+		st.Replicas = append(st.Replicas, rs)
+	}
+	if limit := p.settings.Queue.MaxInflight; limit > 0 {
+		st.Desired = max(1, int(math.Ceil(float64(st.InFlight+st.Queued)/(busyShare*float64(limit)))))
+	}
+	return st
+}
+
+func (p *Pool) replicaStatusLocked(r *replica) ReplicaStatus {
+	record, known := r.record.Load(), r.identity.Load()
+	rs := ReplicaStatus{
+		ID: r.id, Address: string(r.address), Source: r.sources,
+		Instance: known.instance, Version: known.version,
+		State: r.is().String(), Why: r.why, Since: r.since,
+		InFlight: r.inflight.Load(), WebSockets: r.websockets.Load(), Streams: r.streams.Load(),
+		EWMA: load(&record.latency), Failing: load(&record.failing),
+		Breaker:  record.breaker.Load().String(),
+		Requests: record.requests.Load(), Failures: record.failures.Load(),
+		Weight: r.weight(p.now(), p.settings.SlowStart.D()),
+	}
+	if ends, leased := p.leases[r.address]; leased {
+		rs.LeaseEnds = &ends
+	}
+	return rs
+}
+
+// ReplicaVersion is which version a replica says it runs.
+type ReplicaVersion struct {
+	ID      string
+	Version string // "" when it does not say
+}
+
+// Versions lists the replicas that may still answer: healthy ones, sick ones
+// (they are asked when most are sick) and those that still finish requests. A
+// replica that has not passed a check yet is not among them.
+func (p *Pool) Versions() []ReplicaVersion {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := []ReplicaVersion{}
+	for _, r := range sorted(p.members) {
+		switch r.is() {
+		case up, sick, draining:
+			list = append(list, ReplicaVersion{ID: r.id, Version: r.identity.Load().version})
+		}
+	}
+	return list
+}
