@@ -1,12 +1,16 @@
 package cacherules
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/edgegw/edge/internal/named"
 )
 
 // Every kind is tested here by its registered example, before its author
@@ -14,22 +18,19 @@ import (
 func TestEveryKind(t *testing.T) {
 	for _, kind := range Kinds.Names() {
 		t.Run(kind, func(t *testing.T) {
-			rule, err := ParseRule(Kinds.Example(kind))
-			if err != nil {
-				t.Fatal(err)
-			}
+			rule := written(t, Kinds.Example(kind))
 			set, err := Compile([]Rule{rule}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Run("an unknown word is refused", func(t *testing.T) { refusesUnknownWords(t, kind) })
-			t.Run("the rule survives the way through its words", func(t *testing.T) {
-				if again, err := ParseRule(rule.Spec()); err != nil || !reflect.DeepEqual(again, rule) {
-					t.Errorf("got %+v, %v: want %+v", again, err, rule)
+			t.Run("the rule has the words of its example", func(t *testing.T) {
+				if got, want := rule.spec().Options, Kinds.Example(kind).Options; len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
+					t.Errorf("got %v: want %v", got, want)
 				}
 			})
-			for _, written := range rule.Paths {
-				target := strings.ReplaceAll(written, "*", "x")
+			for _, path := range rule.Paths {
+				target := strings.ReplaceAll(path, "*", "x")
 				if !strings.HasPrefix(target, "/") {
 					target = "/" + target
 				}
@@ -37,6 +38,34 @@ func TestEveryKind(t *testing.T) {
 			}
 		})
 	}
+}
+
+// written is the rule that an operator writes by a spec, read from JSON.
+func written(t *testing.T, s named.Spec) Rule {
+	fields := map[string]any{"kind": s.Name, "paths": s.Args}
+	for word, args := range s.Options {
+		switch word {
+		case wordTag:
+			fields["tags"] = args
+		case wordWithoutCookie:
+			fields[word] = args
+		case wordOverride, wordStoreSetCookie, wordStoreAuthorized:
+			fields[word] = true
+		default:
+			fields[word] = args[0]
+		}
+	}
+	text, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	var rule Rule
+	if err := decoder.Decode(&rule); err != nil {
+		t.Fatal(err)
+	}
+	return rule
 }
 
 func refusesUnknownWords(t *testing.T, kind string) {

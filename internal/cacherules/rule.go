@@ -1,14 +1,6 @@
 package cacherules
 
-import (
-	"errors"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
-
-	"github.com/edgegw/edge/internal/named"
-)
+import "github.com/edgegw/edge/internal/named"
 
 // Rule is one rule as the operator wrote it. What is left unsaid gets the
 // defaults of its kind.
@@ -65,78 +57,8 @@ const (
 	wordStoreAuthorized = "unsafe_store_authorized"
 )
 
-// words says what each word of a block does with its arguments; the kind
-// decides which of them apply.
-var words = map[string]func(r *Rule, args []string) error{
-	wordName: func(r *Rule, args []string) error {
-		if len(args) != 1 {
-			return errors.New("want one name")
-		}
-		r.Name = args[0]
-		return nil
-	},
-	wordBrowser:         lifetimeWord(func(r *Rule) *Lifetime { return &r.Browser }),
-	wordEdge:            lifetimeWord(func(r *Rule) *Lifetime { return &r.Edge }),
-	wordStale:           lifetimeWord(func(r *Rule) *Lifetime { return &r.Stale }),
-	wordOverride:        switchWord(func(r *Rule) *bool { return &r.Override }),
-	wordTag:             listWord(func(r *Rule) *[]string { return &r.Tags }),
-	wordWithoutCookie:   listWord(func(r *Rule) *[]string { return &r.WithoutCookie }),
-	wordStoreSetCookie:  switchWord(func(r *Rule) *bool { return &r.UnsafeStoreSetCookie }),
-	wordStoreAuthorized: switchWord(func(r *Rule) *bool { return &r.UnsafeStoreAuthorized }),
-}
-
-func lifetimeWord(field func(*Rule) *Lifetime) func(*Rule, []string) error {
-	return func(r *Rule, args []string) error {
-		if len(args) != 1 {
-			return fmt.Errorf("got %d arguments: want one duration such as 1h, or none", len(args))
-		}
-		parsed, err := ParseLifetime(args[0])
-		*field(r) = parsed
-		return err
-	}
-}
-
-func switchWord(field func(*Rule) *bool) func(*Rule, []string) error {
-	return func(r *Rule, args []string) error {
-		*field(r) = true
-		if len(args) > 0 {
-			return fmt.Errorf("got %q: want nothing after the word", args)
-		}
-		return nil
-	}
-}
-
-func listWord(field func(*Rule) *[]string) func(*Rule, []string) error {
-	return func(r *Rule, args []string) error {
-		*field(r) = args
-		if len(args) == 0 {
-			return errors.New("want at least one")
-		}
-		return nil
-	}
-}
-
-// ParseRule reads a rule in the shape of a Caddyfile: the kind, its paths, and
-// the words of its block with their arguments. It reports every malformed word
-// at once; whether a word applies to the kind is for Compile to say.
-func ParseRule(s named.Spec) (Rule, error) {
-	r := Rule{Kind: s.Name, Paths: s.Args}
-	var errs []error
-	for _, word := range slices.Sorted(maps.Keys(s.Options)) {
-		set, known := words[word]
-		if !known {
-			errs = append(errs, fmt.Errorf("unknown word %q: want one of %s", word, strings.Join(slices.Sorted(maps.Keys(words)), ", ")))
-			continue
-		}
-		if err := set(&r, s.Options[word]); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", word, err))
-		}
-	}
-	return r, errors.Join(errs...)
-}
-
-// Spec is the rule in the shape of a Caddyfile, as ParseRule reads it.
-func (r Rule) Spec() named.Spec {
+// spec is the rule in the shape of a Caddyfile: what kinds are built from.
+func (r Rule) spec() named.Spec {
 	s := named.Spec{Name: r.Kind, Args: r.Paths, Options: map[string][]string{}}
 	if r.Name != "" {
 		s.Options[wordName] = []string{r.Name}

@@ -68,7 +68,7 @@ func Compile(rules []Rule, extra []Matcher) (*Ruleset, error) {
 
 func compileRule(r Rule, extra Matcher) (compiled, []error) {
 	var errs []error
-	v, err := Kinds.New(r.Spec())
+	v, err := Kinds.New(r.spec())
 	errs = append(errs, each(err)...)
 	r.apply(&v)
 	one := compiled{verdict: &v, extra: extra}
