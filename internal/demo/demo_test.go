@@ -35,7 +35,7 @@ func stage(t *testing.T, c Config, m *miniature) *demo {
 	d.replicas = &replicas{
 		control: d.gateway.control, executable: program, note: d.account.note, log: log,
 		assets: filepath.Join(dir, "assets"), // The race detector sleeps a second before each process ends, unless told.
-		env: append(os.Environ(), sessionKeyEnv+"=a key for tests", "GORACE=atexit_sleep_ms=0"),
+		env:    append(os.Environ(), sessionKeyEnv+"=a key for tests", "GORACE=atexit_sleep_ms=0"),
 	}
 	t.Cleanup(func() {
 		if err := errors.Join(d.replicas.end(), log.Close()); err != nil {
