@@ -18,7 +18,7 @@ const (
 	// minLease and maxLease: shorter ones flap, longer ones outlive a
 	// replica that died without a word.
 	minLease = time.Second
-	maxLease = time.Hour
+	maxLease = 24 * time.Hour
 )
 
 // Registration is the body of POST replicas.
@@ -28,7 +28,7 @@ type Registration struct {
 	// Address is the replica's host:port as this node reaches it.
 	Address string `json:"address"`
 	// Lease is how long the replica stays without another POST, as a
-	// duration: 1s to 1h. Default: 30s.
+	// duration: 1s to 24h. Default: 30s.
 	Lease string `json:"lease,omitempty"`
 }
 
@@ -48,7 +48,7 @@ func (c *call) register() error {
 	if request.Lease != "" {
 		given, err := unit.ParseDuration(request.Lease)
 		if lease = given.D(); err != nil || lease < minLease || lease > maxLease {
-			mistakes = append(mistakes, Mistake{"lease", shorten(request.Lease), "a duration from 1s to 1h, such as 30s"})
+			mistakes = append(mistakes, Mistake{"lease", shorten(request.Lease), "a duration from 1s to 24h, such as 30s"})
 		}
 	}
 	if len(mistakes) > 0 {

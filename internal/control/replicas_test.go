@@ -39,7 +39,7 @@ func TestAReplicaRegistersDrainsAndLeaves(t *testing.T) {
 func TestRegistrationsThatAreRefused(t *testing.T) {
 	const (
 		wantAddress = "host:port such as 10.0.0.7:3000"
-		wantLease   = "a duration from 1s to 1h, such as 30s"
+		wantLease   = "a duration from 1s to 24h, such as 30s"
 	)
 	cases := map[string]struct {
 		body   string
@@ -54,7 +54,7 @@ func TestRegistrationsThatAreRefused(t *testing.T) {
 		"a URL":               {`{"pool":"app","address":"http://a:80"}`, 422, []Mistake{{"address", "http://a:80", wantAddress}}},
 		"credentials":         {`{"pool":"app","address":"u@a:80"}`, 422, []Mistake{{"address", "u@a:80", wantAddress}}},
 		"lease under 1s":      {`{"pool":"app","address":"a:80","lease":"999ms"}`, 422, []Mistake{{"lease", "999ms", wantLease}}},
-		"lease above 1h":      {`{"pool":"app","address":"a:80","lease":"61m"}`, 422, []Mistake{{"lease", "61m", wantLease}}},
+		"lease above 24h":      {`{"pool":"app","address":"a:80","lease":"1441m"}`, 422, []Mistake{{"lease", "1441m", wantLease}}},
 		"lease as a number":   {`{"pool":"app","address":"a:80","lease":30}`, 400, []Mistake{{"lease", "number", "a JSON string"}}},
 		"unknown pool":        {`{"pool":"api","address":"a:80"}`, 404, nil},
 		"pool that is broken": {`{"pool":"broken","address":"a:80"}`, 500, nil},
