@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// ExplainConfig is what edge explain takes; the fields are its argument and
+// flags.
+type ExplainConfig struct {
+	Connection
+	// URL is absolute, as the visitor sees it.
+	URL string
+	// Method of the request. Default: GET.
+	Method string
+	// Header holds fields of the request, each as "Name: value".
+	Header []string
+	// JSON prints the gateway's answer as it is.
+	JSON bool
+}
+
+// Explain prints what the gateway would do with a request, and why: verdict,
+// key, stored entry, freshness, tags, version, and which replica it would pick.
+func Explain(ctx context.Context, c ExplainConfig, stdout, stderr io.Writer) int {
+	u, err := url.Parse(c.URL)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		(&console{w: stderr}).complain("explain", fmt.Errorf("url %q: want an absolute URL such as https://www.example.com/path", c.URL))
+		return ExitUsage
+	}
+	query := url.Values{"url": {c.URL}}
+	if c.Method != "" {
+		query.Set("method", c.Method)
+	}
+	if len(c.Header) > 0 {
+		query["header"] = c.Header
+	}
+	return inspect(ctx, inspection{
+		command: "explain", connection: c.Connection, json: c.JSON,
+		request: request{method: http.MethodGet, path: "explain", query: query},
+		print: func(w io.Writer, answer json.RawMessage) error {
+			return outline(&console{w: w}, answer, 0)
+		},
+	}, stdout, stderr)
+}

@@ -1,0 +1,230 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/edgegw/edge/internal/control"
+	"github.com/edgegw/edge/internal/purge"
+)
+
+// StatusConfig is what edge status takes; the fields are its flags.
+type StatusConfig struct {
+	Connection
+	// JSON prints the gateway's answer as it is.
+	JSON bool
+}
+
+// Status prints pools, replicas, cache, purges and dependencies. The exit code
+// is 0 when there was an answer, whatever it says.
+func Status(ctx context.Context, c StatusConfig, stdout, stderr io.Writer) int {
+	return inspect(ctx, inspection{
+		command: "status", connection: c.Connection, json: c.JSON,
+		request: request{method: http.MethodGet, path: "status"},
+		print:   printStatus,
+	}, stdout, stderr)
+}
+
+// inspection is a command that asks one question and prints the answer.
+type inspection struct {
+	command    string
+	connection Connection
+	json       bool
+	request    request
+	print      func(io.Writer, json.RawMessage) error
+}
+
+func inspect(ctx context.Context, i inspection, stdout, stderr io.Writer) int {
+	errs := &console{w: stderr}
+	client, err := NewClient(i.connection)
+	if err != nil {
+		errs.complain(i.command, err)
+		return ExitUsage
+	}
+	var answer json.RawMessage
+	if err := client.call(ctx, i.request, &answer); err != nil {
+		code := exitOf(err)
+		if code == ExitInterrupted {
+			err = fmt.Errorf("interrupted")
+		}
+		errs.complain(i.command, err)
+		return code
+	}
+	show := i.print
+	if i.json {
+		show = func(w io.Writer, answer json.RawMessage) error { return printJSON(w, answer) }
+	}
+	if err := show(stdout, answer); err != nil {
+		errs.complain(i.command, fmt.Errorf("%s answered JSON of another kind: %w", client.Server, err))
+		return ExitUnreachable
+	}
+	return ExitDone
+}
+
+// statusView is control.Status with what a table shows of the engines' parts.
+type statusView struct {
+	control.Status
+	Pools []poolView      `json:"pools"`
+	Cache json.RawMessage `json:"cache"`
+}
+
+type poolView struct {
+	Name     string        `json:"name"`
+	Policy   string        `json:"policy"`
+	Panic    bool          `json:"panic"`
+	InFlight int           `json:"in_flight"`
+	Queued   int           `json:"queued"`
+	Sources  []sourceView  `json:"sources"`
+	Replicas []replicaView `json:"replicas"`
+}
+
+type sourceView struct {
+	Source  string `json:"source"`
+	Problem string `json:"problem"`
+}
+
+type replicaView struct {
+	ID       string  `json:"id"`
+	Address  string  `json:"address"`
+	Version  string  `json:"version"`
+	State    string  `json:"state"`
+	Why      string  `json:"why"`
+	InFlight int     `json:"in_flight"`
+	EWMA     float64 `json:"ewma_ms"`
+	Breaker  string  `json:"breaker"`
+}
+
+func printStatus(w io.Writer, answer json.RawMessage) error {
+	var s statusView
+	if err := json.Unmarshal(answer, &s); err != nil {
+		return err
+	}
+	if s.Schema == 0 {
+		return fmt.Errorf("no schema: want a status")
+	}
+	out := &console{w: w}
+	head := fmt.Sprintf("edge %s on %s, up %s, generation %d", or(s.Version, "of no version"), or(s.Node, "a node without name"), s.Uptime, s.Generation)
+	if !s.ConfigLoaded.IsZero() {
+		head += ", configured " + stamp(s.ConfigLoaded)
+	}
+	out.say("%s", head)
+	for _, pool := range s.Pools {
+		printPool(out, pool)
+	}
+	if err := printCache(out, s.Cache); err != nil {
+		return err
+	}
+	printPurges(out, s.Purges)
+	printDependencies(out, s.Dependencies)
+	return nil
+}
+
+func printPool(out *console, pool poolView) {
+	head := fmt.Sprintf("pool %s: %s, %d in flight, %d queued", pool.Name, or(pool.Policy, "no policy"), pool.InFlight, pool.Queued)
+	if pool.Panic {
+		head += ", PANIC: most look sick, all are tried"
+	}
+	out.say("")
+	out.say("%s", head)
+	for _, source := range pool.Sources {
+		if source.Problem != "" {
+			out.say("  %s: %s", source.Source, source.Problem)
+		}
+	}
+	rows := [][]string{{"REPLICA", "VERSION", "STATE", "IN FLIGHT", "EWMA", "BREAKER", "WHY"}}
+	for _, r := range pool.Replicas {
+		rows = append(rows, []string{
+			or(r.Address, r.ID), r.Version, r.State, fmt.Sprint(r.InFlight), fmt.Sprintf("%.1fms", r.EWMA), r.Breaker, r.Why,
+		})
+	}
+	if len(pool.Replicas) == 0 {
+		out.say("  no replicas")
+		return
+	}
+	out.table(rows)
+}
+
+func printCache(out *console, cache json.RawMessage) error {
+	if len(cache) == 0 || string(cache) == "null" {
+		return nil
+	}
+	out.say("")
+	out.say("cache")
+	return outline(out, cache, 1)
+}
+
+func printPurges(out *console, purges control.PurgeStatus) {
+	out.say("")
+	out.say("purges: %d pending", purges.Pending)
+	if len(purges.Last) == 0 {
+		return
+	}
+	rows := [][]string{{"ID", "STATE", "EXIT", "GENERATION", "ITEMS", "CREATED", "WHY"}}
+	for _, r := range purges.Last {
+		exit := ""
+		if r.State.Final() {
+			exit = fmt.Sprint(r.Exit)
+		}
+		rows = append(rows, []string{r.ID, string(r.State), exit, fmt.Sprint(r.Generation), itemsText(r.Selectors), stamp(r.Created), r.Error})
+	}
+	out.table(rows)
+}
+
+func itemsText(s purge.Selectors) string {
+	if s.Everything {
+		return "everything"
+	}
+	return fmt.Sprint(s.Len())
+}
+
+func printDependencies(out *console, dependencies []control.Dependency) {
+	if len(dependencies) == 0 {
+		return
+	}
+	out.say("")
+	out.say("dependencies")
+	rows := [][]string{{"NAME", "STATE", "SINCE", "DETAIL"}}
+	for _, d := range dependencies {
+		state := "ok"
+		if !d.OK {
+			state = "DOWN"
+		}
+		rows = append(rows, []string{d.Name, state, stamp(d.Since), d.Detail})
+	}
+	out.table(rows)
+}
+
+// table prints rows in columns; the first row is their names. An empty cell
+// shows as a hyphen, so that a row keeps its shape for those who cut columns.
+func (c *console) table(rows [][]string) {
+	aligned := tabwriter.NewWriter(c.w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = or(printable(cell), "-")
+		}
+		// There is no one to tell that the terminal is gone.
+		_, _ = fmt.Fprintln(aligned, "  "+strings.Join(cells, "\t"))
+	}
+	_ = aligned.Flush()
+}
+
+func or(text, fallback string) string {
+	if text == "" {
+		return fallback
+	}
+	return text
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05Z")
+}
