@@ -1,0 +1,73 @@
+// Command bench measures edge and its peers side by side, in turn, on this
+// machine, and writes what it found as a page of Markdown. It is run in its own
+// folder: go run .
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/edgegw/edge/bench/process"
+)
+
+// options of a run, as the command line gives them.
+type options struct {
+	rounds, seconds, warmup int
+	peers, workloads        string
+	out                     string
+	serverCPU, clientCPU    int
+}
+
+func main() {
+	log.SetFlags(log.Ltime)
+	o := options{}
+	flag.IntVar(&o.rounds, "rounds", 3, "how often every peer is visited")
+	flag.IntVar(&o.seconds, "seconds", 3, "seconds of a sample")
+	flag.IntVar(&o.warmup, "warmup", 1, "seconds of load before a sample")
+	flag.StringVar(&o.peers, "peers", "", "`names` of the peers, separated by commas; empty for all")
+	flag.StringVar(&o.workloads, "workloads", "", "`names` of the workloads, separated by commas; empty for all")
+	flag.StringVar(&o.out, "out", "RESULTS.md", "`file` to write; - for standard output")
+	flag.IntVar(&o.serverCPU, "server-cpu", -1, "`number` of the CPU for the peer; -1 for the first that may be used")
+	flag.IntVar(&o.clientCPU, "client-cpu", -1, "`number` of the CPU for load generator and origin; -1 for the second that may be used")
+	flag.Parse()
+
+	// The first signal ends the run in order; after it a second one kills.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, o)
+	if ctx.Err() != nil {
+		err = errors.New("interrupted: nothing written")
+	}
+	stop()
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	allowed, err := process.Allowed()
+	if err != nil {
+		return err
+	}
+	p, err := newPlan(o, flag.Args(), allowed)
+	if err != nil {
+		return err
+	}
+	s, err := newStand(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.verify(ctx); err != nil {
+		return err
+	}
+	if err := s.measure(ctx); err != nil {
+		return err
+	}
+	return write(p.out, s.document(machineFacts(ctx)))
+}

@@ -1,0 +1,118 @@
+// Package peers says how each server that takes part is built and configured.
+// Each peer is a file that registers itself in init.
+package peers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/edgegw/edge/bench/workloads"
+)
+
+// Peer is one server program.
+type Peer struct {
+	// Name is what -peers takes; "nginx" and "caddy" are what the others are
+	// compared with.
+	Name string
+	// Build makes or finds the program, puts what it makes into dir and returns
+	// the path.
+	Build func(ctx context.Context, dir string) (binary string, err error)
+	// Version says exactly what was built or found.
+	Version func(ctx context.Context, binary string) (string, error)
+	// Ways to run it, each a process of its own and a row of the tables.
+	Ways []Way
+}
+
+// Way is one configuration of a peer.
+type Way struct {
+	// Name of the row, after the peer's.
+	Name string
+	// About says what of the peer is in use.
+	About string
+	// Kind of workload that this way takes part in.
+	Kind workloads.Kind
+	// Configure is pure: it says what to write and how to start.
+	Configure func(Setup) Config
+}
+
+// Setup is what a configuration is made from.
+type Setup struct {
+	// Listen and Origin are host:port.
+	Listen, Origin string
+	// Dir belongs to the process alone: on memory if the machine has such a
+	// folder.
+	Dir string
+	// Sizes of the objects that will be asked for, in bytes.
+	Sizes []int
+	// Root says that the process will run as root.
+	Root bool
+}
+
+// Config is how a process is started.
+type Config struct {
+	// File is the configuration's name in the setup's Dir, Text what it says.
+	File, Text string
+	// Args of the program.
+	Args []string
+	// Env is added to PATH, HOME and the XDG folders in Dir.
+	Env []string
+}
+
+var registered = make(map[string]Peer)
+
+// register is for init functions. A name registered twice is a programming
+// mistake and panics.
+func register(p Peer) {
+	if _, taken := registered[p.Name]; taken {
+		panic("peers: " + p.Name + " registered twice")
+	}
+	registered[p.Name] = p
+}
+
+// All lists the peers by name.
+func All() []Peer {
+	return slices.SortedFunc(maps.Values(registered), func(a, b Peer) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// Environment of a process whose folder is dir: nothing of the caller's but
+// PATH, so that a GOGC in someone's shell does not change the result.
+func Environment(dir string, more ...string) []string {
+	return append([]string{
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + dir,
+		"XDG_CONFIG_HOME=" + dir,
+		"XDG_DATA_HOME=" + dir,
+	}, more...)
+}
+
+// find looks a program up in PATH and where Debian keeps servers, which PATH
+// leaves out for ordinary users.
+func find(program, debianPackage string) (string, error) {
+	for _, candidate := range []string{program, filepath.Join("/usr/sbin", program)} {
+		if path, err := exec.LookPath(candidate); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not installed: run ../scripts/install-debian.sh %s", program, debianPackage)
+}
+
+// goBuild builds a Go package of the module in folder.
+func goBuild(ctx context.Context, folder, pkg, binary string) (string, error) {
+	binary, err := filepath.Abs(binary)
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", folder, "-trimpath", "-o", binary, pkg)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", pkg, errors.Join(err, ctx.Err()), strings.TrimSpace(string(out)))
+	}
+	return binary, nil
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/edgegw/edge/bench/report"
+)
+
+// document puts together what was measured.
+func (s *stand) document(machine []report.Fact) report.Document {
+	d := report.Document{
+		Date:       time.Now(),
+		Command:    s.plan.command,
+		Method:     s.method(),
+		Machine:    machine,
+		Versions:   s.versions,
+		NoisyCores: noisyCores,
+	}
+	for _, r := range s.rows {
+		d.Ways = append(d.Ways, report.Fact{Name: r.name(), Value: r.way.About})
+	}
+	for _, w := range s.plan.workloads {
+		t := report.Table{Name: w.Name, About: w.About, Metrics: w.Metrics}
+		for _, r := range s.rowsOf(w) {
+			t.Rows = append(t.Rows, report.Row{Peer: r.peer.Name, Way: r.way.Name, Samples: r.samples[w.Name]})
+		}
+		d.Tables = append(d.Tables, t)
+	}
+	return d
+}
+
+func (s *stand) method() string {
+	return fmt.Sprintf(`All peers run at once, each pinned to CPU %d (one worker, GOMAXPROCS=1); load generator and origin share CPU %d.
+Every round visits every peer in turn: %d s of warm-up, %d s measured, %d rounds. The numbers are medians over the rounds.
+The loop is closed, so latencies are latencies at saturation. Where the client's core is full, the load generator is the limit:
+trust CPU time a request (user and system time of the server's process tree) more than req/s.
+Bodies were compared with the origin's by hash; hits never reached the origin, and pass-through always did.
+A sample in which others used more than %.1f cores was taken again, up to %d times, and the cleanest kept.`,
+		s.plan.serverCPU, s.plan.clientCPU, s.plan.warmup, s.plan.seconds, s.plan.rounds, noisyCores, tries-1)
+}
+
+// write replaces the file at once: whoever reads it sees the old results or
+// the new ones.
+func write(path string, d report.Document) error {
+	if path == "-" {
+		return d.Write(os.Stdout)
+	}
+	var b bytes.Buffer
+	if err := d.Write(&b); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".results-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone already unless something failed
+	_, err = f.Write(b.Bytes())
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if errClose := f.Close(); err == nil {
+		err = errClose
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.Rename(f.Name(), path)
+}
