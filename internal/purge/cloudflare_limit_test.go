@@ -175,8 +175,8 @@ func TestTheStandInGrantsWhatThePlansSay(t *testing.T) {
 	for plan := range plans {
 		synctest.Test(t, func(t *testing.T) {
 			s, config := newStandIn(t, plan, func(o *standin.Options) { o.Token += plan })
-			// Five times over: more than the bucket, at four fifths of the rate.
-			items := Selectors{Tags: numbered("t%d", 500*plans[plan].flexBucket)}
+			// Twice the bucket, at four fifths of the rate.
+			items := Selectors{Tags: numbered("t%d", 200*plans[plan].flexBucket)}
 			got, err := purgeAt(t, newTarget(t, s, config), until(items, 24*time.Hour))
 			if err != nil || got.Attempts != got.Batches {
 				t.Errorf("%s: %+v, %v: want no attempt refused", plan, got, err)

@@ -136,7 +136,8 @@ func crashingGateway(dir string) {
 func gateway(t *testing.T, dir string, at int, how string) (done []string, said string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), crashDir+"="+dir, crashAt+"="+strconv.Itoa(at), crashHow+"="+how)
+	// The race detector would have every process linger for a second.
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", crashDir+"="+dir, crashAt+"="+strconv.Itoa(at), crashHow+"="+how)
 	out, err := cmd.Output()
 	if at == 0 && err != nil {
 		t.Fatalf("gateway: %v", err)
