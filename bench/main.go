@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log"
 	"os"
 	"os/signal"
@@ -40,8 +41,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, o)
-	if ctx.Err() != nil {
-		err = errors.New("interrupted: nothing written")
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("interrupted, nothing written: %w", err)
 	}
 	stop()
 	if err != nil {

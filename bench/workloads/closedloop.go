@@ -19,7 +19,7 @@ func closedLoopMetrics(kind Kind) []*measure.Metric {
 		measure.RequestsPerSecond, measure.P50, measure.P99, measure.CPUPerRequest,
 		measure.ServerCores, measure.ClientCores,
 	}
-	if kind == Pass {
+	if kind.ReachesOrigin() {
 		metrics = append(metrics, measure.OriginCores)
 	}
 	return append(metrics, measure.OtherCores)
@@ -77,9 +77,9 @@ func (l closedLoop) check(r measure.WrkResult, fetches int64) error {
 	// Bytes are rounded to two decimals of a unit, so by at most half a percent.
 	case r.Bytes < 0.99*float64(r.Requests)*float64(l.size):
 		return fmt.Errorf("%d answers had %.0f bytes in all: want bodies of %d", r.Requests, r.Bytes, l.size)
-	case l.kind == Hit && fetches != 0:
+	case !l.kind.ReachesOrigin() && fetches != 0:
 		return fmt.Errorf("the origin was asked %d times: want none, since all should be hits", fetches)
-	case l.kind == Pass && fetches < r.Requests:
+	case l.kind.ReachesOrigin() && fetches < r.Requests:
 		return fmt.Errorf("the origin was asked %d times for %d requests: want one for each", fetches, r.Requests)
 	}
 	return nil

@@ -21,6 +21,10 @@ const (
 	Pass Kind = "pass"
 )
 
+// ReachesOrigin reports whether each request of this kind is to be one fetch
+// from the origin, rather than none.
+func (k Kind) ReachesOrigin() bool { return k == Pass }
+
 // Workload is one thing that peers are compared at: one table.
 type Workload struct {
 	// Name is what -workloads takes.
