@@ -52,7 +52,11 @@ func (w *world) failing(step string) error {
 	return errors.New(step + " is down")
 }
 
-func (w *world) Generation() uint64 { return w.generation }
+func (w *world) Generation() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.generation
+}
 
 func (w *world) Purge(_ context.Context, o Order, generation uint64) error {
 	if err := w.failing("node"); err != nil {

@@ -212,7 +212,7 @@ func (x *run) verify(ctx context.Context, p *Parts) (string, error) {
 		return "", errors.New("verify: this gateway has no verifier any more")
 	}
 	until := time.Now().Add(p.Settings.VerifyFor.D())
-	since := x.record.Started
+	since := x.record.purged()
 	seen := make([]Verification, 0, len(x.record.Verify))
 	good := 0
 	for _, url := range x.record.Verify {
@@ -233,6 +233,12 @@ func (x *run) verify(ctx context.Context, p *Parts) (string, error) {
 	}
 	x.change(func(r *Record) { r.Verified = seen })
 	return fmt.Sprintf("%d of %d URLs", good, len(seen)), nil
+}
+
+// purged is when this node was: no copy from before it may be seen again.
+func (r Record) purged() time.Time {
+	i := slices.IndexFunc(r.Steps, func(s Step) bool { return s.Name == StepNode })
+	return r.Steps[i].Finished
 }
 
 // finish gives the order its last state.

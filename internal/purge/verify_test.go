@@ -1,0 +1,85 @@
+package purge
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestHTTPVerifier(t *testing.T) {
+	cases := map[string]struct {
+		status  int
+		header  http.Header
+		name    string // of the version header
+		expect  string
+		elapsed time.Duration
+		ok      bool
+	}{
+		"the expected version":                     {200, http.Header{"X-App-Version": {"2"}}, "X-App-Version", "2", time.Second, true},
+		"the old version":                          {200, http.Header{"X-App-Version": {"1"}}, "X-App-Version", "2", time.Second, false},
+		"no version where one is expected":         {200, nil, "X-App-Version", "2", time.Second, false},
+		"no version header is configured":          {200, http.Header{"X-App-Version": {"2"}}, "", "2", time.Second, false},
+		"no version expected":                      {200, nil, "", "", time.Second, true},
+		"a copy made since":                        {200, http.Header{"Age": {"3"}, "Cf-Cache-Status": {"HIT"}}, "", "", 4 * time.Second, true},
+		"a copy from before":                       {200, http.Header{"Age": {"60"}, "Cf-Cache-Status": {"HIT"}}, "", "", 4 * time.Second, false},
+		"the right version, in a copy from before": {200, http.Header{"Age": {"60"}, "X-App-Version": {"2"}}, "X-App-Version", "2", 4 * time.Second, false},
+		"an Age that is none":                      {200, http.Header{"Age": {"old"}}, "", "", 0, true},
+		"a page that is gone":                      {404, nil, "", "", 0, true},
+		"a redirect is the answer":                 {302, http.Header{"Location": {"/elsewhere"}}, "", "", 0, true},
+		"a server error":                           {503, nil, "", "", 0, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			requests := 0
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				requests++
+				for field, values := range c.header {
+					w.Header()[field] = values
+				}
+				w.WriteHeader(c.status)
+			}))
+			got := NewHTTPVerifier(c.name).Verify(t.Context(), server.URL+"/a", c.expect, time.Now().Add(-c.elapsed))
+			server.Close()
+			if got.OK != c.ok || got.OK != (got.Error == "") || got.Status != c.status || requests != 1 || got.Cache != c.header.Get("Cf-Cache-Status") {
+				t.Errorf("%+v after %d requests: want ok %t", got, requests, c.ok)
+			}
+		})
+	}
+	if got := NewHTTPVerifier("").Verify(t.Context(), "http://127.0.0.1:1/", "", time.Now()); got.OK || got.Error == "" {
+		t.Errorf("nobody there: %+v", got)
+	}
+}
+
+func TestCheckCloudflare(t *testing.T) {
+	s, config := newStandIn(t, "free", nil)
+	server := httptest.NewServer(s)
+	defer server.Close()
+	config.APIURL = server.URL + "/client/v4"
+	if err := CheckCloudflare(t.Context(), config); err != nil {
+		t.Error("the right token:", err)
+	}
+	wrong := config
+	wrong.APIToken = "another-secret"
+	err := CheckCloudflare(t.Context(), wrong)
+	var failed *TargetError
+	if !errors.As(err, &failed) || failed.Kind != NotAllowed || strings.Contains(err.Error(), wrong.APIToken) {
+		t.Errorf("a wrong token: %v", err)
+	}
+	if err := CheckCloudflare(t.Context(), CloudflareConfig{}); err == nil {
+		t.Error("no configuration: no error")
+	}
+	inactive := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"success":true,"result":{"status":"expired"}}`))
+	}))
+	defer inactive.Close()
+	config.APIURL = inactive.URL
+	if err := CheckCloudflare(t.Context(), config); err == nil || !strings.Contains(err.Error(), `"expired"`) {
+		t.Errorf("an expired token: %v", err)
+	}
+	if s.Requests() != 2 || len(s.Calls()) != 0 {
+		t.Errorf("%d requests, %d calls: want two and none", s.Requests(), len(s.Calls()))
+	}
+}
