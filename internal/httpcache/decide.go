@@ -1,0 +1,142 @@
+package httpcache
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/edgegw/edge/internal/cacherules"
+)
+
+// action is what to do about a request.
+type action uint8
+
+const (
+	// fetch: ask the origin, or wait for somebody who does.
+	fetch action = iota
+	// serve the stored answer.
+	serve
+	// serveAndRefresh: serve the stale answer and refresh it meanwhile.
+	serveAndRefresh
+	// pass the request to the origin as it is.
+	pass
+	// unavailable: 504, nothing stored may be served and nothing else is wanted.
+	unavailable
+)
+
+// decision is what decide says, and why.
+type decision struct {
+	action action
+	reason Reason
+	// validate the stored answer rather than fetch anew.
+	validate bool
+	// alone: the answer is for this request only, so nobody shall wait for it.
+	alone bool
+}
+
+// decide says what to do about a request, given the stored answer that matches
+// it, which may be nil, and where the fence puts that (RFC 9111, 4).
+func decide(r *http.Request, e *entry, stands standing, now time.Time) decision {
+	if stands == hardPurged {
+		e = nil
+	}
+	authorized := len(r.Header["Authorization"]) > 0
+	if e != nil && authorized && !e.authorized {
+		// RFC 9111, 3.5, forbids to store such answers; whether anonymous ones
+		// may go to authorized requests it leaves open. An API may well answer
+		// the two differently without saying so in Vary.
+		return decision{action: pass, reason: ReasonAuthorizedRequest}
+	}
+	d := decideStored(e, stands, now)
+	if d.action == serve || d.action == serveAndRefresh {
+		return d
+	}
+	request := requestControl(r)
+	switch {
+	case request.OnlyIfCached:
+		return decision{action: unavailable, reason: ReasonOnlyIfCached}
+	case request.NoStore:
+		return decision{action: pass, reason: ReasonRequestNoStore}
+	case r.Method == http.MethodHead:
+		return decision{action: pass, reason: ReasonHead}
+	case len(r.Header["Range"]) > 0:
+		return decision{action: pass, reason: ReasonRange}
+	}
+	d.alone = d.alone || authorized
+	return d
+}
+
+// decideStored is the part about the stored answer.
+func decideStored(e *entry, stands standing, now time.Time) decision {
+	if e == nil {
+		return decision{action: fetch}
+	}
+	ttl := e.ttl(now)
+	validate := hasValidator(e.origin)
+	switch {
+	case stands == softPurged:
+		return decision{action: fetch, reason: ReasonSoftPurged, validate: validate}
+	case e.mustAsk:
+		return decision{action: fetch, reason: ReasonNoCache, validate: validate, alone: true}
+	case ttl > 0:
+		return decision{action: serve}
+	case -ttl < e.whileRevalidate:
+		return decision{action: serveAndRefresh, reason: ReasonStaleWhileRevalidate, validate: validate}
+	}
+	// An answer without any lifetime may be shared with nobody, so requests
+	// for it must not wait for each other.
+	return decision{action: fetch, validate: validate, alone: e.lifetime == 0}
+}
+
+// servesOnError reports that a stored answer may stand in for a failing origin
+// (RFC 5861, 4).
+func servesOnError(e *entry, now time.Time) bool {
+	return e != nil && -e.ttl(now) < e.ifError
+}
+
+// isFailure lists the statuses for which stale-if-error speaks: RFC 5861, 4.
+func isFailure(status int) bool {
+	switch status {
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// bypassOf is the reason for which a request has nothing to do with the cache.
+func bypassOf(r *http.Request, v *cacherules.Verdict) Reason {
+	switch {
+	case tunnels(r):
+		return ReasonUpgrade
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return ReasonMethod
+	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
+		return ReasonRequestBody
+	case v.Bypasses(r):
+		return ReasonRule
+	case len(r.Header["If-Match"]) > 0 || len(r.Header["If-Unmodified-Since"]) > 0:
+		return ReasonPrecondition
+	case overridesMethod(r.Header):
+		return ReasonMethodOverride
+	}
+	return ""
+}
+
+// overridesMethod reports fields by which frameworks let a GET stand for
+// another method. No key covers them, so their answers must not be shared.
+func overridesMethod(h http.Header) bool {
+	return len(h["X-Http-Method-Override"]) > 0 || len(h["X-Http-Method"]) > 0 || len(h["X-Method-Override"]) > 0
+}
+
+// tunnels reports a request that turns the connection into something else.
+func tunnels(r *http.Request) bool {
+	return r.Method == http.MethodConnect || len(r.Header["Upgrade"]) > 0
+}
+
+// requestControl reads the request's Cache-Control. Its no-cache, max-age and
+// min-fresh are not obeyed: any visitor could make the origin do the work.
+func requestControl(r *http.Request) cacherules.Directives {
+	if lines := r.Header["Cache-Control"]; len(lines) > 0 {
+		return cacherules.ParseDirectives(lines)
+	}
+	return cacherules.Directives{}
+}

@@ -1,0 +1,147 @@
+package httpcache
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/edgegw/edge/internal/cacherules"
+	"github.com/edgegw/edge/internal/unit"
+)
+
+// Explanation is what the cache would do about a request at one moment.
+type Explanation struct {
+	// Key is the parts of the cache key, for people.
+	Key KeyParts `json:"key"`
+	// Rule is the rule whose verdict was given; empty for none.
+	Rule string `json:"rule,omitempty"`
+	// Decision is serve, serve-and-refresh, fetch, pass or unavailable; Reason
+	// says why, where it needs saying.
+	Decision string `json:"decision"`
+	Reason   Reason `json:"reason,omitempty"`
+	// Uncacheable: an earlier answer could not be stored, so requests do not
+	// queue for the next one.
+	Uncacheable bool `json:"uncacheable,omitempty"`
+	// Fetching is how many fetches for the key are in flight.
+	Fetching int `json:"fetching"`
+	// Variants is how many answers are stored under the key.
+	Variants int `json:"variants"`
+	// Entry is the answer that matches the request; nil for none.
+	Entry *EntryInfo `json:"entry,omitempty"`
+	// Generation is the current one.
+	Generation uint64 `json:"generation"`
+}
+
+// KeyParts is what a key is made of.
+type KeyParts struct {
+	Scheme string `json:"scheme"`
+	Host   string `json:"host"`
+	// Target is what the origin gets; Seen what the visitor sent, if another.
+	Target string `json:"target"`
+	Seen   string `json:"seen,omitempty"`
+}
+
+// EntryInfo describes a stored answer.
+type EntryInfo struct {
+	Status int               `json:"status"`
+	Bytes  int64             `json:"bytes"` // of the body
+	Memory int64             `json:"memory"`
+	ETag   string            `json:"etag,omitempty"`
+	Vary   map[string]string `json:"vary,omitempty"`
+
+	// Lifetime comes from LifetimeFrom; Age and TTL, the rest of it, are at
+	// this moment. TTL is negative when stale.
+	Lifetime             unit.Duration  `json:"lifetime"`
+	LifetimeFrom         LifetimeSource `json:"lifetime_from"`
+	Age                  string         `json:"age"`
+	TTL                  string         `json:"ttl"`
+	StaleWhileRevalidate unit.Duration  `json:"stale_while_revalidate"`
+	StaleIfError         unit.Duration  `json:"stale_if_error"`
+	AlwaysRevalidate     bool           `json:"always_revalidate,omitempty"`
+
+	Tags    []string `json:"tags,omitempty"`
+	Version string   `json:"version,omitempty"`
+	Replica string   `json:"replica,omitempty"`
+	Rule    string   `json:"rule,omitempty"` // that held when it was stored
+	// Began is the generation of its fetch. Below HardBarrier it is gone,
+	// below SoftBarrier it is stale.
+	Began       uint64 `json:"began"`
+	HardBarrier uint64 `json:"hard_barrier"`
+	SoftBarrier uint64 `json:"soft_barrier"`
+}
+
+var actionNames = map[action]string{
+	fetch: "fetch", serve: "serve", serveAndRefresh: "serve-and-refresh", pass: "pass", unavailable: "unavailable",
+}
+
+// Explain says what would be done about r under a verdict, which may be nil. It
+// changes nothing, not even what is evicted next.
+func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time) Explanation {
+	if v == nil {
+		v = &unruled
+	}
+	scheme, seen := h.seen(r)
+	key := h.requestKey(nil, r)
+	hash := h.Store.hash(key)
+	x := Explanation{
+		Key:         KeyParts{Scheme: scheme, Host: stripDefaultPort(r.Host, scheme), Target: r.URL.RequestURI(), Seen: seen},
+		Rule:        v.Rule,
+		Uncacheable: h.Store.isRefused(hash, now),
+		Generation:  h.Store.Generation(),
+	}
+	e := h.Store.peek(hash, key, r.Header, &x)
+	stands := standsFirm
+	if e != nil {
+		x.Entry = describe(e, now)
+		b, _ := h.Store.fence.barrierOf(&e.provenance)
+		x.Entry.HardBarrier, x.Entry.SoftBarrier = b.hard, b.soft
+		stands = b.standing(e.began)
+	}
+	d := decision{action: pass, reason: bypassOf(r, v)}
+	if d.reason == "" {
+		d = decide(r, e, stands, now)
+	}
+	if stands == hardPurged {
+		x.Entry = nil
+	}
+	if d.action == fetch && x.Entry == nil && x.Uncacheable {
+		d = decision{action: pass, reason: ReasonRefused}
+	}
+	x.Decision, x.Reason = actionNames[d.action], d.reason
+	return x
+}
+
+// peek is find without marking as used.
+func (s *Store) peek(hash uint64, key []byte, request http.Header, x *Explanation) *entry {
+	sh := s.shard(hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, f := range sh.fills[hash] {
+		if f.key == string(key) {
+			x.Fetching++
+		}
+	}
+	g := sh.group(hash, key)
+	if g == nil {
+		return nil
+	}
+	x.Variants = len(g.variants)
+	return g.match(request)
+}
+
+func describe(e *entry, now time.Time) *EntryInfo {
+	info := &EntryInfo{
+		Status: e.status, Bytes: e.body.size, Memory: e.size, ETag: e.etag,
+		Lifetime: unit.Duration(e.lifetime), LifetimeFrom: e.source,
+		Age: e.currentAge(now).Truncate(time.Second).String(), TTL: e.ttl(now).Truncate(time.Second).String(),
+		StaleWhileRevalidate: unit.Duration(e.whileRevalidate), StaleIfError: unit.Duration(e.ifError),
+		AlwaysRevalidate: e.mustAsk,
+		Tags:             e.tags, Version: e.madeBy, Replica: e.replica, Rule: e.rule, Began: e.began,
+	}
+	for _, one := range e.vary {
+		if info.Vary == nil {
+			info.Vary = make(map[string]string)
+		}
+		info.Vary[one.name] = one.value
+	}
+	return info
+}

@@ -1,0 +1,234 @@
+package httpcache
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/edgegw/edge/internal/cacherules"
+)
+
+const (
+	// maxMarks is how many selectors the fence remembers.
+	maxMarks = 100_000
+	// maxApplied is how many orders it can translate into local generations.
+	maxApplied = 1024
+)
+
+// Purge is an order to give up what began before it. Selectors add up. URLs are
+// absolute; their scheme and port are ignored, and so is how they are
+// percent-encoded. A prefix is host/path, and matches every path that begins
+// like it, at a slash or not. Hosts have no port. Tags are compared in their
+// canonical form, versions exactly.
+type Purge struct {
+	// Generation is the order's number in the fleet; zero for none.
+	Generation uint64
+	// Soft leaves copies as validators and for stale-if-error.
+	Soft                                  bool
+	Everything                            bool
+	URLs, Tags, Prefixes, Hosts, Versions []string
+}
+
+// barrier is what an answer must not have begun before: below hard it is gone,
+// below soft it is stale.
+type barrier struct{ hard, soft uint64 }
+
+func (b barrier) join(other barrier) barrier {
+	return barrier{hard: max(b.hard, other.hard), soft: max(b.soft, other.soft)}
+}
+
+// standing is what the fence thinks of an answer.
+type standing uint8
+
+const (
+	standsFirm standing = iota // serve it as RFC 9111 says
+	softPurged                 // a validator, and for stale-if-error
+	hardPurged                 // as if it had never been
+)
+
+// fence compares generations (DESIGN §6.2). Every exchange and every fill is
+// stamped with the generation at its begin. A purge raises the generation to g
+// and sets marks at g for its selectors; what began before g and matches is
+// behind the fence from then on, wherever it is: stored, being fetched, or
+// being confirmed.
+//
+//	A: a fill begins, stamped 4       B: purge of its tag
+//	                                  generation 5, mark 5 on the tag
+//	A: the answer comes, 4 < 5:
+//	   it is not stored
+//
+// Marks are bounded. When there are too many the oldest falls out, and the
+// floor for everything rises to it: too much is purged, never too little.
+type fence struct {
+	// generation rises with every purge, after the marks are set, so an entry
+	// once found standing at a generation stands as long as that lasts.
+	generation atomic.Uint64
+
+	mu    sync.RWMutex
+	marks *simplelru.LRU[string, barrier] // kind and value → barrier; Peek only under RLock
+	floor barrier
+	// lengths counts the prefix marks of each length; sorted lists the lengths.
+	lengths map[int]int
+	sorted  []int
+	applied *simplelru.LRU[uint64, uint64] // order's generation → local generation
+}
+
+// Kinds of marks, the first byte of their key.
+const (
+	markHost    = "h"
+	markURL     = "u"
+	markPrefix  = "p"
+	markTag     = "t"
+	markVersion = "v"
+)
+
+func newFence(marks int) *fence {
+	f := &fence{lengths: make(map[int]int)}
+	f.marks = newLRU(marks, f.dropMark)
+	f.applied = newLRU[uint64, uint64](maxApplied, nil)
+	return f
+}
+
+// newLRU is simplelru.NewLRU, which refuses sizes below one only.
+func newLRU[K comparable, V any](size int, evicted func(K, V)) *simplelru.LRU[K, V] {
+	list, err := simplelru.NewLRU(max(1, size), simplelru.EvictCallback[K, V](evicted))
+	if err != nil {
+		panic("httpcache: " + err.Error())
+	}
+	return list
+}
+
+// dropMark raises the floor to a mark that falls out. mu is held.
+func (f *fence) dropMark(key string, b barrier) {
+	f.floor = f.floor.join(b)
+	if prefix, ok := strings.CutPrefix(key, markPrefix); ok {
+		f.lengths[len(prefix)]--
+		if f.lengths[len(prefix)] == 0 {
+			delete(f.lengths, len(prefix))
+			f.sorted = slices.Sorted(maps.Keys(f.lengths))
+		}
+	}
+}
+
+// purge sets the marks and raises the generation, which it returns. The new
+// one is above every generation that any exchange can have been stamped with,
+// even if orders of the fleet arrive out of order or twice.
+func (f *fence) purge(p Purge) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	generation := max(p.Generation, f.generation.Load()+1)
+	b := barrier{hard: generation}
+	if p.Soft {
+		b = barrier{soft: generation}
+	}
+	if p.Everything {
+		f.floor = f.floor.join(b)
+	}
+	for _, host := range p.Hosts {
+		f.markLocked(markHost+placeOf(host, "").hostName(), b)
+	}
+	for _, url := range p.URLs {
+		f.markLocked(markURL+placeOfURL(url).url, b)
+	}
+	for _, prefix := range p.Prefixes {
+		f.markPrefixLocked(prefix, b)
+	}
+	for _, tag := range p.Tags {
+		f.markLocked(markTag+cacherules.CanonicalTag(tag), b)
+	}
+	for _, version := range p.Versions {
+		f.markLocked(markVersion+version, b)
+	}
+	if p.Generation > 0 {
+		f.applied.Add(p.Generation, generation)
+	}
+	f.generation.Store(generation)
+	return generation
+}
+
+func (f *fence) markLocked(key string, b barrier) {
+	if old, ok := f.marks.Peek(key); ok {
+		b = b.join(old)
+	}
+	f.marks.Add(key, b)
+}
+
+func (f *fence) markPrefixLocked(prefix string, b barrier) {
+	p := placeOfURL(prefix)
+	value := p.url[:p.path]
+	if _, known := f.marks.Peek(markPrefix + value); !known {
+		f.lengths[len(value)]++
+		f.sorted = slices.Sorted(maps.Keys(f.lengths))
+	}
+	f.markLocked(markPrefix+value, b)
+}
+
+// local is the generation at which an order was applied here.
+func (f *fence) local(order uint64) uint64 {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if generation, ok := f.applied.Peek(order); ok {
+		return generation
+	}
+	return order
+}
+
+// provenance is what the fence judges by. Fingerprinted answers have no
+// version here: they outlive it.
+type provenance struct {
+	place   place
+	tags    []string // canonical
+	version string
+}
+
+// judge says where an answer that began at a generation stands, and the
+// generation for which that holds.
+func (f *fence) judge(p *provenance, began uint64) (standing, uint64) {
+	b, generation := f.barrierOf(p)
+	return b.standing(began), generation
+}
+
+func (b barrier) standing(began uint64) standing {
+	switch {
+	case began < b.hard:
+		return hardPurged
+	case began < b.soft:
+		return softPurged
+	}
+	return standsFirm
+}
+
+// barrierOf is the highest of the barriers of everything an answer belongs to.
+func (f *fence) barrierOf(p *provenance) (barrier, uint64) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	b := f.floor
+	look := func(kind, value string) {
+		if found, ok := f.marks.Peek(kind + value); ok {
+			b = b.join(found)
+		}
+	}
+	if f.marks.Len() > 0 {
+		look(markHost, p.place.hostName())
+		look(markURL, p.place.url)
+		for _, length := range f.sorted {
+			if length > p.place.path {
+				break
+			}
+			look(markPrefix, p.place.url[:length])
+		}
+		for _, tag := range p.tags {
+			look(markTag, tag)
+		}
+		if p.version != "" {
+			look(markVersion, p.version)
+		}
+	}
+	return b, f.generation.Load()
+}
+
+func (p place) hostName() string { return p.url[:p.host] }

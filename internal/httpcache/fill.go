@@ -1,0 +1,251 @@
+package httpcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/edgegw/edge/internal/cacherules"
+)
+
+// ErrOriginPanic is what requests get whose origin handler panicked before it
+// answered.
+var ErrOriginPanic = errors.New("origin handler panicked")
+
+// outcome is what a fill turned out to be, known once ready is closed.
+type outcome uint8
+
+const (
+	// answered: an answer to stream from the buffer, see head.
+	answered outcome = iota
+	// confirmed: the origin confirmed the stored answer, see head.
+	confirmed
+	// failed: no answer, see err, or a failure that a stale answer may cover.
+	failed
+	// futile: the answer helps nobody; whoever waited asks anew.
+	futile
+)
+
+// interim is a 1xx response on its way to the leader.
+type interim struct {
+	status int
+	header http.Header
+}
+
+// fill is one fetch that may become an entry. It runs on a goroutine of its
+// own, at the origin's speed; the leader, who started it, and followers stream
+// from its buffer. The writer goroutine owns everything below until it closes
+// ready, or done, which publishes it.
+type fill struct {
+	h       *Handler
+	origin  Origin
+	request *http.Request // detached; what Fetch gets
+	asked   http.Header   // the leader's request header as it came
+	verdict *cacherules.Verdict
+
+	key   string
+	hash  uint64
+	place place
+	// guess is how the answer is expected to vary, before it says so.
+	guess []varied
+	// stale is the stored answer that the fill replaces; validating means that
+	// the request is conditional on it.
+	stale      *entry
+	validating bool
+	// alone: nobody may join. background: nobody waits.
+	alone, background bool
+	began             uint64
+	requested         time.Time
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	buffer buffer
+	// interim holds 1xx responses for the leader; too many are dropped.
+	interim chan interim
+	// ready closes when the final header is decided on, or there is none; done
+	// when the fill has ended and is stored, if it is.
+	ready, done chan struct{}
+	// doomed by an invalidation: not to be stored or joined.
+	doomed atomic.Bool
+
+	// Fixed when ready closes.
+	outcome outcome
+	err     error
+	failure int    // the status that a stale answer is to cover, with failed
+	head    *entry // with answered and confirmed
+	source  Source
+	reason  Reason // why it is not to be stored; empty when it is
+	// cookies of a 304 go to the leader alone.
+	cookies []string
+	// shared: followers may have it.
+	shared bool
+
+	// Fixed when the buffer closes.
+	trailer http.Header
+
+	// Fixed when done closes.
+	stored bool
+	late   Reason // why it was not stored in the end
+}
+
+// maxInterim is how many 1xx responses wait for a leader that is slow.
+const maxInterim = 8
+
+// newFill prepares a fetch for the exchange. It does not start it.
+func (x *exchange) newFill(d decision, e *entry, guess []varied) *fill {
+	base := context.WithoutCancel(x.r.Context())
+	ctx, cancel := context.WithCancelCause(base)
+	f := &fill{
+		h: x.h, origin: x.o, verdict: x.v, asked: x.r.Header.Clone(),
+		key: string(x.key), hash: x.hash, place: x.h.placeOfRequest(x.r), guess: guess,
+		stale: e, alone: d.alone, ctx: ctx, cancel: cancel, requested: time.Now(),
+		interim: make(chan interim, maxInterim),
+		ready:   make(chan struct{}), done: make(chan struct{}),
+	}
+	f.request = x.o.Detach(ctx, x.r)
+	f.request.Method = http.MethodGet
+	f.request.Header = f.request.Header.Clone()
+	if d.validate {
+		f.validating = true
+		askWhole(f.request.Header, e)
+	} else {
+		askWhole(f.request.Header, nil)
+	}
+	f.buffer.limit = x.h.Store.maxObject.Load()
+	f.buffer.reserve = func(n int64) bool { return x.h.reserve(f.hash, n) }
+	f.buffer.release = x.h.Store.release
+	f.buffer.idle = f.abandonLater
+	return f
+}
+
+// run fetches. Whatever happens, waiters are released and the store is left as
+// it should be.
+func (f *fill) run() {
+	w := &fillWriter{f: f, header: make(http.Header)}
+	err := f.fetch(w)
+	f.settle(w, err)
+	f.leave()
+	if f.background {
+		f.h.Store.refreshes.Add(-1)
+	}
+	f.cancel(nil)
+	close(f.done)
+}
+
+// fetch calls the origin and turns panics, and even the end of the goroutine,
+// into errors.
+func (f *fill) fetch(w *fillWriter) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicError(p)
+		}
+	}()
+	if err := f.origin.Fetch(w, f.request); err != nil {
+		return err
+	}
+	if !w.decided {
+		w.WriteHeader(http.StatusOK) // as net/http does for a silent handler
+	}
+	return nil
+}
+
+func panicError(p any) error {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		return http.ErrAbortHandler
+	}
+	return fmt.Errorf("%w: %v", ErrOriginPanic, p)
+}
+
+// settle ends the fill: it closes the body, stores it, or reports the failure.
+func (f *fill) settle(w *fillWriter, err error) {
+	if !w.decided {
+		f.outcome, f.err = failed, err
+		f.buffer.close(err)
+		f.report(err)
+		close(f.ready)
+		return
+	}
+	if err == nil && f.outcome == answered && f.head.length >= 0 && bodyAllowed(f.head.status) &&
+		f.buffer.written() != f.head.length {
+		err = fmt.Errorf("body of %d bytes: the origin declared %d", f.buffer.written(), f.head.length)
+	}
+	if f.outcome == answered && err == nil {
+		f.trailer = w.trailer()
+	}
+	f.buffer.close(err)
+	if err != nil && !errors.Is(context.Cause(f.ctx), errNobody) {
+		f.report(err)
+	}
+	if f.outcome == answered {
+		f.late = f.keep(err)
+	}
+	f.h.Store.release(f.buffer.surrender())
+}
+
+// keep stores a complete answer, and says why not. A fault on the way is ours,
+// not the visitors': they have their answer.
+func (f *fill) keep(err error) (late Reason) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.fault(fmt.Errorf("storing panicked: %v", p))
+			late = ReasonFault
+		}
+	}()
+	whole, kept := f.buffer.whole()
+	switch {
+	case f.reason != "":
+		return f.reason
+	case err != nil:
+		return "" // reported already
+	case !kept:
+		f.h.Store.refuse(f.hash, time.Now())
+		return ReasonTooLarge
+	}
+	f.head.seal(whole.packed())
+	return f.store(f.head)
+}
+
+// store puts an entry in, unless something came between.
+func (f *fill) store(e *entry) Reason {
+	s := f.h.Store
+	if f.doomed.Load() {
+		return ReasonInvalidated
+	}
+	stands, _ := s.fence.judge(&e.provenance, e.began)
+	if stands == hardPurged {
+		s.counters.fenced.Add(1)
+		f.event(EventFenced, ReasonFenced, nil)
+		return ReasonFenced
+	}
+	// The buffer's reservation becomes the entry's, so that both are never
+	// counted and nothing is evicted to make room twice.
+	f.h.Store.release(f.buffer.surrender())
+	if !f.h.reserve(f.hash, e.size) {
+		return ReasonNoRoom
+	}
+	if !s.insert(e) {
+		s.release(e.size)
+		return ReasonOutdated
+	}
+	if f.doomed.Load() { // invalidated between the check and the insertion
+		s.remove(e)
+		return ReasonInvalidated
+	}
+	s.accept(f.hash)
+	f.stored = true
+	f.event(EventStored, "", nil)
+	return ""
+}
+
+// abandonLater ends the fetch some time after its last reader has left, unless
+// another comes.
+func (f *fill) abandonLater() {
+	time.AfterFunc(f.h.policy().Abandon.D(), func() {
+		if f.buffer.abandoned() {
+			f.cancel(errNobody)
+		}
+	})
+}

@@ -1,0 +1,81 @@
+package httpcache
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// safe lists the registered methods that change nothing (RFC 9110, 9.2.1, and
+// the registry of its section 16.1). Whether others do is unknown, so they
+// count as unsafe (RFC 9111, 4.4).
+var safe = map[string]bool{
+	http.MethodGet: true, http.MethodHead: true, http.MethodOptions: true, http.MethodTrace: true,
+	"PROPFIND": true, "REPORT": true, "SEARCH": true, "QUERY": true,
+}
+
+// invalidate drops what an unsafe request has changed (RFC 9111, 4.4): its
+// target, and what Location and Content-Location name on the same host, stored
+// or being fetched. It runs before the answer reaches the client, who may look
+// at once. Nothing else is touched, and the generation stays: otherwise anyone
+// who may POST could make the fence forget.
+func (x *exchange) invalidate(status int, h http.Header) {
+	if safe[x.r.Method] || status < 200 || status > 399 || x.r.Method == http.MethodConnect {
+		return
+	}
+	scheme, seen := x.h.seen(x.r)
+	x.h.Store.invalidate(x.r.Host, x.r.URL, seen)
+	if seen != "" {
+		// The named locations are the visitor's, who does not know how the
+		// target is rewritten; neither do we, for another one.
+		return
+	}
+	for _, name := range []string{"Location", "Content-Location"} {
+		if lines := h[name]; len(lines) == 1 {
+			x.invalidateNamed(scheme, lines[0])
+		}
+	}
+}
+
+func (x *exchange) invalidateNamed(scheme, location string) {
+	base := *x.r.URL
+	base.Scheme, base.Host = scheme, x.r.Host
+	target, err := base.Parse(location)
+	if err != nil || !strings.EqualFold(stripDefaultPort(target.Host, target.Scheme), stripDefaultPort(x.r.Host, scheme)) {
+		return
+	}
+	x.h.Store.invalidate(x.r.Host, target, "")
+}
+
+// invalidate drops the answers for a URL, for https and http: they are views of
+// one resource.
+func (s *Store) invalidate(host string, u *url.URL, seen string) {
+	for _, scheme := range []string{"https", "http"} {
+		var space [keySpace]byte
+		key := urlKey(space[:0], scheme, host, u, seen)
+		hash := s.hash(key)
+		if s.invalidateKey(s.shard(hash), hash, key) {
+			s.counters.invalidations.Add(1)
+		}
+	}
+}
+
+// invalidateKey drops what is stored under a key, and dooms what is being
+// fetched for it. It reports whether there was anything.
+func (s *Store) invalidateKey(sh *shard, hash uint64, key []byte) (found bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, f := range sh.fills[hash] {
+		if f.key == string(key) {
+			f.doomed.Store(true)
+			found = true
+		}
+	}
+	if g := sh.group(hash, key); g != nil {
+		for _, e := range g.variants {
+			s.removeLocked(sh, e)
+		}
+		found = true
+	}
+	return found
+}

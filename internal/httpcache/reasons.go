@@ -1,0 +1,142 @@
+package httpcache
+
+// Reason is a code for why an answer was or was not taken from, or put into,
+// the cache. It stands in the detail parameter of Cache-Status, in logs and in
+// metrics; every branch of a decision has one of its own. An empty Reason
+// means that nothing needs explaining.
+type Reason string
+
+// Why a request went past the cache: neither answered from it nor stored.
+const (
+	// ReasonUpgrade: the connection turns into something else (WebSocket).
+	ReasonUpgrade Reason = "upgrade"
+	// ReasonMethod: neither GET nor HEAD.
+	ReasonMethod Reason = "method"
+	// ReasonRule: the rule's verdict says private, or a cookie makes it so.
+	ReasonRule Reason = "rule"
+	// ReasonRequestBody: a GET with a body, which no key covers.
+	ReasonRequestBody Reason = "request-body"
+	// ReasonMethodOverride: a field that makes frameworks see another method.
+	ReasonMethodOverride Reason = "method-override"
+	// ReasonPrecondition: If-Match and If-Unmodified-Since are for the origin
+	// (RFC 9111, 4.3.2).
+	ReasonPrecondition Reason = "precondition"
+	// ReasonAuthorizedRequest: the stored answer may not be given to requests
+	// with Authorization (RFC 9111, 3.5).
+	ReasonAuthorizedRequest Reason = "authorized-request"
+	// ReasonRequestNoStore: the request forbids storing (RFC 9111, 5.2.1.5).
+	ReasonRequestNoStore Reason = "request-no-store"
+	// ReasonRange: a part was asked for and the whole is not stored.
+	ReasonRange Reason = "range"
+	// ReasonHead: only a GET fills the cache.
+	ReasonHead Reason = "head"
+	// ReasonRefused: an earlier answer for this key could not be stored, so
+	// requests do not queue for the next one.
+	ReasonRefused Reason = "known-uncacheable"
+	// ReasonContended: the fills it waited for were not meant for it.
+	ReasonContended Reason = "contended"
+)
+
+// Why an answer was not stored.
+const (
+	// ReasonPartial: 206, or a Content-Range.
+	ReasonPartial Reason = "partial"
+	// ReasonStatus: a 1xx or 304 that answers no question of ours, or a
+	// status that must-understand asks to understand.
+	ReasonStatus Reason = "status"
+	// ReasonNoStore: the origin says no-store.
+	ReasonNoStore Reason = "no-store"
+	// ReasonPrivate: the origin says private.
+	ReasonPrivate Reason = "private"
+	// ReasonAuthorization: the request carries Authorization and the answer
+	// does not permit sharing (RFC 9111, 3.5).
+	ReasonAuthorization Reason = "authorization"
+	// ReasonSetCookie: the answer sets a cookie.
+	ReasonSetCookie Reason = "set-cookie"
+	// ReasonVary: it varies on everything, or on what this gateway cannot see.
+	ReasonVary Reason = "vary"
+	// ReasonNoFreshness: nobody said how long it may be kept.
+	ReasonNoFreshness Reason = "no-freshness"
+	// ReasonExpired: stale on arrival, and nothing to revalidate it with.
+	ReasonExpired Reason = "expired"
+	// ReasonStream: an event stream never ends.
+	ReasonStream Reason = "event-stream"
+	// ReasonTrailer: trailing fields would be lost.
+	ReasonTrailer Reason = "trailer"
+	// ReasonRollout: a version that is not the current one produced it.
+	ReasonRollout Reason = "rollout"
+	// ReasonTooLarge: larger than Options.MaxObject.
+	ReasonTooLarge Reason = "too-large"
+	// ReasonNoRoom: fills in flight hold all the memory there is.
+	ReasonNoRoom Reason = "no-room"
+	// ReasonFenced: a purge that covers it came after it began.
+	ReasonFenced Reason = "fenced"
+	// ReasonInvalidated: an unsafe request changed the resource meanwhile.
+	ReasonInvalidated Reason = "invalidated"
+	// ReasonOutdated: a newer answer is already stored.
+	ReasonOutdated Reason = "outdated"
+	// ReasonFault: a fault of this engine; the visitor is served all the same.
+	ReasonFault Reason = "fault"
+)
+
+// Why a stored answer was, or was not, given without asking the origin.
+const (
+	// ReasonStaleWhileRevalidate: stale, within the window, refreshed meanwhile.
+	ReasonStaleWhileRevalidate Reason = "stale-while-revalidate"
+	// ReasonStaleIfError: stale, within the window, and the origin fails.
+	ReasonStaleIfError Reason = "stale-if-error"
+	// ReasonSoftPurged: a soft purge left it as a validator only.
+	ReasonSoftPurged Reason = "soft-purged"
+	// ReasonNoCache: the origin wants to be asked each time.
+	ReasonNoCache Reason = "no-cache"
+	// ReasonOnlyIfCached: the request wants no forwarding (RFC 9111, 5.2.1.7).
+	ReasonOnlyIfCached Reason = "only-if-cached"
+)
+
+// Status says in one word where an answer came from, for logs and metrics.
+type Status string
+
+const (
+	// StatusHit: from the cache, fresh.
+	StatusHit Status = "hit"
+	// StatusStale: from the cache, stale, as a window permits.
+	StatusStale Status = "stale"
+	// StatusRevalidated: from the cache, after the origin confirmed it.
+	StatusRevalidated Status = "revalidated"
+	// StatusMiss: from the origin.
+	StatusMiss Status = "miss"
+	// StatusBypass: from the origin; the cache had no say.
+	StatusBypass Status = "bypass"
+	// StatusUnavailable: 504, since only a stored answer was wanted.
+	StatusUnavailable Status = "unavailable"
+	// StatusError: the origin failed and nothing stored could help.
+	StatusError Status = "error"
+)
+
+// forward is why a request was forwarded, in the words of RFC 9211, 2.2.
+type forward string
+
+const (
+	fwdBypass   forward = "bypass"
+	fwdMethod   forward = "method"
+	fwdURIMiss  forward = "uri-miss"
+	fwdVaryMiss forward = "vary-miss"
+	fwdRequest  forward = "request"
+	fwdStale    forward = "stale"
+	fwdPartial  forward = "partial"
+)
+
+// forwardFor is the RFC 9211 word for a bypass reason.
+func forwardFor(reason Reason) forward {
+	switch reason {
+	case ReasonMethod:
+		return fwdMethod
+	case ReasonRange:
+		return fwdPartial
+	case ReasonRequestNoStore, ReasonAuthorizedRequest, ReasonPrecondition:
+		return fwdRequest
+	case ReasonHead, ReasonRefused, ReasonContended:
+		return fwdURIMiss
+	}
+	return fwdBypass
+}

@@ -1,0 +1,236 @@
+package httpcache
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+const (
+	statusField     = "Cache-Status"
+	cloudflareField = "Cloudflare-Cdn-Cache-Control"
+)
+
+// reply is what to answer a request with, and how it came to be.
+type reply struct {
+	e      *entry
+	now    time.Time
+	status Status
+	reason Reason
+	// firstHand: it has just come from the origin, with the Age that it had.
+	firstHand bool
+	// forward and forwardStatus say why the origin was asked, and its answer.
+	forward       forward
+	forwardStatus int
+	stored        bool
+	collapsed     bool
+	// noCDN: the CDN shall not keep it.
+	noCDN bool
+	// cookies are for this client alone.
+	cookies []string
+}
+
+// reply answers with a stored answer.
+func (h *Handler) reply(w http.ResponseWriter, r *http.Request, rp reply) (Result, error) {
+	// DESIGN §6.9: the CDN must not take back what a soft purge marked, nor
+	// keep cookies.
+	rp.noCDN = rp.noCDN || rp.status == StatusStale && h.Store.standing(rp.e) != standsFirm || len(rp.cookies) > 0
+	if rp.status == StatusHit {
+		h.Store.counters.hits.Add(1)
+	}
+	if rng := r.Header["Range"]; len(rng) > 0 && rp.e.status == http.StatusOK {
+		if res, done := h.replyRange(w, r, rp); done {
+			return res, nil
+		}
+	}
+	res, bodyless := h.replyHead(w, r, rp)
+	if !bodyless {
+		// A client that leaves meanwhile has nothing to be told.
+		_, _ = rp.e.body.WriteTo(w)
+	}
+	return res, nil
+}
+
+// replyHead writes the header. bodyless reports that no body must follow.
+func (h *Handler) replyHead(w http.ResponseWriter, r *http.Request, rp reply) (res Result, bodyless bool) {
+	e := rp.e
+	code := e.status
+	// An answer that is not stored was asked for as a whole; it goes as one.
+	if (!rp.firstHand || rp.stored) && notModified(r.Header, e) {
+		code = http.StatusNotModified
+	}
+	h.writeFields(w.Header(), rp, code)
+	w.WriteHeader(code)
+	return resultOf(rp, code), code != e.status || !bodyAllowed(code) || r.Method == http.MethodHead
+}
+
+func resultOf(rp reply, code int) Result {
+	res := Result{
+		Status: rp.status, Reason: rp.reason, Stored: rp.stored, Collapsed: rp.collapsed, Code: code,
+		Version: rp.e.madeBy, Replica: rp.e.replica,
+	}
+	if !rp.firstHand || rp.stored {
+		res.Age, res.TTL = rp.e.currentAge(rp.now), rp.e.ttl(rp.now)
+	}
+	return res
+}
+
+// writeFields writes the fields of the answer, its Age and Cache-Status. The
+// values are copied, in one allocation, because handlers around this one may
+// edit header values in place.
+func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
+	e := rp.e
+	values := make([]string, 0, e.valueCount+len(e.cacheStatus)+4)
+	for i := range e.fields {
+		f := &e.fields[i]
+		if code == http.StatusNotModified && f.not304 {
+			continue
+		}
+		start := len(values)
+		values = append(values, f.values...)
+		dst[f.name] = values[start:len(values):len(values)]
+	}
+	line, age := h.statusLine(rp)
+	start := len(values)
+	values = append(append(values, e.cacheStatus...), line)
+	dst[statusField] = values[start:len(values):len(values)]
+
+	put := func(name, value string) {
+		if value != "" {
+			values = append(values, value)
+			dst[name] = values[len(values)-1 : len(values) : len(values)]
+		}
+	}
+	length := ""
+	if rp.firstHand { // the fill may just be giving the entry its body
+		age = first(e.age)
+		if e.length >= 0 {
+			length = first(e.origin["Content-Length"])
+		}
+	} else {
+		length = e.lengthText
+	}
+	put("Age", age)
+	if code == e.status {
+		put("Content-Length", length)
+	}
+	if rp.noCDN {
+		put(cloudflareField, "no-store")
+	}
+	if len(rp.cookies) > 0 {
+		dst["Set-Cookie"] = append(dst["Set-Cookie"], rp.cookies...)
+	}
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// rendered is the Cache-Status and Age of hits within one second.
+type rendered struct {
+	second int64
+	name   string
+	line   string
+	age    string
+}
+
+// statusLine is the Cache-Status line and the Age of an answer. Those of plain
+// hits change once a second, so all hits of a second share them.
+func (h *Handler) statusLine(rp reply) (line, age string) {
+	seconds := int64(rp.e.currentAge(rp.now) / time.Second)
+	name := h.name()
+	if rp.status != StatusHit {
+		return cacheStatus(name, lineOf(rp)), strconv.FormatInt(seconds, 10)
+	}
+	if last := rp.e.rendered.Load(); last != nil && last.second == seconds && last.name == name {
+		return last.line, last.age
+	}
+	fresh := &rendered{
+		second: seconds, name: name,
+		line: cacheStatus(name, lineOf(rp)), age: strconv.FormatInt(seconds, 10),
+	}
+	rp.e.rendered.Store(fresh)
+	return fresh.line, fresh.age
+}
+
+func lineOf(rp reply) statusLine {
+	line := statusLine{
+		hit: rp.forward == "", forward: rp.forward, forwardStatus: rp.forwardStatus,
+		stored: rp.stored, collapsed: rp.collapsed, reason: rp.reason,
+	}
+	if !rp.firstHand || rp.stored {
+		line.hasTTL = true
+		// Ages count in whole seconds, so the rest does too.
+		line.ttl = int64(rp.e.lifetime/time.Second) - int64(rp.e.currentAge(rp.now)/time.Second)
+	}
+	return line
+}
+
+// statusLine is a member of Cache-Status (RFC 9211, 2).
+type statusLine struct {
+	hit               bool
+	forward           forward
+	forwardStatus     int
+	stored, collapsed bool
+	hasTTL            bool
+	ttl               int64
+	reason            Reason
+}
+
+// cacheStatus formats a member, as in "edge; fwd=stale; fwd-status=304; ttl=60".
+func cacheStatus(name string, s statusLine) string {
+	var space [128]byte
+	b := appendName(space[:0], name)
+	if s.hit {
+		b = append(b, "; hit"...)
+	} else {
+		b = append(append(b, "; fwd="...), s.forward...)
+	}
+	if s.forwardStatus != 0 {
+		b = strconv.AppendInt(append(b, "; fwd-status="...), int64(s.forwardStatus), 10)
+	}
+	if s.hasTTL {
+		b = strconv.AppendInt(append(b, "; ttl="...), s.ttl, 10)
+	}
+	if s.stored {
+		b = append(b, "; stored"...)
+	}
+	if s.collapsed {
+		b = append(b, "; collapsed"...)
+	}
+	if s.reason != "" {
+		b = append(append(b, "; detail="...), s.reason...)
+	}
+	return string(b)
+}
+
+// appendName writes the name as a token where it is one, and as a string
+// otherwise (RFC 9211, 2: both are allowed; RFC 9651, 3.3.3 and 3.3.4).
+func appendName(b []byte, name string) []byte {
+	p := structuredParser{rest: name}
+	if one, ok := p.bareItem(); ok && one.kind == 't' && p.rest == "" {
+		return append(b, name...)
+	}
+	b = append(b, '"')
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c >= ' ' && c < 0x7f:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}
+
+func (h *Handler) name() string {
+	if h.Policy.Name == "" {
+		return defaultName
+	}
+	return h.Policy.Name
+}
+
+func (h *Handler) policy() Policy { return h.Policy.withDefaults() }

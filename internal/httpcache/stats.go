@@ -1,0 +1,71 @@
+package httpcache
+
+import "sync/atomic"
+
+// counters are what Stats reads.
+type counters struct {
+	entries, hits, stale, revalidated, misses, bypasses, errors atomic.Int64
+	collapsed, stores, evictions, fenced, purges, invalidations atomic.Int64
+	fillErrors, refreshErrors, faults                           atomic.Int64
+}
+
+// Stats is a Store at one moment. Counts run from its start.
+type Stats struct {
+	Entries    int64  `json:"entries"`
+	Bytes      int64  `json:"bytes"`
+	MaxBytes   int64  `json:"max_bytes"`
+	MaxObject  int64  `json:"max_object"`
+	Generation uint64 `json:"generation"`
+
+	// Hits, Stale, Revalidated, Misses, Bypasses and Errors count requests by
+	// Result.Status; Collapsed counts those that shared another's fetch.
+	Hits        int64 `json:"hits"`
+	Stale       int64 `json:"stale"`
+	Revalidated int64 `json:"revalidated"`
+	Misses      int64 `json:"misses"`
+	Bypasses    int64 `json:"bypasses"`
+	Errors      int64 `json:"errors"`
+	Collapsed   int64 `json:"collapsed"`
+
+	Stores        int64 `json:"stores"`
+	Evictions     int64 `json:"evictions"`
+	Fenced        int64 `json:"fenced"` // answers that a purge kept from being stored
+	Purges        int64 `json:"purges"`
+	Invalidations int64 `json:"invalidations"` // by unsafe requests
+	FillErrors    int64 `json:"fill_errors"`
+	RefreshErrors int64 `json:"refresh_errors"`
+	Faults        int64 `json:"faults"` // of this engine
+	Refreshing    int64 `json:"refreshing"`
+}
+
+// Stats reads the counters; each is exact, but they are not read at one instant.
+func (s *Store) Stats() Stats {
+	c := &s.counters
+	return Stats{
+		Entries: c.entries.Load(), Bytes: s.bytes.Load(),
+		MaxBytes: s.maxBytes.Load(), MaxObject: s.maxObject.Load(), Generation: s.Generation(),
+		Hits: c.hits.Load(), Stale: c.stale.Load(), Revalidated: c.revalidated.Load(),
+		Misses: c.misses.Load(), Bypasses: c.bypasses.Load(), Errors: c.errors.Load(),
+		Collapsed: c.collapsed.Load(), Stores: c.stores.Load(), Evictions: c.evictions.Load(),
+		Fenced: c.fenced.Load(), Purges: c.purges.Load(), Invalidations: c.invalidations.Load(),
+		FillErrors: c.fillErrors.Load(), RefreshErrors: c.refreshErrors.Load(),
+		Faults: c.faults.Load(), Refreshing: s.refreshes.Load(),
+	}
+}
+
+func (s *Store) count(status Status) {
+	switch status {
+	case StatusHit:
+		s.counters.hits.Add(1)
+	case StatusStale:
+		s.counters.stale.Add(1)
+	case StatusRevalidated:
+		s.counters.revalidated.Add(1)
+	case StatusMiss:
+		s.counters.misses.Add(1)
+	case StatusBypass:
+		s.counters.bypasses.Add(1)
+	case StatusError, StatusUnavailable:
+		s.counters.errors.Add(1)
+	}
+}

@@ -1,0 +1,346 @@
+// Package httpcache is a shared HTTP cache (RFC 9111) with purges that hold: an
+// answer whose fetch began before a purge that covers it is neither stored nor
+// served from then on, wherever it was at that moment.
+//
+// A Store holds the answers and outlives configurations. A Handler belongs to
+// one configuration and serves requests from a Store, asking an Origin. The
+// decisions are pure functions of request, stored answer, verdict and time.
+package httpcache
+
+import (
+	"hash/maphash"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// Options bound a Store. The zero value stands for the defaults.
+type Options struct {
+	// MaxBytes is the most that stored answers and answers being stored may
+	// take: bodies, header fields, keys, tags and bookkeeping. Default 512 MiB.
+	MaxBytes int64 `json:"max_bytes,omitempty"`
+	// MaxObject is the largest body that is stored. Default 32 MiB, and never
+	// more than MaxBytes.
+	MaxObject int64 `json:"max_object,omitempty"`
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 512 << 20
+	}
+	if o.MaxObject <= 0 {
+		o.MaxObject = 32 << 20
+	}
+	o.MaxObject = min(o.MaxObject, o.MaxBytes)
+	return o
+}
+
+const (
+	// shardCount: enough that cores rarely meet; bytes are bounded over all
+	// shards together, so it does not limit the size of an object.
+	shardCount = 64
+	// maxRefused is how many keys each shard remembers as uncacheable.
+	maxRefused = 1024
+	// refusedFor is how long. A storable answer ends it at once, so this only
+	// bounds how long a key that nobody asks for is remembered.
+	refusedFor = 2 * time.Minute
+	// unbounded is a list size that byte accounting reaches long before.
+	unbounded = 1 << 40
+)
+
+// Store holds answers, fills in flight, the fence and the counters. All methods
+// may be called concurrently, Configure too.
+type Store struct {
+	seed      maphash.Seed
+	shards    [shardCount]shard
+	fence     *fence
+	census    *census
+	counters  counters
+	bytes     atomic.Int64
+	maxBytes  atomic.Int64
+	maxObject atomic.Int64
+	refreshes atomic.Int64
+	victim    atomic.Uint64 // next shard to evict from when the own one is empty
+}
+
+// shard holds the keys of one share of the hashes.
+type shard struct {
+	mu      sync.Mutex
+	index   map[uint64]*group
+	recent  *simplelru.LRU[*entry, struct{}] // every entry of index, by use
+	fills   map[uint64][]*fill
+	refused *simplelru.LRU[uint64, time.Time] // key hash → until when
+}
+
+// group is all stored answers of one key, oldest first. Keys whose hashes
+// collide are chained.
+type group struct {
+	key      string
+	variants []*entry
+	next     *group
+}
+
+// NewStore makes an empty store.
+func NewStore(o Options) *Store { return newStore(o, maxMarks) }
+
+func newStore(o Options, marks int) *Store {
+	s := &Store{seed: maphash.MakeSeed(), fence: newFence(marks), census: newCensus()}
+	for i := range s.shards {
+		s.shards[i] = shard{
+			index:   make(map[uint64]*group),
+			recent:  newLRU[*entry, struct{}](unbounded, nil),
+			fills:   make(map[uint64][]*fill),
+			refused: newLRU[uint64, time.Time](maxRefused, nil),
+		}
+	}
+	s.Configure(o)
+	return s
+}
+
+// Configure changes the bounds. A smaller MaxBytes evicts at once; a smaller
+// MaxObject holds for answers that arrive from now on.
+func (s *Store) Configure(o Options) {
+	o = o.withDefaults()
+	s.maxBytes.Store(o.MaxBytes)
+	s.maxObject.Store(o.MaxObject)
+	for s.bytes.Load() > o.MaxBytes && s.evictSomewhere(0) {
+	}
+}
+
+// Generation is the number that an exchange beginning now is stamped with.
+func (s *Store) Generation() uint64 { return s.fence.generation.Load() }
+
+// Purge applies an order: what began before it and matches one of its selectors
+// is never served again, or, if Soft, serves as validator and for
+// stale-if-error only. The cost depends on the number of selectors, not of
+// entries. It returns the generation that the order has here: at least the
+// order's own, and above every earlier one.
+func (s *Store) Purge(p Purge) uint64 {
+	generation := s.fence.purge(p)
+	s.census.advance(generation)
+	s.counters.purges.Add(1)
+	return generation
+}
+
+// Draining counts the exchanges still in flight that began before the order of
+// that generation was applied here. Connections that were upgraded, event
+// streams and answers that no cache may keep do not count.
+func (s *Store) Draining(generation uint64) int {
+	return s.census.before(s.fence.local(generation))
+}
+
+func (s *Store) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }
+
+func (s *Store) shard(hash uint64) *shard { return &s.shards[hash%shardCount] }
+
+// find returns the stored answer for a request and marks it as used. known
+// reports that there are answers for the key, even if none for the request.
+func (s *Store) find(hash uint64, key []byte, request http.Header) (e *entry, known bool) {
+	sh := s.shard(hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	g := sh.group(hash, key)
+	if g == nil {
+		return nil, false
+	}
+	if e = g.match(request); e != nil {
+		sh.recent.Get(e)
+	}
+	return e, true
+}
+
+// match is the newest stored answer for such a request: RFC 9111, 4.1.
+func (g *group) match(request http.Header) *entry {
+	for i := len(g.variants) - 1; i >= 0; i-- {
+		if matches(g.variants[i].vary, request) {
+			return g.variants[i]
+		}
+	}
+	return nil
+}
+
+func (sh *shard) group(hash uint64, key []byte) *group {
+	g := sh.index[hash]
+	for g != nil && g.key != string(key) {
+		g = g.next
+	}
+	return g
+}
+
+// insert stores an entry for whose bytes there is a reservation. It replaces
+// the answer to the same request, unless that is newer; then it reports false.
+func (s *Store) insert(e *entry) (stored bool) {
+	sh := s.shard(e.hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	g := sh.group(e.hash, []byte(e.key))
+	if g == nil {
+		g = &group{key: e.key, next: sh.index[e.hash]}
+		sh.index[e.hash] = g
+	}
+	for i, old := range g.variants {
+		if !sameVary(old.vary, e.vary) {
+			continue
+		}
+		if old.requested.After(e.requested) {
+			return false
+		}
+		g.variants = append(g.variants[:i:i], g.variants[i+1:]...)
+		s.forgetLocked(sh, old)
+		break
+	}
+	if len(g.variants) >= maxVariants {
+		oldest := g.variants[0]
+		g.variants = append([]*entry(nil), g.variants[1:]...)
+		s.forgetLocked(sh, oldest)
+		s.counters.evictions.Add(1)
+	}
+	g.variants = append(g.variants, e)
+	sh.recent.Add(e, struct{}{})
+	s.counters.entries.Add(1)
+	s.counters.stores.Add(1)
+	return true
+}
+
+func sameVary(a, b []varied) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// forgetLocked drops an entry that is in no group any more.
+func (s *Store) forgetLocked(sh *shard, e *entry) {
+	sh.recent.Remove(e)
+	s.bytes.Add(-e.size)
+	s.counters.entries.Add(-1)
+}
+
+// remove drops an entry, if it is still stored.
+func (s *Store) remove(e *entry) {
+	sh := s.shard(e.hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.recent.Contains(e) {
+		s.removeLocked(sh, e)
+	}
+}
+
+func (s *Store) removeLocked(sh *shard, e *entry) {
+	link := (*group)(nil)
+	g := sh.index[e.hash]
+	for g.key != e.key {
+		link, g = g, g.next
+	}
+	kept := make([]*entry, 0, len(g.variants))
+	for _, variant := range g.variants {
+		if variant != e {
+			kept = append(kept, variant)
+		}
+	}
+	g.variants = kept
+	s.forgetLocked(sh, e)
+	if len(kept) > 0 {
+		return
+	}
+	switch {
+	case link != nil:
+		link.next = g.next
+	case g.next != nil:
+		sh.index[e.hash] = g.next
+	default:
+		delete(sh.index, e.hash)
+	}
+}
+
+// reserve makes room for n bytes, evicting least recently used entries of the
+// own shard first, and reports how many. It fails when there is nothing left
+// to evict: fills in flight hold the rest.
+func (s *Store) reserve(hash uint64, n int64) (evicted int, ok bool) {
+	for {
+		now, most := s.bytes.Load(), s.maxBytes.Load()
+		if now+n <= most {
+			if s.bytes.CompareAndSwap(now, now+n) {
+				return evicted, true
+			}
+			continue
+		}
+		if n > most || !s.evictSomewhere(hash) {
+			return evicted, false
+		}
+		evicted++
+	}
+}
+
+func (s *Store) release(n int64) { s.bytes.Add(-n) }
+
+// evictSomewhere evicts one entry: of the hash's shard, else of any.
+func (s *Store) evictSomewhere(hash uint64) bool {
+	if s.evict(s.shard(hash)) {
+		return true
+	}
+	start := s.victim.Add(1)
+	for i := range uint64(shardCount) {
+		if s.evict(&s.shards[(start+i)%shardCount]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Store) evict(sh *shard) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	oldest, _, ok := sh.recent.GetOldest()
+	if ok {
+		s.removeLocked(sh, oldest)
+		s.counters.evictions.Add(1)
+	}
+	return ok
+}
+
+// standing asks the fence about a stored entry; once per entry and generation,
+// else it costs one load. Entries behind the fence are dropped here.
+func (s *Store) standing(e *entry) standing {
+	if judged := e.judged.Load(); judged>>1 == s.fence.generation.Load()+1 {
+		return standing(judged & 1)
+	}
+	found, generation := s.fence.judge(&e.provenance, e.began)
+	if found == hardPurged {
+		s.remove(e)
+		return found
+	}
+	e.judged.Store((generation+1)<<1 | uint64(found))
+	return found
+}
+
+// refuse remembers that answers for a key cannot be stored; accept forgets it.
+func (s *Store) refuse(hash uint64, now time.Time) {
+	sh := s.shard(hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.refused.Add(hash, now.Add(refusedFor))
+}
+
+func (s *Store) accept(hash uint64) {
+	sh := s.shard(hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.refused.Remove(hash)
+}
+
+func (s *Store) isRefused(hash uint64, now time.Time) bool {
+	sh := s.shard(hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	until, ok := sh.refused.Peek(hash)
+	return ok && now.Before(until)
+}
