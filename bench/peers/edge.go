@@ -71,15 +71,13 @@ func edgeChain(s Setup) Config {
 `)
 }
 
-// edgeConfig leaves everything at its default, health checks among it.
+// edgeConfig leaves everything at its default, health checks among it. There is
+// no control API on the site, so it needs no token.
 func edgeConfig(s Setup, site string) Config {
 	return caddyfile(s, fmt.Sprintf(`	edge {
 		state_dir %s
 		pool app {
 			discover static %s
-		}
-		control {
-			token only-for-the-bench-0123456789
 		}
 	}
 `, filepath.Join(s.Dir, "state"), s.Origin), site)

@@ -68,10 +68,10 @@ func (d Document) Write(w io.Writer) error {
 		b.WriteString(d.Method + "\n\n")
 	}
 	d.writeBudgets(&b)
+	d.writeNoise(&b)
 	for _, t := range d.Tables {
 		t.write(&b)
 	}
-	d.writeNoise(&b)
 	writeFacts(&b, "Configurations", d.Ways)
 	writeFacts(&b, "Versions", d.Versions)
 	writeFacts(&b, "Machine", d.Machine)
@@ -128,6 +128,7 @@ func (t Table) budget(r Row) (line string, ok bool) {
 		number(own.Median, 1), number(limit.Median, 1), verdict), true
 }
 
+// writeNoise says, before the tables, how far they can be trusted.
 func (d Document) writeNoise(b *strings.Builder) {
 	noisy, all := 0, 0
 	for _, t := range d.Tables {
