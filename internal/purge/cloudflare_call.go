@@ -38,6 +38,8 @@ var transport = &http.Transport{
 	IdleConnTimeout:       90 * time.Second,
 	MaxIdleConns:          8,
 	ForceAttemptHTTP2:     true,
+	// A connection that died in silence must not fail every attempt.
+	HTTP2: &http.HTTP2Config{SendPingTimeout: attemptTimeout, PingTimeout: attemptTimeout / 2},
 }
 
 // answer is what the API sent, whole.

@@ -3,6 +3,7 @@ package purge
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -42,7 +43,7 @@ func (p inProcess) RoundTrip(r *http.Request) (res *http.Response, err error) {
 func newStandIn(t *testing.T, plan string, change func(*standin.Options)) (*standin.Server, CloudflareConfig) {
 	t.Helper()
 	o := standin.Options{
-		Token: fmt.Sprintf("secret-%x", t.Name()), Plan: plan,
+		Token: "secret-" + rand.Text(), Plan: plan,
 		Zones: []standin.Zone{{ID: zoneOne, Name: "example.com"}, {ID: zoneTwo, Name: "example.org"}},
 	}
 	if change != nil {

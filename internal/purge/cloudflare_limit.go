@@ -47,7 +47,7 @@ const (
 
 	breakerFailures = 5
 	breakerOpen     = 30 * time.Second
-	breakerPoll     = time.Second // how often a waiting call asks an open breaker
+	breakerPoll     = 5 * time.Second // how often a waiting call asks an open breaker
 )
 
 // bucket is a token bucket that can also be held shut.

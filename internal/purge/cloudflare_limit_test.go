@@ -87,7 +87,7 @@ func TestCloudflareHeedsLimitsUsedUpByOthers(t *testing.T) {
 		s, config := newStandIn(t, "pro", nil)
 		target := newTarget(t, s, config)
 		others := config
-		others.Account = "another client of the same account"
+		others.Account = "another client of " + config.APIToken
 		other := newTarget(t, s, others)
 		if _, err := purgeAt(t, other, until(Selectors{Tags: numbered("t%d", 2000)}, time.Hour)); err != nil {
 			t.Fatal(err)

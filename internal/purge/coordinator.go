@@ -120,8 +120,8 @@ func (c *Coordinator) submit(ctx context.Context, o Order) (Record, error) {
 	if err := context.Cause(ctx); err != nil {
 		return Record{}, err
 	}
-	p := c.parts.Load()
-	o, err := o.normalize()
+	p, now := c.parts.Load(), time.Now()
+	o, err := o.normalize(now)
 	if err == nil {
 		err = p.supports(o)
 	}
@@ -129,7 +129,7 @@ func (c *Coordinator) submit(ctx context.Context, o Order) (Record, error) {
 		return Record{}, err
 	}
 	o.ID = newID()
-	r := Record{Order: o.due(time.Now(), p.Settings), State: Accepted, Steps: []Step{}, Targets: p.targetStates()}
+	r := Record{Order: o.due(now, p.Settings), State: Accepted, Steps: []Step{}, Targets: p.targetStates()}
 	r.Exit = ExitCode(r)
 	if o.DryRun {
 		return p.plan(r), nil

@@ -144,6 +144,7 @@ func TestSubmitRefuses(t *testing.T) {
 		"expecting, but no rollout":    {Order{Selectors: Selectors{Tags: []string{"a"}}, Expect: "2"}, func(w *world, c *Coordinator) { c.Configure(Parts{Node: w, Fleet: w}) }, nil, `expect "2"`},
 		"verifying, but nobody can":    {Order{Selectors: Selectors{Tags: []string{"a"}}, Verify: []string{"https://h/"}}, func(w *world, c *Coordinator) { c.Configure(Parts{Node: w, Fleet: w}) }, nil, "verify"},
 		"long words":                   {Order{Selectors: Selectors{Tags: []string{"a"}}, IdempotencyKey: strings.Repeat("k", 256), Reason: strings.Repeat("r", 501), Expect: strings.Repeat("v", 2000)}, nil, nil, "expect"},
+		"a deadline that has passed":   {Order{Selectors: Selectors{Tags: []string{"a"}}, Deadline: time.Now().Add(-time.Second)}, nil, nil, "deadline"},
 		"a URL to verify that is none": {Order{Selectors: Selectors{Tags: []string{"a"}}, Verify: []string{"h/a"}}, nil, nil, "verify"},
 	}
 	for name, c := range cases {

@@ -11,8 +11,10 @@ import (
 
 const (
 	keepFinished = 1000
-	// keepBytes bounds what finished orders hold in memory and on disk.
-	keepBytes = 4 << 20
+	// keepBytes bounds what finished orders hold in memory and on disk,
+	// pendingBytes what pending ones may.
+	keepBytes    = 4 << 20
+	pendingBytes = 64 << 20
 	// keyLifetime is how long an idempotency key means the same order.
 	keyLifetime = 24 * time.Hour
 )
@@ -31,6 +33,7 @@ type ledger struct {
 	keys       map[string]*entry
 	order      []*entry // oldest first
 	pending    int
+	waiting    int // bytes of pending orders
 	bytes      int // of finished orders
 	generation uint64
 	fault      error // of the last write
@@ -62,7 +65,18 @@ func newLedger(j Journal, report reporter) *ledger {
 }
 
 func newEntry(r Record) *entry {
-	return &entry{record: r, hash: bodyHash(r.Order), ready: make(chan struct{}), done: make(chan struct{})}
+	return &entry{record: r, hash: bodyHash(r.Order), size: weight(r), ready: make(chan struct{}), done: make(chan struct{})}
+}
+
+// weight is about what a record holds in memory.
+func weight(r Record) int {
+	size := 2048 + len(r.Reason) + len(r.Actor)
+	for _, list := range [][]string{r.URLs, r.Tags, r.Prefixes, r.Hosts, r.Versions, r.Verify} {
+		for _, item := range list {
+			size += len(item) + 16
+		}
+	}
+	return size
 }
 
 // bodyHash identifies what an order asks for: what makes two orders differ in
@@ -83,6 +97,7 @@ func (l *ledger) insertLocked(e *entry) {
 	}
 	l.order = append(l.order, e)
 	l.pending++
+	l.waiting += e.size
 }
 
 func (l *ledger) removeLocked(e *entry) {
@@ -98,12 +113,7 @@ func (l *ledger) removeLocked(e *entry) {
 func (l *ledger) finishLocked(e *entry) {
 	close(e.done)
 	l.pending--
-	e.size = len(e.record.Reason) + 256*(1+len(e.record.Steps)+len(e.record.Targets))
-	for _, list := range [][]string{e.record.URLs, e.record.Tags, e.record.Prefixes, e.record.Hosts, e.record.Versions} {
-		for _, item := range list {
-			e.size += len(item) + 16
-		}
-	}
+	l.waiting -= e.size
 	l.bytes += e.size
 	for finished := len(l.order) - l.pending; finished > keepFinished || (l.bytes > keepBytes && finished > 1); finished-- {
 		oldest := l.order[slices.IndexFunc(l.order, func(o *entry) bool { return o != e && o.record.State.Final() })]
@@ -121,9 +131,10 @@ func (l *ledger) accept(r Record, maxPending int) (Record, bool, error) {
 		l.mu.Unlock()
 		return l.same(old, fresh)
 	}
-	if l.pending >= maxPending {
+	if l.pending >= maxPending || l.waiting+fresh.size > pendingBytes {
+		pending := l.pending
 		l.mu.Unlock()
-		return Record{}, false, fmt.Errorf("%w: %d", ErrBusy, maxPending)
+		return Record{}, false, fmt.Errorf("%w: %d", ErrBusy, pending)
 	}
 	l.insertLocked(fresh)
 	l.mu.Unlock()
@@ -147,6 +158,7 @@ func (l *ledger) settle(e *entry, err error) {
 	if err != nil {
 		l.removeLocked(e)
 		l.pending--
+		l.waiting -= e.size
 		e.err = fmt.Errorf("%w: %w", ErrJournal, err)
 	}
 	close(e.ready)

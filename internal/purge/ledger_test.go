@@ -116,6 +116,48 @@ func TestPendingOrdersAreBounded(t *testing.T) {
 	})
 }
 
+func TestPendingBytesAreBounded(t *testing.T) {
+	w := newWorld()
+	l := newLedger(w, nil)
+	big := sample("", Accepted, 0)
+	big.IdempotencyKey = ""
+	big.URLs = []string{strings.Repeat("u", 10<<20)}
+	for i := range 6 {
+		big.ID = fmt.Sprint(i)
+		if _, _, err := l.accept(big, 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	big.ID = "one more than 64 MiB"
+	if _, _, err := l.accept(big, 100); !errors.Is(err, ErrBusy) {
+		t.Errorf("%v: want ErrBusy", err)
+	}
+	big.ID, big.State = "0", Done
+	l.update(big)
+	big.ID, big.State = "6", Accepted
+	if _, _, err := l.accept(big, 100); err != nil {
+		t.Errorf("when one is done: %v", err)
+	}
+}
+
+func TestGenerationsGoOnAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	var last uint64
+	for range 3 {
+		w := newWorld() // a fleet that has forgotten everything
+		j, _ := openJournal(t, dir)
+		c := NewCoordinator(j, Parts{Node: w, Fleet: w}, w.hear)
+		r := carryOut(t, c, tagged("a"))
+		if r.Generation <= last {
+			t.Fatalf("generation %d after %d", r.Generation, last)
+		}
+		last = r.Generation
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestFinishedOrdersAreForgottenOldestFirst(t *testing.T) {
 	cases := map[string]struct {
 		reason string // makes an order large
@@ -147,8 +189,8 @@ func TestFinishedOrdersAreForgottenOldestFirst(t *testing.T) {
 			if len(got) != c.kept || got[0].ID != fmt.Sprint(c.n-1) || got[len(got)-1].ID != fmt.Sprint(c.n-c.kept) {
 				t.Errorf("kept %d, from %s to %s: want the last %d", len(got), got[len(got)-1].ID, got[0].ID, c.kept)
 			}
-			if len(l.keys) != c.kept || l.pending != 0 {
-				t.Errorf("%d keys, %d pending", len(l.keys), l.pending)
+			if len(l.keys) != c.kept || l.pending != 0 || l.waiting != 0 {
+				t.Errorf("%d keys, %d pending of %d bytes", len(l.keys), l.pending, l.waiting)
 			}
 		})
 	}

@@ -63,7 +63,7 @@ func (s Settings) settle(o Order) time.Duration {
 }
 
 // normalize gives the order as it is journaled, or every mistake in it.
-func (o Order) normalize() (Order, error) {
+func (o Order) normalize(now time.Time) (Order, error) {
 	var m mistakes
 	selectors, err := o.Selectors.Normalize()
 	if err != nil {
@@ -80,6 +80,9 @@ func (o Order) normalize() (Order, error) {
 			m.add(&Mistake{"expect", o.Expect, want})
 		}
 		o.Expect = version
+	}
+	if !o.Deadline.IsZero() && !o.Deadline.After(now) {
+		m.add(&Mistake{"deadline", o.Deadline.Format(time.RFC3339), "a time to come"})
 	}
 	for _, f := range []struct {
 		name, value string

@@ -51,7 +51,7 @@ type Call struct {
 
 const (
 	keepCalls = 10_000
-	maxBody   = 1 << 20
+	maxBody   = 8 << 20
 	base      = "/client/v4"
 )
 
