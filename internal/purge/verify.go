@@ -2,6 +2,7 @@ package purge
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,14 +15,15 @@ import (
 // CDN is on the way, which is one data centre of it only. It is safe for
 // concurrent use.
 type HTTPVerifier struct {
-	header string
-	client *http.Client
+	headers []string
+	client  *http.Client
 }
 
 // NewHTTPVerifier makes a verifier that reads the application's version from
-// the named header; without a name it cannot tell versions apart.
-func NewHTTPVerifier(versionHeader string) *HTTPVerifier {
-	return &HTTPVerifier{header: versionHeader, client: &http.Client{
+// the first of the named headers that an answer has; without a name it cannot
+// tell versions apart.
+func NewHTTPVerifier(versionHeaders ...string) *HTTPVerifier {
+	return &HTTPVerifier{headers: versionHeaders, client: &http.Client{
 		Transport: transport,
 		Timeout:   attemptTimeout,
 		// The redirect is the answer that was asked about.
@@ -49,16 +51,18 @@ func (v *HTTPVerifier) Verify(ctx context.Context, url, expect string, since tim
 	seen.Status = res.StatusCode
 	seen.Cache = res.Header.Get("Cf-Cache-Status")
 	seen.Age = unit.Duration(age(res.Header))
-	if v.header != "" {
-		seen.Version = res.Header.Get(v.header)
+	for _, name := range v.headers {
+		if seen.Version = strings.TrimSpace(res.Header.Get(name)); seen.Version != "" {
+			break
+		}
 	}
 	switch elapsed := time.Since(since); {
 	case res.StatusCode >= 500:
 		seen.Error = res.Status
-	case expect != "" && v.header == "":
+	case expect != "" && len(v.headers) == 0:
 		seen.Error = "no version header is configured"
-	case expect != "" && strings.TrimSpace(seen.Version) != expect:
-		seen.Error = "another version"
+	case seen.Version != expect && expect != "":
+		seen.Error = fmt.Sprintf("version %q: want %q", seen.Version, expect)
 	case seen.Age.D() > elapsed+time.Second: // an Age is in whole seconds, rounded either way
 		seen.Error = "a copy from before the purge"
 	default:

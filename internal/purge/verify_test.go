@@ -13,23 +13,24 @@ func TestHTTPVerifier(t *testing.T) {
 	cases := map[string]struct {
 		status  int
 		header  http.Header
-		name    string // of the version header
+		names   []string // of version headers
 		expect  string
 		elapsed time.Duration
 		ok      bool
 	}{
-		"the expected version":                     {200, http.Header{"X-App-Version": {"2"}}, "X-App-Version", "2", time.Second, true},
-		"the old version":                          {200, http.Header{"X-App-Version": {"1"}}, "X-App-Version", "2", time.Second, false},
-		"no version where one is expected":         {200, nil, "X-App-Version", "2", time.Second, false},
-		"no version header is configured":          {200, http.Header{"X-App-Version": {"2"}}, "", "2", time.Second, false},
-		"no version expected":                      {200, nil, "", "", time.Second, true},
-		"a copy made since":                        {200, http.Header{"Age": {"3"}, "Cf-Cache-Status": {"HIT"}}, "", "", 4 * time.Second, true},
-		"a copy from before":                       {200, http.Header{"Age": {"60"}, "Cf-Cache-Status": {"HIT"}}, "", "", 4 * time.Second, false},
-		"the right version, in a copy from before": {200, http.Header{"Age": {"60"}, "X-App-Version": {"2"}}, "X-App-Version", "2", 4 * time.Second, false},
-		"an Age that is none":                      {200, http.Header{"Age": {"old"}}, "", "", 0, true},
-		"a page that is gone":                      {404, nil, "", "", 0, true},
-		"a redirect is the answer":                 {302, http.Header{"Location": {"/elsewhere"}}, "", "", 0, true},
-		"a server error":                           {503, nil, "", "", 0, false},
+		"the expected version":                     {200, http.Header{"X-App-Version": {"2"}}, []string{"X-App-Version"}, "2", time.Second, true},
+		"the old version":                          {200, http.Header{"X-App-Version": {"1"}}, []string{"X-App-Version"}, "2", time.Second, false},
+		"no version where one is expected":         {200, nil, []string{"X-App-Version"}, "2", time.Second, false},
+		"no version header is configured":          {200, http.Header{"X-App-Version": {"2"}}, nil, "2", time.Second, false},
+		"the second of two headers":                {200, http.Header{"X-App-Version": {" 2 "}}, []string{"X-Other", "X-App-Version"}, "2", time.Second, true},
+		"no version expected":                      {200, nil, nil, "", time.Second, true},
+		"a copy made since":                        {200, http.Header{"Age": {"3"}, "Cf-Cache-Status": {"HIT"}}, nil, "", 4 * time.Second, true},
+		"a copy from before":                       {200, http.Header{"Age": {"60"}, "Cf-Cache-Status": {"HIT"}}, nil, "", 4 * time.Second, false},
+		"the right version, in a copy from before": {200, http.Header{"Age": {"60"}, "X-App-Version": {"2"}}, []string{"X-App-Version"}, "2", 4 * time.Second, false},
+		"an Age that is none":                      {200, http.Header{"Age": {"old"}}, nil, "", 0, true},
+		"a page that is gone":                      {404, nil, nil, "", 0, true},
+		"a redirect is the answer":                 {302, http.Header{"Location": {"/elsewhere"}}, nil, "", 0, true},
+		"a server error":                           {503, nil, nil, "", 0, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -41,14 +42,14 @@ func TestHTTPVerifier(t *testing.T) {
 				}
 				w.WriteHeader(c.status)
 			}))
-			got := NewHTTPVerifier(c.name).Verify(t.Context(), server.URL+"/a", c.expect, time.Now().Add(-c.elapsed))
+			got := NewHTTPVerifier(c.names...).Verify(t.Context(), server.URL+"/a", c.expect, time.Now().Add(-c.elapsed))
 			server.Close()
 			if got.OK != c.ok || got.OK != (got.Error == "") || got.Status != c.status || requests != 1 || got.Cache != c.header.Get("Cf-Cache-Status") {
 				t.Errorf("%+v after %d requests: want ok %t", got, requests, c.ok)
 			}
 		})
 	}
-	if got := NewHTTPVerifier("").Verify(t.Context(), "http://127.0.0.1:1/", "", time.Now()); got.OK || got.Error == "" {
+	if got := NewHTTPVerifier().Verify(t.Context(), "http://127.0.0.1:1/", "", time.Now()); got.OK || got.Error == "" {
 		t.Errorf("nobody there: %+v", got)
 	}
 }
