@@ -249,3 +249,8 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+func get(t testing.TB) *http.Request {
+	t.Helper()
+	return must(http.NewRequest(http.MethodGet, "http://pool/page", nil))
+}
