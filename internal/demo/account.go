@@ -109,7 +109,9 @@ func (a *account) say(write func() error) error {
 func (s scene) line() string {
 	versions := make(map[string]int)
 	for _, r := range s.replicas {
-		versions[r.version]++
+		if r.alive {
+			versions[r.version]++
+		}
 	}
 	return fmt.Sprintf("%d requests, %d failures, hit ratio %.1f %%, %d old pages after the purge, replicas: %d of %s, %d of %s%s",
 		s.counts.requests, s.counts.failures, 100*s.counts.hitRatio(), s.counts.outdated,
@@ -129,12 +131,15 @@ func (s scene) block(now string) []string {
 	for _, r := range s.replicas {
 		state, inFlight := "starting", 0
 		if seen, ok := s.status.find(r.id); ok {
-			state, inFlight = strings.TrimSpace(seen.State+" "+seen.Why), seen.InFlight
+			state, inFlight = seen.State, seen.InFlight
+			if state != "up" && seen.Why != "" {
+				state += ": " + seen.Why
+			}
 		}
 		if !r.alive {
 			state = "ended"
 		}
-		lines = append(lines, fmt.Sprintf("  replica %-4s %-4s %-21s process %-7d in flight %-3d %s", r.name, r.version, r.address, r.pid, inFlight, state))
+		lines = append(lines, fmt.Sprintf("  %-4s %-4s %-21s process %-7d %3d in flight  %s", r.name, r.version, r.address, r.pid, inFlight, state))
 	}
 	if purge := s.purge(); purge != "" {
 		lines = append(lines, "purge"+strings.TrimPrefix(purge, ", purge"))

@@ -94,7 +94,7 @@ func (c Config) validate() error {
 // why the demo could not be played to its end; whether the visitors were
 // content is Summary.OK. Every process that it started has ended when it
 // returns. What they wrote is kept, and named in the account, only if
-// something went wrong.
+// something went wrong; an end that the context asked for is not that.
 func Run(ctx context.Context, c Config) (Summary, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
@@ -114,11 +114,11 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	s, err := d.run(ctx)
 	// Below what was drawn last.
 	_ = d.account.say(func() error { return nil })
-	if err != nil || !s.OK {
+	if ctx.Err() == nil && (err != nil || !s.OK) {
 		d.account.note("logs and configuration are in %s", dir)
 		return s, err
 	}
-	return s, os.RemoveAll(dir)
+	return s, errors.Join(err, os.RemoveAll(dir))
 }
 
 // demo is one run.
@@ -184,7 +184,7 @@ func (d *demo) run(ctx context.Context) (s Summary, err error) {
 	if err := d.replicas.add(ctx, before); err != nil {
 		return s, err
 	}
-	d.account.note("open %s/ and %s%s/dashboard", d.gateway.base, d.gateway.base, endpoint)
+	d.account.note("open %s/ to be one visitor more", d.gateway.base)
 	return d.play(ctx, plan(d.config.Duration))
 }
 
@@ -287,7 +287,7 @@ func (d *demo) keep(playing, asked context.Context) error {
 // suggestions is what a person may open and try.
 func (d *demo) suggestions() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nopen    %s/\n        %s%s/dashboard\n        the control token is in %s\n\ntry\n", d.gateway.base, d.gateway.base, endpoint, d.gateway.token)
+	fmt.Fprintf(&b, "\nopen    %s/\n\ntry\n", d.gateway.base)
 	for _, line := range []string{
 		fmt.Sprintf("curl -sI -X GET %s/contacts | grep -i -e cache -e age -e version    # twice: the second is a hit", d.gateway.base),
 		fmt.Sprintf("edge status --server %s --token-file %s", d.gateway.control.server, d.gateway.token),

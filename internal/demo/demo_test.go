@@ -89,7 +89,7 @@ func TestTheWholePlay(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.String()), &printed); err != nil || printed.Requests != s.Requests {
 		t.Errorf("printed %s, %v: want the summary only", out.String(), err)
 	}
-	for _, part := range []string{"scale from 1 to 4", "4 of 4 replicas run v2", "purge p1: done", "scale from 4", "hit ratio"} {
+	for _, part := range []string{"scale from 1 to 4", "4 of 4 replicas run v2", "purge: p1 done, exit 0", "scale from 4", "hit ratio"} {
 		if !strings.Contains(account.String(), part) {
 			t.Errorf("the account does not tell %q:\n%s", part, account.String())
 		}
@@ -208,6 +208,19 @@ func TestRunSaysWhyTheGatewayDoesNotStart(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "logs and configuration are in") {
 		t.Errorf("said %s", out.String())
+	}
+}
+
+func TestAnInterruptedRunLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	if _, err := Run(ctx, Config{}); err == nil {
+		t.Error("no error: want that the demo was not played")
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

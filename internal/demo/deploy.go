@@ -54,8 +54,7 @@ func (d *demo) roll(ctx context.Context) error {
 // which it was told that the old version is gone.
 func (d *demo) purge(ctx context.Context) {
 	d.account.note("CI: %s", d.purgeCommand())
-	var p Purge
-	p.ID, p.State, p.Steps, p.Exit, p.Error = d.runPurge(ctx)
+	p := d.runPurge(ctx)
 	if p.Exit == 0 {
 		d.tally.acknowledge(time.Now(), after)
 	}
@@ -63,7 +62,7 @@ func (d *demo) purge(ctx context.Context) {
 	d.mu.Lock()
 	d.purged = p
 	d.mu.Unlock()
-	d.account.note("purge %s: %s, exit %d, %d calls to Cloudflare", p.ID, p.State, p.Exit, p.CloudflareCalls)
+	d.account.note("purge: %s", p.text())
 }
 
 // purgeArguments are what CI would say: remove the retired version, once every
@@ -77,31 +76,35 @@ func (d *demo) purgeCommand() string {
 	return "edge " + strings.Join(d.purgeArguments(), " ")
 }
 
-func (d *demo) runPurge(ctx context.Context) (id, state string, steps []string, exit int, problem string) {
+// runPurge runs the command. Its exit code is what CI trusts; the record that it
+// prints is for people.
+func (d *demo) runPurge(ctx context.Context) Purge {
 	ctx, cancel := context.WithTimeout(ctx, purging)
 	defer cancel()
 	var out, complaint bytes.Buffer
 	command := exec.CommandContext(ctx, d.config.Executable, d.purgeArguments()...)
 	command.Stdout, command.Stderr = &out, &complaint
 	command.WaitDelay = time.Second
-	steps = []string{}
+	p := Purge{Steps: []string{}}
 	if err := command.Run(); err != nil {
-		problem = strings.TrimSpace(err.Error() + " " + complaint.String())
+		p.Error = strings.TrimSpace(err.Error() + " " + complaint.String())
 		if failed := new(exec.ExitError); !errors.As(err, &failed) {
-			return "", "", steps, -1, problem
+			p.Exit = -1
+			return p
 		}
 	}
-	exit = command.ProcessState.ExitCode()
+	p.Exit = command.ProcessState.ExitCode()
 	var record purgeStatus
 	if err := json.Unmarshal(out.Bytes(), &record); err != nil {
-		// The exit code is what CI trusts; a record is for people.
-		return "", "", steps, exit, strings.TrimSpace(fmt.Sprintf("%s: no record: %v", problem, err))
+		p.Error = strings.TrimSpace(fmt.Sprintf("%s: no record: %v", p.Error, err))
+		return p
 	}
+	p.ID, p.State = record.ID, record.State
 	for _, step := range record.Steps {
-		steps = append(steps, step.Name)
+		p.Steps = append(p.Steps, step.Name)
 	}
-	if problem == "" {
-		problem = record.Error
+	if p.Error == "" {
+		p.Error = record.Error
 	}
-	return record.ID, record.State, steps, exit, problem
+	return p
 }

@@ -115,16 +115,28 @@ func (s Summary) text() string {
 		{"old pages", fmt.Sprintf("%d after the purge (%d of %s and %d of %s seen in all)", s.StaleAfterPurge, s.PagesV1, before, s.PagesV2, after)},
 		{"cache", fmt.Sprintf("hit ratio %.1f %% (%d hits, %d misses, %d bypassed, %d stale as allowed)", 100*s.HitRatio, s.Hits, s.Misses, s.Bypassed, s.StaleServed)},
 		{"replicas", fmt.Sprintf("at most %d", s.ReplicasMax)},
-		{"purge", fmt.Sprintf("%s %s, exit %d, %d calls to Cloudflare: %s", s.Purge.ID, s.Purge.State, s.Purge.Exit, s.Purge.CloudflareCalls, strings.Join(s.Purge.Steps, ", "))},
+		{"purge", s.Purge.text()},
 		{"streams", fmt.Sprintf("%d events, %d echoes", s.SSEEvents, s.WebSocketEchoes)},
 	} {
 		fmt.Fprintf(&b, "  %-10s %s\n", line.name, line.value)
-	}
-	if s.Purge.Error != "" {
-		fmt.Fprintf(&b, "  the purge says: %s\n", s.Purge.Error)
 	}
 	for _, failure := range s.FailuresSeen {
 		fmt.Fprintf(&b, "  failure: %s\n", failure)
 	}
 	return b.String()
+}
+
+// text is the purge in one line.
+func (p Purge) text() string {
+	if p.ID == "" {
+		return p.Error
+	}
+	line := fmt.Sprintf("%s %s, exit %d, %d calls to Cloudflare", p.ID, p.State, p.Exit, p.CloudflareCalls)
+	if len(p.Steps) > 0 {
+		line += ": " + strings.Join(p.Steps, ", ")
+	}
+	if p.Error != "" {
+		line += "; " + p.Error
+	}
+	return line
 }

@@ -78,9 +78,12 @@ func TestTheSummaryForPeople(t *testing.T) {
 	if text := summarize(c, time.Minute, 20, 5, Purge{}).text(); !strings.Contains(text, "ok: nobody saw a failure") {
 		t.Errorf("%s", text)
 	}
+	if text := summarize(c, time.Minute, 20, 5, Purge{Exit: -1, Error: "not run"}).text(); !strings.Contains(text, "purge      not run\n") {
+		t.Errorf("%s", text)
+	}
 	c.failures, c.described = 1, []string{"GET /: status 502"}
-	text := summarize(c, time.Minute, 20, 5, Purge{Exit: 7, Error: "v1 still runs"}).text()
-	for _, part := range []string{"NOT OK", "failure: GET /: status 502", "the purge says: v1 still runs", "hit ratio 75.0 %"} {
+	text := summarize(c, time.Minute, 20, 5, Purge{ID: "p1", State: "failed", Exit: 7, Error: "v1 still runs"}).text()
+	for _, part := range []string{"NOT OK", "failure: GET /: status 502", "p1 failed, exit 7, 0 calls to Cloudflare; v1 still runs", "hit ratio 75.0 %"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("%s: does not say %q", text, part)
 		}
@@ -94,7 +97,7 @@ func seen(t *testing.T) scene {
 		{"r1", "v1", "127.0.0.1:4001", "a", 101, true}, {"r2", "v2", "127.0.0.1:4002", "b", 102, true},
 		{"r3", "v2", "127.0.0.1:4003", "", 103, true}, {"r4", "v2", "127.0.0.1:4004", "d", 104, false},
 	}}
-	status := `{"pools":[{"name":"app","replicas":[{"id":"a","state":"draining","in_flight":3},{"id":"b","state":"up"}]}],
+	status := `{"pools":[{"name":"app","replicas":[{"id":"a","state":"draining","why":"drained by an operator","in_flight":3},{"id":"b","state":"up","why":"its checks pass"}]}],
 		"purges":{"last":[{"id":"p1","state":"running","steps":[{"name":"gate"},{"name":"generation"}]}]}}`
 	if err := json.Unmarshal([]byte(status), &s.status); err != nil {
 		t.Fatal(err)
@@ -108,7 +111,7 @@ func TestTheAccountInLines(t *testing.T) {
 	a.note("deploy %s", "v2")
 	a.show(seen(t))
 	want := "  0:00  deploy v2\n  0:00  1000 requests, 0 failures, hit ratio 75.0 %, 0 old pages after the purge, " +
-		"replicas: 1 of v1, 3 of v2, purge running: gate generation\n"
+		"replicas: 1 of v1, 2 of v2, purge running: gate generation\n"
 	if got := out.String(); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -123,7 +126,7 @@ func TestTheAccountIsRedrawnInPlace(t *testing.T) {
 	a.show(s)
 	first := out.String()
 	for _, part := range []string{
-		"before anything is drawn\n", "replica r1   v1   127.0.0.1:4001        process 101     in flight 3   drain", "\x1b[2Kpurge running: gate generation\n",
+		"before anything is drawn\n", "  r1   v1   127.0.0.1:4001        process 101       3 in flight  draining: dra…\n", "\x1b[2Kpurge running: gate generation\n",
 	} {
 		if !strings.Contains(first, part) {
 			t.Errorf("%q is not in %q", part, first)

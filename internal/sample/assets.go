@@ -97,7 +97,8 @@ func writeWhole(path string, content []byte) error {
 		return err
 	}
 	_, writeErr := f.Write(content)
-	if err := errors.Join(writeErr, f.Close()); err != nil {
+	// Readable for replicas that run as another user.
+	if err := errors.Join(writeErr, f.Chmod(0o644), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return os.Rename(f.Name(), path)
