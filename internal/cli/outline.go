@@ -9,8 +9,13 @@ import (
 	"strings"
 )
 
-// maxDepth bounds what is printed of objects within objects.
-const maxDepth = 20
+const (
+	// maxDepth bounds what is printed of objects within objects.
+	maxDepth = 20
+	// maxWidth bounds the column of names: one long name must not push all
+	// values off the screen.
+	maxWidth = 24
+)
 
 // outline prints a JSON object for people, one member a line and objects
 // within it indented, in the order in which the gateway wrote it: what is new
@@ -22,7 +27,7 @@ func outline(out *console, text json.RawMessage, depth int) error {
 	}
 	width := 0
 	for _, name := range names {
-		width = max(width, len(name))
+		width = min(max(width, len(name)), maxWidth)
 	}
 	for i, name := range names {
 		label := indent(depth) + strings.ReplaceAll(name, "_", " ")

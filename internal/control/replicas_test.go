@@ -54,7 +54,7 @@ func TestRegistrationsThatAreRefused(t *testing.T) {
 		"a URL":               {`{"pool":"app","address":"http://a:80"}`, 422, []Mistake{{"address", "http://a:80", wantAddress}}},
 		"credentials":         {`{"pool":"app","address":"u@a:80"}`, 422, []Mistake{{"address", "u@a:80", wantAddress}}},
 		"lease under 1s":      {`{"pool":"app","address":"a:80","lease":"999ms"}`, 422, []Mistake{{"lease", "999ms", wantLease}}},
-		"lease above 24h":      {`{"pool":"app","address":"a:80","lease":"1441m"}`, 422, []Mistake{{"lease", "1441m", wantLease}}},
+		"lease above 24h":     {`{"pool":"app","address":"a:80","lease":"1441m"}`, 422, []Mistake{{"lease", "1441m", wantLease}}},
 		"lease as a number":   {`{"pool":"app","address":"a:80","lease":30}`, 400, []Mistake{{"lease", "number", "a JSON string"}}},
 		"unknown pool":        {`{"pool":"api","address":"a:80"}`, 404, nil},
 		"pool that is broken": {`{"pool":"broken","address":"a:80"}`, 500, nil},
