@@ -50,7 +50,7 @@ func TestValidateReportsEveryMistakeAtOnce(t *testing.T) {
 		t.Fatal("no mistake found")
 	}
 	for _, part := range []string{
-		`address "app": want host:port`, `unknown name "bonjour": want one of dns, file, static`,
+		`address "app": want host:port`, `unknown name "bonjour": want one of dns, file, `,
 		`health path "healthz": want a path that begins with /`, `health expect_status 42`, `health version_header "X App"`,
 		`health passes -1: want a number from 0 to 100`, `unknown name "best": want one of least_conn, least_time, p2c`,
 		`breaker failure_ratio 1.5`, `retry attempts 9: want a number from -1 to 5`, `drain -1ns`, `queue max_inflight -2`,

@@ -29,15 +29,8 @@ type nameServer struct {
 func newNameServer(t *testing.T, answer func(w dns.ResponseWriter, q *dns.Msg)) *nameServer {
 	t.Helper()
 	s := &nameServer{answer: answer}
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = packets.LocalAddr().String()
-	stream, err := net.Listen("tcp", s.address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream, packets := bothAtOnePort(t)
+	s.address = stream.Addr().String()
 	for _, server := range []*dns.Server{
 		{PacketConn: packets, Handler: dns.HandlerFunc(s.serve)},
 		{Listener: stream, Handler: dns.HandlerFunc(s.serve)},
@@ -55,6 +48,25 @@ func newNameServer(t *testing.T, answer func(w dns.ResponseWriter, q *dns.Msg)) 
 		})
 	}
 	return s
+}
+
+// bothAtOnePort listens on TCP and UDP. A port that is free for one may be
+// taken for the other.
+func bothAtOnePort(t *testing.T) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for range 50 {
+		stream, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		packets, err := net.ListenPacket("udp", stream.Addr().String())
+		if err == nil {
+			return stream, packets
+		}
+		_ = stream.Close()
+	}
+	t.Fatal("no port is free for both TCP and UDP")
+	return nil, nil
 }
 
 func (s *nameServer) serve(w dns.ResponseWriter, q *dns.Msg) {

@@ -69,9 +69,7 @@ func (x *exchange) Weight(i int) float64 {
 }
 
 func (x *exchange) Cost(i int) float64 {
-	r := x.view.members[i]
-	load1 := float64(r.inflight.Load()+1) + float64(r.websockets.Load()+r.streams.Load())/10
-	return r.record.Load().cost(x.now, x.median, load1) / x.Weight(i)
+	return x.view.members[i].cost(x.now, x.median, x.view.settings.SlowStart.D())
 }
 
 // inRotation reports whether r takes requests, leaving aside how many it has.
@@ -132,7 +130,9 @@ func (x *exchange) hasTried(r *replica) bool {
 // take picks a replica and takes a slot of it. False when none may have the
 // request now.
 func (x *exchange) take() (slot, bool) {
-	x.view = x.pool.view.Load()
+	if v := x.pool.view.Load(); v != nil { // None once the pool is closed.
+		x.view = v
+	}
 	x.now = x.pool.now()
 	x.median = load(&x.pool.median)
 	for x.level = strict; x.level < lenienceEnd; x.level++ {

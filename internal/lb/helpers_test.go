@@ -74,6 +74,9 @@ func status(code int) http.HandlerFunc {
 
 // listing is a static discovery of apps.
 func listing(apps ...*app) []named.Spec {
+	if len(apps) == 0 {
+		return nil
+	}
 	var args []string
 	for _, a := range apps {
 		args = append(args, a.address)

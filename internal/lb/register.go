@@ -59,6 +59,9 @@ func (p *Pool) Deregister(id string) error {
 func (p *Pool) DrainReplica(id string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
 	r := p.byIDLocked(id)
 	if r == nil {
 		return fmt.Errorf("%w %q", ErrUnknownReplica, id)

@@ -127,6 +127,12 @@ func (r *replica) weight(now int64, window time.Duration) float64 {
 	return max(0.1, float64(now-from)/float64(window))
 }
 
+// cost is what one more request would cost at r now, in milliseconds.
+func (r *replica) cost(now int64, median float64, slowStart time.Duration) float64 {
+	load1 := float64(r.inflight.Load()+1) + float64(r.websockets.Load()+r.streams.Load())/10
+	return r.record.Load().cost(now, median, load1) / r.weight(now, slowStart)
+}
+
 var errNotResolved = errors.New("its name is not resolved yet")
 
 // dialer connects to the replica's addresses in turn. It never resolves a

@@ -40,6 +40,7 @@ type ReplicaStatus struct {
 	WebSockets int64      `json:"websockets"`
 	Streams    int64      `json:"streams"` // server-sent events
 	EWMA       float64    `json:"ewma_ms"`
+	Cost       float64    `json:"cost_ms"` // what least_time reckons one more request would take
 	Failing    float64    `json:"failing"` // recent share of failures
 	Breaker    string     `json:"breaker"` // closed, half-open, open
 	Requests   int64      `json:"requests"`
@@ -90,7 +91,7 @@ func (p *Pool) replicaStatusLocked(r *replica) ReplicaStatus {
 		Instance: known.instance, Version: known.version,
 		State: r.is().String(), Why: r.why, Since: r.since,
 		InFlight: r.inflight.Load(), WebSockets: r.websockets.Load(), Streams: r.streams.Load(),
-		EWMA: load(&record.latency), Failing: load(&record.failing),
+		EWMA: load(&record.latency), Cost: r.cost(p.now(), load(&p.median), p.settings.SlowStart.D()), Failing: load(&record.failing),
 		Breaker:  record.breaker.Load().String(),
 		Requests: record.requests.Load(), Failures: record.failures.Load(),
 		Weight: r.weight(p.now(), p.settings.SlowStart.D()),
