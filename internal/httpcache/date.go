@@ -18,6 +18,9 @@ var dateLayouts = [...]string{
 // other zones, single-digit hours and doubled blanks. A wrong day of the week
 // is forgiven, as is letter case.
 func parseDate(text string) (time.Time, bool) {
+	if rest := len(text) - len("GMT"); rest > 0 && strings.EqualFold(text[rest:], "GMT") {
+		text = text[:rest] + "GMT" // the one part that time.Parse wants in capitals
+	}
 	for _, layout := range dateLayouts {
 		t, err := time.Parse(layout, text)
 		if err != nil {

@@ -142,10 +142,17 @@ type Event struct {
 	Err        error
 }
 
+// emit tells the listener. A fault of the listener is counted, and stops here.
 func (h *Handler) emit(e Event) {
-	if h.Event != nil {
-		h.Event(e)
+	if h.Event == nil {
+		return
 	}
+	defer func() {
+		if recover() != nil {
+			h.Store.counters.faults.Add(1)
+		}
+	}()
+	h.Event(e)
 }
 
 // reserve makes room in the store and tells what had to go for it.
@@ -157,10 +164,8 @@ func (h *Handler) reserve(hash uint64, n int64) bool {
 	return ok
 }
 
-// fault reports a failure of this engine. If telling fails too, counting is all
-// that is left.
+// fault reports a failure of this engine.
 func (h *Handler) fault(host, path string, err error) {
-	defer func() { _ = recover() }()
 	h.Store.counters.faults.Add(1)
 	h.emit(Event{Kind: EventFault, Host: host, Path: path, Reason: ReasonFault, Count: 1, Err: err})
 }

@@ -15,10 +15,7 @@ import (
 // The answer goes straight through; only its header is edited.
 func (x *exchange) pass(reason Reason) (Result, error) {
 	w := &passWriter{ResponseWriter: x.w, x: x, reason: reason}
-	w.result = Result{Status: StatusMiss, Reason: reason}
-	if forwardFor(reason) == fwdBypass || reason == ReasonMethod {
-		w.result.Status = StatusBypass
-	}
+	w.result = Result{Status: statusFor(reason), Reason: reason}
 	err := x.o.Fetch(w, x.r)
 	if err != nil {
 		w.result.Status = StatusError

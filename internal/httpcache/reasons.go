@@ -126,17 +126,26 @@ const (
 	fwdPartial  forward = "partial"
 )
 
-// forwardFor is the RFC 9211 word for a bypass reason.
+// forwardFor is the RFC 9211 word for a request that passed for a reason.
 func forwardFor(reason Reason) forward {
 	switch reason {
+	case ReasonUpgrade, ReasonRule, ReasonRequestBody, ReasonMethodOverride:
+		return fwdBypass
 	case ReasonMethod:
 		return fwdMethod
-	case ReasonRange:
-		return fwdPartial
 	case ReasonRequestNoStore, ReasonAuthorizedRequest, ReasonPrecondition:
 		return fwdRequest
-	case ReasonHead, ReasonRefused, ReasonContended:
-		return fwdURIMiss
+	case ReasonRange:
+		return fwdPartial
 	}
-	return fwdBypass
+	return fwdURIMiss
+}
+
+// statusFor is the status of such a request.
+func statusFor(reason Reason) Status {
+	switch forwardFor(reason) {
+	case fwdBypass, fwdMethod, fwdRequest:
+		return StatusBypass
+	}
+	return StatusMiss
 }

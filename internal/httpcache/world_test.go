@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"sync"
 	"testing"
@@ -153,3 +155,23 @@ func inBubble(t *testing.T, test func(t *testing.T)) {
 }
 
 func wait(d time.Duration) { time.Sleep(d) } // of a bubble's clock
+
+// validating answers 304 to a request with the entity tag "a" of its fields.
+func validating(body string, fields ...string) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.Header.Get("If-None-Match") == `"a"` {
+			return respond(http.StatusNotModified, "", fields...)(w, r)
+		}
+		return respond(http.StatusOK, body, fields...)(w, r)
+	}
+}
+
+// withHints notes the Link field of a 103.
+func withHints(ctx context.Context, link *string) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+			*link = h.Get("Link")
+			return nil
+		},
+	})
+}
