@@ -116,7 +116,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError {
+	// A caller that left is no fault of ours, and reads no answer.
+	if p.Status >= http.StatusInternalServerError && r.Context().Err() == nil {
 		c.report(Event{Kind: Fault, Detail: p.Code, Err: err})
 	}
 	p.write(w)

@@ -1,8 +1,10 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -202,5 +204,18 @@ func TestAFaultOfOursIsSaidAndReported(t *testing.T) {
 				t.Errorf("%d faults reported: want 1", seen.count(Fault))
 			}
 		})
+	}
+}
+
+func TestACallerThatLeavesIsNoFault(t *testing.T) {
+	g, seen := newFakeGateway(), new(events)
+	g.submitErr = context.Canceled
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	r := httptest.NewRequestWithContext(ctx, "POST", "/purge", strings.NewReader(`{"tags":["a"]}`))
+	r.Header.Set("Content-Type", "application/json")
+	New(Config{Gateway: g, Trusted: true, Event: seen.add}).ServeHTTP(httptest.NewRecorder(), r)
+	if seen.count(Fault) != 0 {
+		t.Errorf("%d faults reported: want none", seen.count(Fault))
 	}
 }
