@@ -1,8 +1,11 @@
+// Command edge is the gateway: Caddy's standard modules, edge's, and the
+// commands of both.
 package main
 
 import (
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	"github.com/edgegw/edge/caddymodule"
 )
 
-func main() { caddycmd.Main() }
+func main() { caddymodule.Main() }

@@ -23,6 +23,11 @@ const (
 	Private
 )
 
+// String is the word for people: origin, cacheable or private.
+func (m Mode) String() string {
+	return [...]string{"origin", "cacheable", "private"}[min(m, Private)]
+}
+
 // Verdict is what the rules say about one request. Verdicts are compiled once
 // for each rule and shared by all requests: nobody may change one.
 type Verdict struct {

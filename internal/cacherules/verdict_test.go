@@ -114,3 +114,11 @@ func TestLifetimeText(t *testing.T) {
 		}
 	}
 }
+
+func TestModesHaveWords(t *testing.T) {
+	for mode, want := range map[Mode]string{Origin: "origin", Cacheable: "cacheable", Private: "private"} {
+		if mode.String() != want {
+			t.Errorf("mode %d is called %q: want %q", mode, mode, want)
+		}
+	}
+}

@@ -38,6 +38,13 @@ func (s *Server) Fail(n int, f Fault) {
 	s.faults = append(s.faults, slices.Repeat([]Fault{f}, n)...)
 }
 
+// Recover forgets the faults that are planned.
+func (s *Server) Recover() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
 // nextFault counts the request and gives its fault, "" for none.
 func (s *Server) nextFault() Fault {
 	s.mu.Lock()

@@ -1,0 +1,311 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/edgegw/edge/internal/cacherules"
+	"github.com/edgegw/edge/internal/control"
+	"github.com/edgegw/edge/internal/lb"
+	"github.com/edgegw/edge/internal/purge"
+	"github.com/edgegw/edge/internal/unit"
+)
+
+// App is the app "edge": what the global edge block of a Caddyfile says. The
+// handlers edge_rules, edge_cache, edge_proxy and edge_control of all sites
+// share it. What must outlive a configuration (stored responses, replicas with
+// their health and breakers, generations, the purge journal) lives in the
+// process and is found again by each new configuration.
+type App struct {
+	// StateDir is where the purge journal and the deploy history are kept.
+	// Default: the folder edge in Caddy's data directory.
+	StateDir string `json:"state_dir,omitempty"`
+
+	// Cache bounds the store that all sites share.
+	Cache CacheSize `json:"cache,omitzero"`
+
+	// Pools by name.
+	Pools map[string]lb.Config `json:"pools,omitempty"`
+
+	// Cloudflare is the CDN in front. Without it, purges end at this node.
+	Cloudflare *purge.CloudflareConfig `json:"cloudflare,omitempty"`
+
+	// Purge holds the times and bounds of purges.
+	Purge purge.Settings `json:"purge,omitzero"`
+
+	// Control guards what edge_control offers.
+	Control ControlConfig `json:"control,omitzero"`
+
+	logger  *zap.Logger
+	gateway *gateway
+	pools   map[string]*pool
+	tokens  []string
+	targets []purge.Target
+
+	rulesMu sync.Mutex
+	rules   []*cacherules.Ruleset // of all sites, in order of provisioning
+
+	started   chan struct{} // closed by Start, and by Cleanup
+	startOnce sync.Once
+	loaded    time.Time
+	before    *App // the configuration that this one replaced
+	gone      atomic.Bool
+}
+
+// CacheSize bounds the store of responses.
+type CacheSize struct {
+	// Memory is the most that stored responses may take, with everything that
+	// they cost. Default: 512MiB.
+	Memory unit.Bytes `json:"memory,omitempty"`
+	// MaxObject is the largest body that is stored; larger ones stream
+	// through. Default: 32MiB.
+	MaxObject unit.Bytes `json:"max_object,omitempty"`
+}
+
+// ControlConfig guards the control API on sites.
+type ControlConfig struct {
+	// Tokens are the bearer tokens that edge_control accepts: one, or two
+	// while one is replaced by the other. At least 16 characters each;
+	// placeholders such as {env.EDGE_TOKEN} and {file./run/secrets/token} are
+	// replaced when the configuration is loaded.
+	Tokens []string `json:"tokens,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "edge", New: func() caddy.Module { return new(App) }}
+}
+
+// edgeApp finds the app of the configuration that is being provisioned.
+func edgeApp(ctx caddy.Context) (*App, error) {
+	app, err := ctx.App("edge")
+	if err != nil {
+		return nil, err
+	}
+	return app.(*App), nil
+}
+
+// Provision replaces placeholders, checks everything, and finds or makes the
+// process-wide state. It changes nothing that is live: Start does.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger()
+	a.started = make(chan struct{})
+	repl := caddy.NewReplacer()
+	errs := []error{
+		a.replacePlaceholders(repl),
+		a.checkPools(),
+		a.provisionControl(),
+		a.provisionCloudflare(),
+		registerMetrics(ctx),
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	g, err := acquireGateway()
+	if err != nil {
+		return err
+	}
+	a.gateway = g
+	a.pools = make(map[string]*pool, len(a.Pools))
+	for name := range a.Pools {
+		if a.pools[name], err = acquirePool(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replacePlaceholders fills in {env.*} and {file.*} wherever a secret, a name
+// or a path may stand.
+func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
+	var errs []error
+	replace := func(place string, text *string) {
+		if !strings.Contains(*text, "{") {
+			return
+		}
+		value, err := repl.ReplaceOrErr(*text, true, true)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s %q: want a placeholder that has a value here: %w", place, *text, err))
+			return
+		}
+		*text = strings.TrimSpace(value)
+	}
+	replace("state_dir", &a.StateDir)
+	a.tokens = slices.Clone(a.Control.Tokens)
+	for i := range a.tokens {
+		replace("control token", &a.tokens[i])
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Pools)) {
+		pool := a.Pools[name]
+		for i := range pool.Discover {
+			for j := range pool.Discover[i].Args {
+				replace("pool "+name+": discover", &pool.Discover[i].Args[j])
+			}
+		}
+	}
+	if c := a.Cloudflare; c != nil {
+		for i := range c.ZoneIDs {
+			replace("cloudflare zone_id", &c.ZoneIDs[i])
+		}
+		replace("cloudflare api_token", &c.APIToken)
+		replace("cloudflare api_url", &c.APIURL)
+		replace("cloudflare plan", &c.Plan)
+	}
+	if a.StateDir == "" {
+		a.StateDir = filepath.Join(caddy.AppDataDir(), "edge")
+	}
+	return errors.Join(errs...)
+}
+
+func (a *App) checkPools() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(a.Pools)) {
+		if err := a.Pools[name].Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("pool %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a *App) provisionControl() error {
+	var errs []error
+	if len(a.tokens) > 2 {
+		errs = append(errs, fmt.Errorf("control: got %d tokens: want one, or two while one replaces the other", len(a.tokens)))
+	}
+	for i, token := range a.tokens {
+		if strings.Contains(token, "{") {
+			continue // the placeholder has no value, which has been said
+		}
+		if err := control.CheckToken(token); err != nil {
+			errs = append(errs, fmt.Errorf("control token %d: %w", i+1, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a *App) provisionCloudflare() error {
+	if a.Cloudflare == nil {
+		return nil
+	}
+	if err := a.Cloudflare.Validate(); err != nil {
+		return err
+	}
+	target, err := purge.NewCloudflare(*a.Cloudflare)
+	if err != nil {
+		return err
+	}
+	a.targets = []purge.Target{target}
+	return nil
+}
+
+// pool finds a pool by the name that a site uses.
+func (a *App) pool(name string) (*pool, error) {
+	if pool, ok := a.pools[name]; ok {
+		return pool, nil
+	}
+	if len(a.pools) == 0 {
+		return nil, fmt.Errorf("unknown pool %q: the edge block has none: write pool %s { … } there", name, name)
+	}
+	return nil, fmt.Errorf("unknown pool %q: want one of %s", name, strings.Join(slices.Sorted(maps.Keys(a.pools)), ", "))
+}
+
+func (a *App) addRules(rules *cacherules.Ruleset) {
+	a.rulesMu.Lock()
+	defer a.rulesMu.Unlock()
+	a.rules = append(a.rules, rules)
+}
+
+// Start makes this configuration the live one: pools, store and targets take
+// up its settings.
+func (a *App) Start() error {
+	if err := a.gateway.open(a); err != nil {
+		return err
+	}
+	if err := a.apply(); err != nil {
+		return err
+	}
+	a.loaded = time.Now()
+	a.before = live.Swap(a)
+	a.startOnce.Do(func() { close(a.started) })
+	for _, p := range a.pools {
+		p.observeVersions()
+	}
+	return nil
+}
+
+// apply hands this configuration's settings to the process-wide state.
+func (a *App) apply() error {
+	var errs []error
+	for name, pool := range a.pools {
+		if err := pool.Configure(a.Pools[name]); err != nil {
+			errs = append(errs, fmt.Errorf("pool %s: %w", name, err))
+		}
+	}
+	a.gateway.configure(a)
+	return errors.Join(errs...)
+}
+
+// Stop gives the state back to the configuration that this one replaced, if it
+// was stopped because another app of it did not start. A configuration that
+// was itself replaced has nothing to give back.
+func (a *App) Stop() error {
+	before := a.before
+	a.before = nil
+	if !live.CompareAndSwap(a, before) || before == nil {
+		return nil
+	}
+	if before.gone.Load() {
+		live.CompareAndSwap(before, nil)
+		return nil
+	}
+	return before.apply()
+}
+
+// Cleanup lets go of the process-wide state; the last one to do so ends it.
+func (a *App) Cleanup() error {
+	a.gone.Store(true)
+	if a.started != nil {
+		a.startOnce.Do(func() { close(a.started) })
+	}
+	var errs []error
+	for name := range a.pools {
+		errs = append(errs, releasePool(name))
+	}
+	if a.gateway != nil {
+		errs = append(errs, releaseGateway())
+	}
+	return errors.Join(errs...)
+}
+
+// awaitStart waits until the configuration has started. Caddy starts apps in
+// no certain order, so a listener may open a moment before its pools do.
+func (a *App) awaitStart(ctx context.Context) error {
+	select {
+	case <-a.started:
+		return nil
+	default:
+	}
+	select {
+	case <-a.started:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,178 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/edgegw/edge/internal/cacherules"
+	"github.com/edgegw/edge/internal/httpcache"
+)
+
+// Cache is the handler edge_cache. It answers from the store that all sites
+// share and fills it from whatever handler stands behind it. Without
+// edge_rules in front, the origin's header fields alone decide.
+type Cache struct {
+	// Profile is "default", which is safe, or "conformance", which switches
+	// on every option that the public HTTP cache test suite tests: heuristic
+	// freshness, storing Set-Cookie, stale on error. Default: default.
+	Profile string `json:"profile,omitempty"`
+
+	handler *httpcache.Handler
+	app     *App
+}
+
+// profiles are the policies that an operator can name.
+var profiles = map[string]httpcache.Policy{
+	"":            {},
+	"default":     {},
+	"conformance": httpcache.Conformance(),
+}
+
+// CaddyModule returns the Caddy module information.
+func (Cache) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.edge_cache", New: func() caddy.Module { return new(Cache) }}
+}
+
+// Provision builds the engine over the store that outlives configurations.
+func (c *Cache) Provision(ctx caddy.Context) error {
+	app, err := edgeApp(ctx)
+	if err != nil {
+		return err
+	}
+	policy, known := profiles[c.Profile]
+	if !known {
+		return fmt.Errorf("edge_cache profile %q: want default or conformance", c.Profile)
+	}
+	c.app = app
+	c.handler = &httpcache.Handler{Store: app.gateway.store, Policy: policy, Seen: seen, Event: onCacheEvent}
+	return nil
+}
+
+// seen says how the visitor addressed a request: the target before any handler
+// rewrote it, and the scheme that a trusted proxy in front reports.
+func seen(r *http.Request) (scheme, target string) {
+	if trusted, ok := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); ok && trusted {
+		if proto := r.Header["X-Forwarded-Proto"]; len(proto) == 1 && (proto[0] == "http" || proto[0] == "https") {
+			scheme = proto[0]
+		}
+	}
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if ok && original.RequestURI != r.RequestURI {
+		target = original.RequestURI
+	}
+	return scheme, target
+}
+
+// ServeHTTP answers from the store, or has the next handler fill it.
+func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	ex := begin(w, r)
+	// The engine applies the verdict to what it sends, once for each entry.
+	if rules, ok := w.(*rulesWriter); ok {
+		w = rules.ResponseWriter
+	}
+	ex.cached = true
+	verdict := ex.verdict
+	if verdict == nil {
+		verdict = &cacherules.Unruled
+	}
+	result, err := c.handler.Serve(w, r, verdict, &origin{next: next, client: ex})
+	ex.cache = result
+	observeCached(verdict, result)
+	ex.log(r)
+	return err
+}
+
+// origin is the next handler, as the engine sees it.
+type origin struct {
+	next   caddyhttp.Handler
+	client *exchange
+}
+
+// Fetch answers r through w by the next handler.
+func (o *origin) Fetch(w http.ResponseWriter, r *http.Request) error {
+	return o.next.ServeHTTP(w, r)
+}
+
+// Source says which replica of which version answered. An answer of a version
+// that is not current is not stored, unless its name changes with its content.
+func (o *origin) Source(r *http.Request) httpcache.Source {
+	ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange)
+	if !ok {
+		return httpcache.Source{Current: true}
+	}
+	s := httpcache.Source{Replica: ex.trace.Replica, Version: ex.trace.Version, Current: true}
+	if ex.pool != nil && (ex.verdict == nil || !ex.verdict.Fingerprinted) {
+		s.Current = ex.pool.versions.Storable(s.Version)
+	}
+	return s
+}
+
+// Detach copies a request so that a handler may answer it on another goroutine
+// when its client is gone: with a replacer, variables and an exchange of its
+// own, and with nothing of the client's connection.
+func (o *origin) Detach(ctx context.Context, r *http.Request) *http.Request {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	copied := r.Clone(detached{Context: ctx, client: r.Context()})
+	copied.Body = http.NoBody
+	copied = caddyhttp.PrepareRequest(copied, caddy.NewReplacer(), nil, server)
+	if from, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
+		for key, value := range from {
+			caddyhttp.SetVar(copied.Context(), key, value)
+		}
+	}
+	ex := &exchange{id: o.client.id, verdict: o.client.verdict}
+	caddyhttp.SetVar(copied.Context(), exchangeVar, ex)
+	if repl, ok := copied.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(ex.placeholder)
+	}
+	return copied
+}
+
+// detached carries ctx's life and, of the client's values, only those that do
+// not lead to its connection.
+type detached struct {
+	context.Context
+	client context.Context
+}
+
+func (d detached) Value(key any) any {
+	switch key {
+	case http.LocalAddrContextKey, http.ServerContextKey:
+		return d.client.Value(key)
+	}
+	return d.Context.Value(key)
+}
+
+// parseCache reads
+//
+//	edge_cache [<matcher>] {
+//	    profile default|conformance
+//	}
+func parseCache(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next()
+	if h.NextArg() {
+		return nil, h.Errf("edge_cache: spare argument %q: its words stand in a block", h.Val())
+	}
+	c := new(Cache)
+	err := readBlock(h.Dispenser, words{"profile": parsed(&c.Profile, func(name string) (string, error) {
+		if _, known := profiles[name]; !known {
+			return "", fmt.Errorf("%q: want default or conformance", name)
+		}
+		return name, nil
+	})})
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+var (
+	_ caddy.Provisioner           = (*Cache)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Cache)(nil)
+	_ httpcache.Origin            = (*origin)(nil)
+)

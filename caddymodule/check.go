@@ -1,0 +1,186 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/spf13/cobra"
+
+	"github.com/edgegw/edge/internal/cli"
+)
+
+// checkConfig is what edge check takes; the fields are its flags.
+type checkConfig struct {
+	config, adapter string
+	json            bool
+}
+
+// finding is one thing that edge check has to say.
+type finding struct {
+	Severity string `json:"severity"` // error, warning
+	Problem  string `json:"problem"`
+}
+
+func checkCommand(c *cobra.Command) {
+	var k checkConfig
+	c.Args = cobra.NoArgs
+	c.Long = `
+Adapts the configuration, provisions everything without starting it, and looks
+for what would only show under traffic: rules that nothing can reach, folders
+that cannot be written, placeholders without a value, weak tokens, sites that
+cache without rules.
+
+Exit codes: 0 no error (warnings may be printed), 2 at least one error.`
+	f := c.Flags()
+	f.StringVarP(&k.config, "config", "c", "Caddyfile", "configuration file")
+	f.StringVarP(&k.adapter, "adapter", "a", "", "configuration adapter (default: caddyfile, unless the file ends in .json)")
+	f.BoolVar(&k.json, "json", false, "print the findings as JSON")
+	run(c, func(_ context.Context, _ []string) int { return check(k, os.Stdout, os.Stderr) })
+}
+
+func check(k checkConfig, stdout, stderr io.Writer) int {
+	findings := findProblems(k)
+	failed := slices.ContainsFunc(findings, func(f finding) bool { return f.Severity == "error" })
+	if k.json {
+		if findings == nil {
+			findings = []finding{}
+		}
+		if err := json.NewEncoder(stdout).Encode(map[string]any{"ok": !failed, "findings": findings}); err != nil {
+			fmt.Fprintf(stderr, "edge check: %v\n", err)
+			return 1
+		}
+	} else {
+		for _, f := range findings {
+			fmt.Fprintf(stdout, "%-8s %s\n", f.Severity, f.Problem)
+		}
+		if !failed {
+			fmt.Fprintf(stdout, "%s: no error, %d warnings\n", k.config, len(findings))
+		}
+	}
+	if failed {
+		return cli.ExitUsage
+	}
+	return 0
+}
+
+// findProblems goes as far as it can: what cannot be adapted cannot be
+// provisioned, but everything within one step is found at once.
+func findProblems(k checkConfig) []finding {
+	var findings []finding
+	problem := func(severity string, err error) {
+		for _, one := range flatten(err) {
+			findings = append(findings, finding{severity, one})
+		}
+	}
+	text, warnings, err := adapted(k)
+	for _, w := range warnings {
+		problem("warning", errors.New(w.String()))
+	}
+	if err != nil {
+		problem("error", err)
+		return findings
+	}
+	var config caddy.Config
+	if err := caddy.StrictUnmarshalJSON(text, &config); err != nil {
+		problem("error", err)
+		return findings
+	}
+	ctx, err := caddy.ProvisionContext(&config)
+	if err != nil {
+		problem("error", err)
+		return findings
+	}
+	app, err := ctx.AppIfConfigured("edge")
+	if err != nil {
+		problem("warning", errors.New("no edge block: nothing to check beyond Caddy's own rules"))
+		return findings
+	}
+	return append(findings, app.(*App).advise()...)
+}
+
+func adapted(k checkConfig) ([]byte, []caddyconfig.Warning, error) {
+	adapter := k.adapter
+	if adapter == "" && filepath.Ext(k.config) != ".json" {
+		adapter = "caddyfile"
+	}
+	body, err := os.ReadFile(k.config)
+	if err != nil {
+		return nil, nil, err
+	}
+	if adapter == "" {
+		return body, nil, nil
+	}
+	a := caddyconfig.GetAdapter(adapter)
+	if a == nil {
+		return nil, nil, fmt.Errorf("adapter %q: unknown: want caddyfile", adapter)
+	}
+	return a.Adapt(body, map[string]any{"filename": k.config})
+}
+
+// flatten lists the mistakes that were joined, one line each.
+func flatten(err error) []string {
+	var all []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line = strings.TrimSpace(line); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// advise says what a valid configuration will regret.
+func (a *App) advise() []finding {
+	var findings []finding
+	say := func(severity, format string, args ...any) {
+		findings = append(findings, finding{severity, fmt.Sprintf(format, args...)})
+	}
+	if err := writable(a.StateDir); err != nil {
+		say("error", "state_dir %q: want a folder that can be written: %v", a.StateDir, err)
+	}
+	a.rulesMu.Lock()
+	defer a.rulesMu.Unlock()
+	for _, rules := range a.rules {
+		for _, rule := range rules.Unreachable() {
+			say("warning", "rule %s: nothing can reach it: an earlier rule matches all that it would: move it up", rule)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Pools)) {
+		pool := a.Pools[name]
+		if pool.Health.Path == "" {
+			say("warning", "pool %s: no health path: a replica that accepts connections counts as healthy: write health /healthz", name)
+		}
+		if pool.Health.VersionHeader == "" {
+			say("warning", "pool %s: no version_header: edge cannot tell versions apart, so deploys are purged by CI alone", name)
+		}
+		if len(pool.Discover) == 0 && len(a.tokens) == 0 {
+			say("error", "pool %s: no discover, and no control token with which replicas could register: it can have no replica", name)
+		}
+	}
+	if len(a.tokens) > 0 && a.Cloudflare == nil {
+		say("warning", "no cloudflare block: purges end at this gateway; a CDN in front keeps its copies")
+	}
+	return findings
+}
+
+// writable tries to write in a folder, making it if need be.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	probe, err := os.CreateTemp(dir, ".edge-check-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(probe.Name())
+	return probe.Close()
+}

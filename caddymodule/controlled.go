@@ -1,0 +1,307 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/edgegw/edge/internal/cacherules"
+	"github.com/edgegw/edge/internal/control"
+	"github.com/edgegw/edge/internal/httpcache"
+	"github.com/edgegw/edge/internal/lb"
+	"github.com/edgegw/edge/internal/purge"
+	"github.com/edgegw/edge/internal/unit"
+)
+
+// controlled is the live gateway, as the control API sees it. It is looked up
+// anew for each call, since the admin endpoint outlives configurations.
+type controlled struct{}
+
+// Status is everything there is to see.
+func (controlled) Status(ctx context.Context) control.Status {
+	a := live.Load()
+	if a == nil {
+		return control.Status{}
+	}
+	_, version := caddy.Version()
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	s := control.Status{
+		Version:      version,
+		Node:         host,
+		Started:      a.gateway.started,
+		Uptime:       unit.Duration(time.Since(a.gateway.started).Round(time.Second)),
+		ConfigLoaded: a.loaded,
+		Generation:   a.gateway.store.Generation(),
+		Cache:        a.gateway.store.Stats(),
+		Dependencies: a.dependencies(),
+	}
+	pools := []lb.Status{}
+	for _, name := range slices.Sorted(maps.Keys(a.pools)) {
+		pools = append(pools, a.pools[name].Status())
+	}
+	s.Pools = pools
+	s.Deploys = controlled{}.Deploys()
+	if c := a.gateway.coordinator(); c != nil {
+		s.Purges = control.PurgeStatus{Pending: c.Health().Pending, Last: c.List(5)}
+	}
+	return s
+}
+
+// Ready is false while a pool has no replica that may take a request.
+func (controlled) Ready(context.Context) control.Readiness {
+	a := live.Load()
+	if a == nil {
+		return control.Readiness{Dependencies: []control.Dependency{{Name: "configuration", Detail: "none is loaded"}}}
+	}
+	r := control.Readiness{Ready: true, Dependencies: a.dependencies()}
+	for _, d := range r.Dependencies {
+		if strings.HasPrefix(d.Name, "pool ") && !d.OK {
+			r.Ready = false
+		}
+	}
+	return r
+}
+
+// dependencies are the pools, the journal and the CDN. Nothing here waits: it
+// tells what is known.
+func (a *App) dependencies() []control.Dependency {
+	all := []control.Dependency{}
+	for _, name := range slices.Sorted(maps.Keys(a.pools)) {
+		status := a.pools[name].Status()
+		up := 0
+		for _, r := range status.Replicas {
+			if r.State == "up" {
+				up++
+			}
+		}
+		d := control.Dependency{Name: "pool " + name, OK: up > 0, Detail: fmt.Sprintf("%d of %d replicas up", up, len(status.Replicas))}
+		for _, source := range status.Sources {
+			if source.Problem != "" {
+				d.Detail += "; " + source.Source + ": " + source.Problem
+			}
+		}
+		all = append(all, d)
+	}
+	c := a.gateway.coordinator()
+	if c == nil {
+		return all
+	}
+	journal := control.Dependency{Name: "purge journal", OK: true, Detail: a.StateDir}
+	if fault := c.Health().Journal; fault != nil {
+		journal.OK, journal.Detail = false, fault.Error()
+	}
+	all = append(all, journal)
+	for _, t := range a.targets {
+		all = append(all, targetState(t.Name(), c.List(10)))
+	}
+	return all
+}
+
+// targetState judges a CDN by the newest order that reached it.
+func targetState(name string, records []purge.Record) control.Dependency {
+	for _, record := range records {
+		for _, t := range record.Targets {
+			if t.Name == name && t.Attempts > 0 {
+				d := control.Dependency{Name: name, OK: t.Error == nil, Since: record.Created}
+				if t.Error != nil {
+					d.Detail = t.Error.Error()
+				}
+				return d
+			}
+		}
+	}
+	return control.Dependency{Name: name, OK: true, Detail: "not called yet"}
+}
+
+// Explain says what would become of a request.
+func (controlled) Explain(ctx context.Context, q control.ExplainQuery) (any, error) {
+	a := live.Load()
+	if a == nil {
+		return nil, errNotStarted
+	}
+	r, err := http.NewRequestWithContext(ctx, q.Method, q.URL, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header = q.Header
+	return a.explain(r), nil
+}
+
+// explanation is what GET explain answers, in the order in which to read it.
+type explanation struct {
+	URL     string                `json:"url"`
+	Method  string                `json:"method"`
+	Verdict verdictView           `json:"verdict"`
+	Cache   httpcache.Explanation `json:"cache"`
+	Pools   []lb.Status           `json:"pools"`
+}
+
+type verdictView struct {
+	Rule        string   `json:"rule"`
+	Mode        string   `json:"mode"`
+	Bypassed    bool     `json:"bypassed"`
+	Browser     string   `json:"browser,omitempty"`
+	Edge        string   `json:"edge,omitempty"`
+	Stale       string   `json:"stale,omitempty"`
+	Override    bool     `json:"override,omitempty"`
+	Tags        []string `json:"tags,omitempty"`
+	Unreachable []string `json:"unreachable_rules,omitempty"`
+}
+
+func (a *App) explain(r *http.Request) explanation {
+	verdict, unreachable := a.judge(r)
+	asked := httpcache.Handler{Store: a.gateway.store, Seen: func(r *http.Request) (string, string) { return r.URL.Scheme, "" }}
+	e := explanation{
+		URL:    r.URL.String(),
+		Method: r.Method,
+		Verdict: verdictView{
+			Rule: verdict.Rule, Mode: verdict.Mode.String(), Bypassed: verdict.Bypasses(r),
+			Browser: verdict.Browser.String(), Edge: verdict.Edge.String(),
+			Override: verdict.Override, Tags: verdict.Tags, Unreachable: unreachable,
+		},
+		Cache: asked.Explain(r, verdict, time.Now()),
+	}
+	if verdict.Stale > 0 {
+		e.Verdict.Stale = verdict.Stale.String()
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.pools)) {
+		e.Pools = append(e.Pools, a.pools[name].Status())
+	}
+	return e
+}
+
+// judge asks the site's rules; several sites may have some, and the first that
+// has a rule for the request speaks.
+func (a *App) judge(r *http.Request) (*cacherules.Verdict, []string) {
+	a.rulesMu.Lock()
+	defer a.rulesMu.Unlock()
+	verdict, unreachable := &cacherules.Unruled, []string(nil)
+	for _, rules := range a.rules {
+		unreachable = append(unreachable, rules.Unreachable()...)
+		if v := rules.Judge(r); verdict.Rule == "" && v.Rule != "" {
+			verdict = v
+		}
+	}
+	return verdict, unreachable
+}
+
+// coordinatorOf is the live one, or an error while there is none.
+func coordinatorOf() (*purge.Coordinator, error) {
+	a := live.Load()
+	if a == nil {
+		return nil, errNotStarted
+	}
+	c := a.gateway.coordinator()
+	if c == nil {
+		return nil, errNotStarted
+	}
+	return c, nil
+}
+
+// Submit makes an order durable; it does not wait for it.
+func (controlled) Submit(ctx context.Context, o purge.Order) (purge.Record, error) {
+	c, err := coordinatorOf()
+	if err != nil {
+		return purge.Record{}, err
+	}
+	return c.Submit(ctx, o)
+}
+
+// Purge finds an order by its id.
+func (controlled) Purge(id string) (purge.Record, bool) {
+	c, err := coordinatorOf()
+	if err != nil {
+		return purge.Record{}, false
+	}
+	return c.Get(id)
+}
+
+// WaitPurge is Purge after the order is finished or ctx is done.
+func (controlled) WaitPurge(ctx context.Context, id string) (purge.Record, bool) {
+	c, err := coordinatorOf()
+	if err != nil {
+		return purge.Record{}, false
+	}
+	return c.Wait(ctx, id)
+}
+
+// Purges lists the newest orders, newest first.
+func (controlled) Purges(limit int) []purge.Record {
+	c, err := coordinatorOf()
+	if err != nil {
+		return nil
+	}
+	return c.List(limit)
+}
+
+// CancelPurge ends an order.
+func (controlled) CancelPurge(id string) error {
+	c, err := coordinatorOf()
+	if err != nil {
+		return err
+	}
+	return c.Cancel(id)
+}
+
+// Register adds a replica to a pool until the lease ends.
+func (controlled) Register(name, address string, lease time.Duration) (string, error) {
+	a := live.Load()
+	if a == nil {
+		return "", errNotStarted
+	}
+	p, ok := a.pools[name]
+	if !ok {
+		return "", fmt.Errorf("pool %q: %w: want one of %s", name, control.ErrUnknownPool, strings.Join(slices.Sorted(maps.Keys(a.pools)), ", "))
+	}
+	return p.Register(address, lease)
+}
+
+// Drain lets a replica finish what it has and gives it nothing new.
+func (controlled) Drain(id string) error {
+	return eachPool(func(p *pool) error { return p.DrainReplica(id) })
+}
+
+// Deregister drains and then forgets a replica.
+func (controlled) Deregister(id string) error {
+	return eachPool(func(p *pool) error { return p.Deregister(id) })
+}
+
+// eachPool asks one pool after the other until one knows the replica.
+func eachPool(ask func(*pool) error) error {
+	a := live.Load()
+	if a == nil {
+		return errNotStarted
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.pools)) {
+		if err := ask(a.pools[name]); !errors.Is(err, lb.ErrUnknownReplica) {
+			return err
+		}
+	}
+	return control.ErrUnknownReplica
+}
+
+// Deploys tells, for each pool, what its replicas run and ran.
+func (controlled) Deploys() any {
+	a := live.Load()
+	if a == nil {
+		return nil
+	}
+	deploys := make(map[string]any)
+	for name, p := range a.pools {
+		deploys[name] = p.versions.Status()
+	}
+	return deploys
+}
+
+var _ control.Gateway = controlled{}

@@ -1,0 +1,35 @@
+// Package caddymodule is the only package of edge that imports Caddy. It turns
+// configuration into engines, Caddy's calls into engine calls, and engine
+// events into logs and metrics.
+//
+// It registers the app "edge" (the global edge block), the handlers edge_rules,
+// edge_cache, edge_proxy and edge_control, the admin endpoint under /edge/, and
+// the commands purge, status, explain, check, demo, sample and standin.
+package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+	caddy.RegisterModule(Rules{})
+	caddy.RegisterModule(Cache{})
+	caddy.RegisterModule(Proxy{})
+	caddy.RegisterModule(Control{})
+	caddy.RegisterModule(adminEndpoint{})
+
+	httpcaddyfile.RegisterGlobalOption("edge", parseGlobal)
+	httpcaddyfile.RegisterHandlerDirective("edge_rules", parseRules)
+	httpcaddyfile.RegisterHandlerDirective("edge_cache", parseCache)
+	httpcaddyfile.RegisterHandlerDirective("edge_proxy", parseProxy)
+	httpcaddyfile.RegisterHandlerDirective("edge_control", parseControl)
+
+	// Rules and cache stand in front of everything that may answer, handle
+	// blocks included, so that they work without a route block.
+	httpcaddyfile.RegisterDirectiveOrder("edge_rules", httpcaddyfile.Before, "invoke")
+	httpcaddyfile.RegisterDirectiveOrder("edge_cache", httpcaddyfile.Before, "invoke")
+	httpcaddyfile.RegisterDirectiveOrder("edge_control", httpcaddyfile.Before, "respond")
+	httpcaddyfile.RegisterDirectiveOrder("edge_proxy", httpcaddyfile.Before, "reverse_proxy")
+}

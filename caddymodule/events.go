@@ -1,0 +1,106 @@
+package caddymodule
+
+import (
+	"go.uber.org/zap"
+
+	"github.com/edgegw/edge/internal/control"
+	"github.com/edgegw/edge/internal/httpcache"
+	"github.com/edgegw/edge/internal/lb"
+	"github.com/edgegw/edge/internal/purge"
+)
+
+// logger is the live configuration's. Before the first there is nothing to
+// report to, and nothing that reports.
+func logger() *zap.Logger {
+	if a := live.Load(); a != nil {
+		return a.logger
+	}
+	return zap.NewNop()
+}
+
+// poolTrouble lists the events of a pool that someone may have to act on.
+var poolTrouble = map[lb.Kind]bool{
+	lb.ReplicaSick: true, lb.BreakerOpened: true, lb.PanicBegan: true,
+	lb.DiscoveryFailed: true, lb.RegistrationExpired: true,
+}
+
+func onPoolEvent(e lb.Event) {
+	poolEvents.WithLabelValues(e.Pool, string(e.Kind)).Inc()
+	fields := []zap.Field{zap.String("event", string(e.Kind)), zap.String("pool", e.Pool)}
+	for _, f := range []struct{ name, value string }{
+		{"replica", e.Replica}, {"address", e.Address}, {"version", e.Version}, {"why", e.Why},
+	} {
+		if f.value != "" {
+			fields = append(fields, zap.String(f.name, f.value))
+		}
+	}
+	if e.Err != nil {
+		fields = append(fields, zap.Error(e.Err))
+	}
+	if poolTrouble[e.Kind] {
+		logger().Warn("pool changed", fields...)
+		return
+	}
+	logger().Info("pool changed", fields...)
+}
+
+func onCacheEvent(e httpcache.Event) {
+	cacheEvents.WithLabelValues(string(e.Kind)).Add(float64(max(1, e.Count)))
+	if e.Err != nil {
+		logger().Warn("cache fault", zap.String("event", string(e.Kind)), zap.String("host", e.Host), zap.String("path", e.Path), zap.String("reason", string(e.Reason)), zap.Error(e.Err))
+	}
+}
+
+func onPurgeEvent(e purge.Event) {
+	fields := []zap.Field{zap.String("event", string(e.Kind))}
+	if e.Record.ID != "" {
+		fields = append(fields, zap.String("id", e.Record.ID))
+	}
+	if e.Detail != "" {
+		fields = append(fields, zap.String("detail", e.Detail))
+	}
+	if e.Err != nil {
+		fields = append(fields, zap.Error(e.Err))
+	}
+	switch e.Kind {
+	case purge.OrderStep:
+		purgeSteps.WithLabelValues(string(e.Step)).Observe(e.Took.Seconds())
+		logger().Debug("purge step", append(fields, zap.String("step", string(e.Step)), zap.Duration("took", e.Took))...)
+	case purge.OrderFinished:
+		purgesDone.WithLabelValues(string(e.Record.State)).Inc()
+		fields = append(fields, zap.String("state", string(e.Record.State)), zap.Duration("took", e.Took), zap.Uint64("generation", e.Record.Generation))
+		if e.Record.State != purge.Done {
+			logger().Error("purge finished", append(fields, zap.String("error", e.Record.Error))...)
+			return
+		}
+		logger().Info("purge finished", fields...)
+	case purge.OrderAccepted, purge.OrderResumed:
+		logger().Info("purge accepted", append(fields, zap.String("actor", e.Record.Actor), zap.String("reason", e.Record.Reason))...)
+	case purge.TargetRetry, purge.StepRetry:
+		purgeRetries.WithLabelValues(e.Target).Inc()
+		logger().Warn("purge retried", append(fields, zap.String("target", e.Target), zap.Duration("wait", e.Wait))...)
+	default:
+		logger().Error("purge fault", fields...)
+	}
+}
+
+func onControlEvent(e control.Event) {
+	controlEvents.WithLabelValues(string(e.Kind)).Inc()
+	fields := []zap.Field{zap.String("event", string(e.Kind)), zap.String("route", e.Route), zap.String("client", e.Client)}
+	if e.Actor != "" {
+		fields = append(fields, zap.String("actor", e.Actor))
+	}
+	if e.ID != "" {
+		fields = append(fields, zap.String("id", e.ID))
+	}
+	switch e.Kind {
+	case control.Denied, control.Refused:
+		logger().Warn("control call denied", append(fields, zap.String("detail", e.Detail))...)
+	case control.Fault:
+		logger().Error("control call failed", append(fields, zap.Error(e.Err))...)
+	case control.Registered:
+		logger().Debug("control call", fields...) // each renewal of each lease
+	default:
+		logger().Info("control call", fields...)
+	}
+}

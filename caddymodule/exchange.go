@@ -1,0 +1,160 @@
+package caddymodule
+
+import (
+	"encoding/hex"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/edgegw/edge/internal/cacherules"
+	"github.com/edgegw/edge/internal/httpcache"
+	"github.com/edgegw/edge/internal/lb"
+)
+
+// exchange is what edge's handlers know about one request. The first of them
+// to see the request begins it; it lives in the request's variables, and only
+// the goroutine that serves the request touches it.
+type exchange struct {
+	id      string
+	verdict *cacherules.Verdict
+	cache   httpcache.Result
+	cached  bool  // a cache has decided
+	pool    *pool // that carried it, if one did
+	trace   lb.Trace
+}
+
+const exchangeVar = "edge.exchange"
+
+// requestIDHeader is taken from the request if it is well-formed, made
+// otherwise, sent to the replica and returned to the client.
+const requestIDHeader = "X-Request-Id"
+
+// begin finds the request's exchange, or makes it: then the request gets its
+// id, the response too, and the placeholders {edge.*} begin to work.
+func begin(w http.ResponseWriter, r *http.Request) *exchange {
+	if ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange); ok {
+		return ex
+	}
+	ex := &exchange{}
+	if given := r.Header[requestIDHeader]; len(given) == 1 && wellFormedID(given[0]) {
+		ex.id = given[0]
+		w.Header()[requestIDHeader] = given
+	} else {
+		ex.id = newID()
+		id := []string{ex.id}
+		r.Header[requestIDHeader] = id
+		w.Header()[requestIDHeader] = id
+	}
+	caddyhttp.SetVar(r.Context(), exchangeVar, ex)
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(ex.placeholder)
+	}
+	return ex
+}
+
+// wellFormedID reports whether a client's request id may stand in logs and be
+// sent on: 8 to 128 letters, digits and - _ . : / + =.
+func wellFormedID(id string) bool {
+	if len(id) < 8 || len(id) > 128 {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		if c-'a' < 26 || c-'A' < 26 || c-'0' < 10 || strings.IndexByte("-_.:/+=", c) >= 0 {
+			continue
+		}
+		return false
+	}
+	return true
+}
+
+func newID() string {
+	var raw [16]byte
+	high, low := rand.Uint64(), rand.Uint64()
+	for i := range 8 {
+		raw[i], raw[8+i] = byte(high>>(8*i)), byte(low>>(8*i))
+	}
+	var text [32]byte
+	hex.Encode(text[:], raw[:])
+	return string(text[:])
+}
+
+// replica and version are those of the response: of the stored entry's maker
+// for a hit, else of the replica that answered.
+func (ex *exchange) replica() string {
+	if ex.trace.Replica != "" {
+		return ex.trace.Replica
+	}
+	return ex.cache.Replica
+}
+
+func (ex *exchange) version() string {
+	if ex.trace.Version != "" {
+		return ex.trace.Version
+	}
+	return ex.cache.Version
+}
+
+// placeholder answers {edge.request_id}, {edge.rule}, {edge.replica},
+// {edge.version}, {edge.attempts}, {edge.cache.status} and {edge.cache.reason}.
+func (ex *exchange) placeholder(key string) (any, bool) {
+	name, ours := strings.CutPrefix(key, "edge.")
+	if !ours {
+		return nil, false
+	}
+	switch name {
+	case "request_id":
+		return ex.id, true
+	case "rule":
+		if ex.verdict == nil {
+			return "", true
+		}
+		return ex.verdict.Rule, true
+	case "replica":
+		return ex.replica(), true
+	case "version":
+		return ex.version(), true
+	case "attempts":
+		return ex.trace.Attempts, true
+	case "cache.status":
+		return ex.cache.Status, true
+	case "cache.reason":
+		return ex.cache.Reason, true
+	}
+	return nil, false
+}
+
+// log puts what edge knows into the access log's record of the request, if
+// the server keeps one. Handlers call it when they are done; the last one's
+// facts stand.
+func (ex *exchange) log(r *http.Request) {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || server.Logs == nil {
+		return
+	}
+	extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
+	if !ok {
+		return
+	}
+	extra.Set(zap.String("request_id", ex.id))
+	if ex.verdict != nil && ex.verdict.Rule != "" {
+		extra.Set(zap.String("rule", ex.verdict.Rule))
+	}
+	if ex.cached {
+		extra.Set(zap.String("cache", string(ex.cache.Status)))
+		extra.Set(zap.String("cache_reason", string(ex.cache.Reason)))
+	}
+	if replica := ex.replica(); replica != "" {
+		extra.Set(zap.String("replica", replica))
+	}
+	if version := ex.version(); version != "" {
+		extra.Set(zap.String("version", version))
+	}
+	if ex.trace.Attempts > 0 {
+		extra.Set(zap.Int("attempts", ex.trace.Attempts))
+	}
+}

@@ -1,0 +1,195 @@
+package caddymodule
+
+import (
+	"errors"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/edgegw/edge/internal/lb"
+	"github.com/edgegw/edge/internal/named"
+	"github.com/edgegw/edge/internal/purge"
+)
+
+// parseGlobal reads the global edge block:
+//
+//	edge {
+//	    state_dir <folder>
+//	    cache { … }
+//	    pool <name> { … }
+//	    cloudflare { … }
+//	    purge { … }
+//	    control { … }
+//	}
+func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("edge: the block stands twice: give it once")
+	}
+	d.Next()
+	if d.NextArg() {
+		return nil, d.Errf("edge: spare argument %q: its words stand in a block", d.Val())
+	}
+	app := new(App)
+	err := readBlock(d, words{
+		"state_dir":  text(&app.StateDir),
+		"cache":      block(func() words { return cacheWords(&app.Cache) }),
+		"pool":       app.parsePool,
+		"cloudflare": app.parseCloudflare,
+		"purge":      block(func() words { return purgeWords(&app.Purge) }),
+		"control": block(func() words {
+			return words{"token": texts(&app.Control.Tokens)}
+		}),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "edge", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// block reads a word that has no arguments, only a block.
+func block(known func() words) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		word := d.Val()
+		if d.NextArg() {
+			return d.Errf("%s: spare argument %q: its words stand in a block", word, d.Val())
+		}
+		return readBlock(d, known())
+	}
+}
+
+func cacheWords(c *CacheSize) words {
+	return words{"memory": size(&c.Memory), "max_object": size(&c.MaxObject)}
+}
+
+func purgeWords(s *purge.Settings) words {
+	return words{
+		"deadline":          duration(&s.Deadline),
+		"drain_cap":         duration(&s.DrainCap),
+		"settle":            duration(&s.Settle),
+		"settle_everything": duration(&s.SettleEverything),
+		"gate_for":          duration(&s.GateFor),
+		"verify_for":        duration(&s.VerifyFor),
+		"max_pending":       count(&s.MaxPending),
+	}
+}
+
+func (a *App) parsePool(d *caddyfile.Dispenser) error {
+	var name string
+	if !d.AllArgs(&name) {
+		return d.Errf("pool: got %d arguments: want one, its name", d.CountRemainingArgs())
+	}
+	if _, twice := a.Pools[name]; twice {
+		return d.Errf("pool %s: given twice: want each name once", name)
+	}
+	var c lb.Config
+	err := readBlock(d, poolBlock(&c))
+	if a.Pools == nil {
+		a.Pools = make(map[string]lb.Config)
+	}
+	a.Pools[name] = c
+	if err != nil {
+		return err
+	}
+	if err := c.Validate(); err != nil {
+		return d.WrapErr(errors.Join(errors.New("pool "+name), err))
+	}
+	return nil
+}
+
+// poolBlock is the pool's vocabulary.
+func poolBlock(c *lb.Config) words {
+	return words{
+		"discover": func(d *caddyfile.Dispenser) error {
+			var s named.Spec
+			err := parseSpec(d, &s, lb.Discoveries.New)
+			c.Discover = append(c.Discover, s)
+			return err
+		},
+		"health": func(d *caddyfile.Dispenser) error { return parseHealth(d, &c.Health) },
+		"policy": func(d *caddyfile.Dispenser) error { return parseSpec(d, &c.Policy, lb.Policies.New) },
+		"breaker": block(func() words {
+			return words{
+				"failure_ratio": ratio(&c.Breaker.FailureRatio),
+				"min_requests":  count(&c.Breaker.MinRequests),
+				"window":        duration(&c.Breaker.Window),
+				"open":          duration(&c.Breaker.Open),
+				"consecutive":   countOrNone(&c.Breaker.Consecutive),
+			}
+		}),
+		"slow_start": duration(&c.SlowStart),
+		"retry": block(func() words {
+			return words{"attempts": countOrNone(&c.Retry.Attempts), "budget": ratio(&c.Retry.Budget)}
+		}),
+		"queue": block(func() words {
+			return words{
+				"max_inflight": countOrNone(&c.Queue.MaxInflight),
+				"wait":         duration(&c.Queue.Wait),
+				"length":       countOrNone(&c.Queue.Length),
+			}
+		}),
+		"drain":     duration(&c.Drain),
+		"transport": block(func() words { return transportWords(&c.Transport) }),
+	}
+}
+
+func parseHealth(d *caddyfile.Dispenser, h *lb.Health) error {
+	switch args := d.RemainingArgs(); len(args) {
+	case 0:
+	case 1:
+		h.Path = args[0]
+	default:
+		return d.Errf("health: got %d arguments: want one, the path to ask for", len(args))
+	}
+	return readBlock(d, words{
+		"interval":        duration(&h.Interval),
+		"timeout":         duration(&h.Timeout),
+		"passes":          count(&h.Passes),
+		"fails":           count(&h.Fails),
+		"host":            text(&h.Host),
+		"expect_status":   count(&h.ExpectStatus),
+		"expect_body":     text(&h.ExpectBody),
+		"version_header":  text(&h.VersionHeader),
+		"instance_header": text(&h.InstanceHeader),
+	})
+}
+
+func transportWords(t *lb.Transport) words {
+	return words{
+		"dial_timeout":       duration(&t.DialTimeout),
+		"header_timeout":     duration(&t.HeaderTimeout),
+		"idle_timeout":       duration(&t.IdleTimeout),
+		"max_idle":           count(&t.MaxIdle),
+		"tls":                alone(&t.TLS),
+		"server_name":        text(&t.ServerName),
+		"ca_file":            text(&t.CAFile),
+		"unsafe_skip_verify": alone(&t.UnsafeSkipVerify),
+	}
+}
+
+// parseSpec reads a spec and builds what it names, to see that it can be.
+func parseSpec[T any](d *caddyfile.Dispenser, to *named.Spec, build func(named.Spec) (T, error)) error {
+	word := d.Val()
+	s, err := spec(d)
+	*to = s
+	if err != nil {
+		return err
+	}
+	if _, err := build(s); err != nil {
+		return d.Errf("%s: %w", word, err)
+	}
+	return nil
+}
+
+func (a *App) parseCloudflare(d *caddyfile.Dispenser) error {
+	c := new(purge.CloudflareConfig)
+	a.Cloudflare = c
+	return block(func() words {
+		return words{
+			"zone_id":   texts(&c.ZoneIDs),
+			"api_token": text(&c.APIToken),
+			"plan":      text(&c.Plan),
+			"api_url":   text(&c.APIURL),
+		}
+	})(d)
+}

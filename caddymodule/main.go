@@ -1,0 +1,62 @@
+package caddymodule
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+)
+
+// Main runs the gateway's command line: Caddy's commands and ours. It does not
+// return.
+func Main() {
+	caddy.CustomBinaryName = "edge"
+	caddy.CustomLongDescription = longDescription
+	if code := refuse(os.Args[1:], os.Stderr); code != 0 {
+		os.Exit(code)
+	}
+	caddycmd.Main()
+}
+
+const longDescription = `edge is a deploy-aware caching edge gateway: a build of Caddy that stands
+between Cloudflare (or the open internet) and the replicas of a web
+application. It balances over replicas that come and go, keeps bad ones away,
+caches what may be cached, sets the cache headers that browsers and the CDN
+obey, and removes every copy of an old version when a new one is deployed.
+
+Start with:
+
+  edge demo                          the whole system on this machine, alive
+  edge run --config Caddyfile        the real thing
+  edge check --config Caddyfile      every problem of a configuration at once
+  edge status                        pools, replicas, cache, purges
+  edge purge --url URL --wait 60s    what CI calls after a deploy
+  edge explain URL                   why a URL was or was not cached
+
+All of Caddy's own commands work too.`
+
+// replacing lists Caddy's commands that would put another binary, without our
+// modules, in the place of this one.
+var replacing = map[string]bool{"upgrade": true, "add-package": true, "remove-package": true}
+
+// refuse says no to the commands that would replace this binary, and how to
+// update instead. It returns the exit code, 0 when the command is another one.
+func refuse(args []string, stderr io.Writer) int {
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") {
+			continue
+		}
+		if !replacing[arg] {
+			return 0
+		}
+		fmt.Fprintf(stderr, `edge %s: refused, nothing was changed: it would replace this binary by a stock Caddy without edge's modules.
+To update, install a newer release of edge; to add a module, add it to xcaddy.json and go.mod and run make build,
+or build with xcaddy, naming github.com/edgegw/edge/caddymodule and the module that you want.
+`, arg)
+		return 2
+	}
+	return 0
+}

@@ -1,0 +1,170 @@
+package caddymodule
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edgegw/edge/internal/cacherules"
+	"github.com/edgegw/edge/internal/httpcache"
+)
+
+// Counters live as long as the process; each configuration has a registry of
+// its own, in which they are registered again. Labels come from the
+// configuration or from fixed lists, never from visitors.
+var (
+	cacheRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_cache_requests_total",
+		Help: "Requests that edge_cache answered, by rule and by what it did: hit, stale, revalidated, miss, bypass.",
+	}, []string{"rule", "status"})
+	cacheEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_cache_events_total",
+		Help: "What happened in the cache, by kind: fills that failed, refreshes that failed, internal faults.",
+	}, []string{"event"})
+	proxyRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_proxy_requests_total",
+		Help: "Requests that went to a pool, by the number of replicas asked: 0 when the pool refused it.",
+	}, []string{"pool", "attempts"})
+	poolEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_pool_events_total",
+		Help: "Changes in a pool, by kind, such as replica_joined, replica_sick, breaker_opened.",
+	}, []string{"pool", "event"})
+	purgesDone = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_purges_total",
+		Help: "Finished purges by their final state: done, partial, failed, canceled.",
+	}, []string{"state"})
+	purgeSteps = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "edge_purge_step_seconds",
+		Help:    "How long the steps of purges took.",
+		Buckets: []float64{.001, .01, .1, .5, 1, 5, 10, 30, 60, 300, 1800},
+	}, []string{"step"})
+	purgeRetries = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_purge_retries_total",
+		Help: "Attempts at a target that failed and were repeated.",
+	}, []string{"target"})
+	controlEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_control_events_total",
+		Help: "Calls of the control API by kind; denied and refused are calls without a right token.",
+	}, []string{"event"})
+)
+
+// registerMetrics puts the counters, and the gauges that are read when
+// scraped, into the configuration's registry.
+func registerMetrics(ctx caddy.Context) error {
+	registry := ctx.GetMetricsRegistry()
+	if registry == nil {
+		return nil
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{
+		cacheRequests, cacheEvents, proxyRequests, poolEvents, purgesDone, purgeSteps, purgeRetries, controlEvents, gauges{},
+	} {
+		var already prometheus.AlreadyRegisteredError
+		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func observeCached(v *cacherules.Verdict, r httpcache.Result) {
+	cacheRequests.WithLabelValues(v.Rule, string(r.Status)).Inc()
+}
+
+func (a *App) observeProxied(pool string, ex *exchange) {
+	proxyRequests.WithLabelValues(pool, strconv.Itoa(ex.trace.Attempts)).Inc()
+}
+
+// gauges reads the live gateway when a scrape asks.
+type gauges struct{}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+var (
+	cacheEntries    = describe("edge_cache_entries", "Stored responses.")
+	cacheBytes      = describe("edge_cache_bytes", "Bytes that stored responses take, with everything that they cost.")
+	cacheMaxBytes   = describe("edge_cache_max_bytes", "The cap on edge_cache_bytes.")
+	cacheStores     = describe("edge_cache_stores_total", "Responses that were stored.")
+	cacheEvictions  = describe("edge_cache_evictions_total", "Stored responses that made room for others.")
+	cacheFenced     = describe("edge_cache_fenced_total", "Responses not stored or served because they began before a purge.")
+	generation      = describe("edge_generation", "The counter that each purge raises.")
+	poolReplicas    = describe("edge_pool_replicas", "Replicas by state: joining, up, sick, draining, drained.", "pool", "state")
+	poolInFlight    = describe("edge_pool_in_flight", "Requests at the pool's replicas.", "pool")
+	poolQueued      = describe("edge_pool_queued", "Requests that wait for a replica.", "pool")
+	poolDesired     = describe("edge_pool_desired_replicas", "Replicas that an autoscaler should run; 0 when there is no limit to reckon with.", "pool")
+	poolPanic       = describe("edge_pool_panic", "1 while most replicas look sick and health is ignored.", "pool")
+	poolRetries     = describe("edge_pool_retries_total", "Requests sent again to another replica.", "pool")
+	poolRefused     = describe("edge_pool_refused_total", "Requests that the pool answered 503 itself.", "pool")
+	replicaInFlight = describe("edge_replica_in_flight", "Requests at a replica.", "pool", "replica", "version")
+	replicaLatency  = describe("edge_replica_latency_seconds", "Moving average of the time to the response header.", "pool", "replica", "version")
+	replicaBreaker  = describe("edge_replica_breaker", "0 closed, 1 half-open, 2 open.", "pool", "replica", "version")
+	purgesPending   = describe("edge_purges_pending", "Purges that are not finished.")
+)
+
+// Describe names every gauge.
+func (gauges) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		cacheEntries, cacheBytes, cacheMaxBytes, cacheStores, cacheEvictions, cacheFenced, generation,
+		poolReplicas, poolInFlight, poolQueued, poolDesired, poolPanic, poolRetries, poolRefused,
+		replicaInFlight, replicaLatency, replicaBreaker, purgesPending,
+	} {
+		to <- d
+	}
+}
+
+// Collect reads them.
+func (gauges) Collect(to chan<- prometheus.Metric) {
+	a := live.Load()
+	if a == nil {
+		return
+	}
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	counter := func(d *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, labels...)
+	}
+	s := a.gateway.store.Stats()
+	gauge(cacheEntries, float64(s.Entries))
+	gauge(cacheBytes, float64(s.Bytes))
+	gauge(cacheMaxBytes, float64(s.MaxBytes))
+	counter(cacheStores, float64(s.Stores))
+	counter(cacheEvictions, float64(s.Evictions))
+	counter(cacheFenced, float64(s.Fenced))
+	gauge(generation, float64(a.gateway.store.Generation()))
+	if c := a.gateway.coordinator(); c != nil {
+		gauge(purgesPending, float64(c.Health().Pending))
+	}
+	for _, p := range a.pools {
+		collectPool(p, gauge, counter)
+	}
+}
+
+func collectPool(p *pool, gauge, counter func(*prometheus.Desc, float64, ...string)) {
+	s := p.Status()
+	gauge(poolInFlight, float64(s.InFlight), s.Name)
+	gauge(poolQueued, float64(s.Queued), s.Name)
+	gauge(poolDesired, float64(s.Desired), s.Name)
+	panicking := 0.0
+	if s.Panic {
+		panicking = 1
+	}
+	gauge(poolPanic, panicking, s.Name)
+	counter(poolRetries, float64(s.Retries), s.Name)
+	counter(poolRefused, float64(s.Refused), s.Name)
+	states := map[string]int{"joining": 0, "up": 0, "sick": 0, "draining": 0, "drained": 0}
+	breakers := map[string]float64{"closed": 0, "half-open": 1, "open": 2}
+	for _, r := range s.Replicas {
+		states[r.State]++
+		gauge(replicaInFlight, float64(r.InFlight), s.Name, r.Address, r.Version)
+		gauge(replicaLatency, r.EWMA/1000, s.Name, r.Address, r.Version)
+		gauge(replicaBreaker, breakers[r.Breaker], s.Name, r.Address, r.Version)
+	}
+	for state, n := range states {
+		gauge(poolReplicas, float64(n), s.Name, state)
+	}
+}

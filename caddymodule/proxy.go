@@ -1,0 +1,193 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/edgegw/edge/internal/lb"
+)
+
+// defaultStreamClose is how long WebSockets and other upgraded streams of a
+// replaced configuration live on, unless stream_close_delay says otherwise: a
+// reload must not disconnect everyone.
+const defaultStreamClose = caddy.Duration(time.Hour)
+
+// Proxy is the handler edge_proxy. It carries requests to the replicas of a
+// pool. Header operations, streaming, WebSockets, trusted proxies and
+// handle_response are those of Caddy's reverse_proxy and are written the same
+// way; picking, breaking, retrying and measuring are the pool's.
+type Proxy struct {
+	// Pool names the pool, as in the global edge block. Required.
+	Pool string `json:"pool"`
+
+	// What else reverse_proxy takes, except for what belongs to the pool:
+	// upstreams, load balancing, health checks, circuit breaker, transport.
+	reverseproxy.Handler
+
+	app   *App
+	built bool
+}
+
+// CaddyModule returns the Caddy module information.
+func (Proxy) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.edge_proxy", New: func() caddy.Module { return new(Proxy) }}
+}
+
+// Provision finds the pool and puts it under Caddy's reverse proxy as its
+// transport, behind one virtual upstream.
+func (p *Proxy) Provision(ctx caddy.Context) error {
+	app, err := edgeApp(ctx)
+	if err != nil {
+		return err
+	}
+	p.app = app
+	if err := p.ownsNothingOfThePool(); err != nil {
+		return err
+	}
+	pool, err := app.pool(p.Pool)
+	if err != nil {
+		return fmt.Errorf("edge_proxy: %w", err)
+	}
+	if p.StreamCloseDelay == 0 {
+		p.StreamCloseDelay = defaultStreamClose
+	}
+	p.Transport = &poolTransport{pool: pool, app: app}
+	p.Upstreams = reverseproxy.UpstreamPool{{Dial: p.Pool + ".edge.internal:80"}}
+	p.built = true
+	return p.Handler.Provision(ctx)
+}
+
+// Cleanup lets upgraded streams live on for stream_close_delay.
+func (p *Proxy) Cleanup() error {
+	if !p.built {
+		return nil
+	}
+	return p.Handler.Cleanup()
+}
+
+// ownsNothingOfThePool refuses settings that would be ignored.
+func (p *Proxy) ownsNothingOfThePool() error {
+	var errs []error
+	for _, belongs := range []struct {
+		word string
+		set  bool
+	}{
+		{"upstreams", len(p.Upstreams) > 0},
+		{"dynamic_upstreams", p.DynamicUpstreamsRaw != nil},
+		{"load_balancing", p.LoadBalancing != nil},
+		{"health_checks", p.HealthChecks != nil},
+		{"circuit_breaker", p.CBRaw != nil},
+		{"transport", p.TransportRaw != nil},
+	} {
+		if belongs.set {
+			errs = append(errs, fmt.Errorf("edge_proxy %s: %s belongs to the pool: set it in the edge block, pool %s",
+				p.Pool, belongs.word, p.Pool))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ServeHTTP carries the request to a replica.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	ex := begin(w, r)
+	err := p.Handler.ServeHTTP(w, r, next)
+	p.app.observeProxied(p.Pool, ex)
+	ex.log(r)
+	return err
+}
+
+// poolTransport lets Caddy's reverse proxy use a pool.
+type poolTransport struct {
+	pool *pool
+	app  *App
+}
+
+// RoundTrip waits until the configuration that it belongs to has started, so
+// that a listener which opened a moment earlier finds the pool ready.
+func (t *poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := t.app.awaitStart(r.Context()); err != nil {
+		return nil, err
+	}
+	ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange)
+	if !ok {
+		return t.pool.RoundTrip(r)
+	}
+	ex.pool = t.pool
+	resp, err := t.pool.RoundTrip(r.WithContext(lb.WithTrace(r.Context(), &ex.trace)))
+	if err == nil {
+		// The response has this request's id already; a replica's echo of it
+		// must not be stored with an answer for others.
+		delete(resp.Header, requestIDHeader)
+	}
+	return resp, err
+}
+
+// parseProxy reads
+//
+//	edge_proxy [<matcher>] <pool> {
+//	    # as in reverse_proxy: header_up, header_down, flush_interval,
+//	    # trusted_proxies, stream_timeout, stream_close_delay, rewrite,
+//	    # method, request_buffers, response_buffers, handle_response, …
+//	}
+func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next()
+	if !h.NextArg() {
+		return nil, h.Err("edge_proxy: got no pool: want the name of a pool from the edge block")
+	}
+	p := &Proxy{Pool: h.Val()}
+	if h.NextArg() {
+		return nil, h.Errf("edge_proxy %s: spare argument %q: replicas belong to the pool: write discover there", p.Pool, h.Val())
+	}
+	h.Reset()
+	h.Next()
+	tokens := h.NextSegment()
+	tokens = append(tokens[:1:1], tokens[2:]...) // without the pool's name
+	if err := refusePoolWords(p.Pool, caddyfile.NewDispenser(tokens)); err != nil {
+		return nil, err
+	}
+	if err := p.Handler.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)); err != nil {
+		return nil, err
+	}
+	if err := p.Handler.FinalizeUnmarshalCaddyfile(h); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// poolWords are reverse_proxy's words for what our pools do, each with the
+// word that a pool has for it.
+var poolWords = map[string]string{
+	"to": "discover static", "dynamic": "discover", "transport": "transport",
+	"lb_policy": "policy", "lb_retries": "retry", "lb_try_duration": "queue", "lb_try_interval": "queue", "lb_retry_match": "retry",
+	"health_uri": "health", "health_path": "health", "health_upstream": "health", "health_port": "health", "health_headers": "health",
+	"health_method": "health", "health_request_body": "health", "health_interval": "health", "health_timeout": "health", "health_status": "health",
+	"health_body": "health", "health_follow_redirects": "health", "health_passes": "health", "health_fails": "health",
+	"max_fails": "breaker", "fail_duration": "breaker", "unhealthy_request_count": "queue", "unhealthy_status": "breaker", "unhealthy_latency": "breaker",
+}
+
+func refusePoolWords(pool string, d *caddyfile.Dispenser) error {
+	var errs []error
+	d.Next()
+	d.RemainingArgs()
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if instead, ok := poolWords[d.Val()]; ok {
+			errs = append(errs, d.Errf("%s: belongs to the pool: write %s in the edge block, pool %s", d.Val(), instead, pool))
+		}
+		d.NextSegment()
+	}
+	return errors.Join(errs...)
+}
+
+var (
+	_ caddy.Provisioner           = (*Proxy)(nil)
+	_ caddy.CleanerUpper          = (*Proxy)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Proxy)(nil)
+)

@@ -1,0 +1,77 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/edgegw/edge/internal/httpcache"
+	"github.com/edgegw/edge/internal/purge"
+)
+
+// node is this node's cache, as purges see it.
+type node struct{ store *httpcache.Store }
+
+func (n node) Generation() uint64 { return n.store.Generation() }
+
+func (n node) Purge(_ context.Context, o purge.Order, generation uint64) error {
+	n.store.Purge(httpcache.Purge{
+		Generation: generation,
+		Soft:       o.Soft,
+		Everything: o.Everything,
+		URLs:       o.URLs,
+		Tags:       o.Tags,
+		Prefixes:   o.Prefixes,
+		Hosts:      o.Hosts,
+		Versions:   o.Versions,
+	})
+	return nil
+}
+
+func (n node) Draining(generation uint64) int { return n.store.Draining(generation) }
+
+// rollout knows what the replicas of the pools that report a version run.
+type rollout struct{ app *App }
+
+// Behind names the replicas that do not run the version, or are not healthy.
+func (r rollout) Behind(_ context.Context, version string) ([]string, error) {
+	var behind []string
+	found := 0
+	for _, name := range slices.Sorted(maps.Keys(r.app.pools)) {
+		if r.app.Pools[name].Health.VersionHeader == "" {
+			continue
+		}
+		for _, replica := range r.app.pools[name].Status().Replicas {
+			if replica.State == "draining" || replica.State == "drained" {
+				continue // it takes no new requests
+			}
+			found++
+			if replica.Version != version || replica.State != "up" {
+				behind = append(behind, name+"/"+replica.Address+" "+orUnknown(replica.Version)+" "+replica.State)
+			}
+		}
+	}
+	if found == 0 {
+		return nil, errors.New("no pool that reads versions has a replica")
+	}
+	return behind, nil
+}
+
+func orUnknown(version string) string {
+	if version == "" {
+		return "version unknown"
+	}
+	return version
+}
+
+// versionHeaders are the fields in which replicas say what they run.
+func (a *App) versionHeaders() []string {
+	var headers []string
+	for _, name := range slices.Sorted(maps.Keys(a.Pools)) {
+		if header := a.Pools[name].Health.VersionHeader; header != "" && !slices.Contains(headers, header) {
+			headers = append(headers, header)
+		}
+	}
+	return headers
+}
