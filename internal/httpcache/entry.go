@@ -63,6 +63,8 @@ type entry struct {
 	// shifted by one, with the lowest bit for a soft purge.
 	judged   atomic.Uint64
 	rendered atomic.Pointer[rendered]
+	// pausedUntil, in Unix nanoseconds, keeps background refreshes apart.
+	pausedUntil atomic.Int64
 }
 
 // currentAge is RFC 9111, 4.2.3.

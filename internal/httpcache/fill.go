@@ -15,6 +15,9 @@ import (
 // answered.
 var ErrOriginPanic = errors.New("origin handler panicked")
 
+// errClosed ends the fetches of a store that is closed.
+var errClosed = errors.New("cache is closed")
+
 // outcome is what a fill turned out to be, known once ready is closed.
 type outcome uint8
 
@@ -127,10 +130,13 @@ func (f *fill) run() {
 	w := &fillWriter{f: f, header: make(http.Header)}
 	err := f.fetch(w)
 	f.settle(w, err)
-	f.leave()
 	if f.background {
 		f.h.Store.refreshes.Add(-1)
+		if !f.stored {
+			f.stale.pausedUntil.Store(time.Now().Add(refreshPause).UnixNano())
+		}
 	}
+	f.leave()
 	f.cancel(nil)
 	close(f.done)
 }
@@ -238,6 +244,26 @@ func (f *fill) store(e *entry) Reason {
 	f.stored = true
 	f.event(EventStored, "", nil)
 	return ""
+}
+
+// Close ends the fetches in flight and waits for their goroutines. Nothing may
+// be served from the store any more.
+func (s *Store) Close() {
+	var all []*fill
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for _, fills := range sh.fills {
+			all = append(all, fills...)
+		}
+		sh.mu.Unlock()
+	}
+	for _, f := range all {
+		f.cancel(errClosed)
+	}
+	for _, f := range all {
+		<-f.done
+	}
 }
 
 // abandonLater ends the fetch some time after its last reader has left, unless

@@ -1,10 +1,16 @@
 package httpcache
 
+import "time"
+
+// refreshPause is how long a refresh that brought nothing to store keeps the
+// next one waiting, so that a failing origin is not hammered for each key.
+const refreshPause = time.Second
+
 // refresh starts a fetch in the background that replaces a stale entry, unless
 // one is on its way already or too many are.
 func (x *exchange) refresh(e *entry, d decision) {
 	s := x.h.Store
-	if x.refreshing() {
+	if time.Now().UnixNano() < e.pausedUntil.Load() || x.refreshing() {
 		return
 	}
 	if s.refreshes.Add(1) > x.h.policy().MaxRefreshes {

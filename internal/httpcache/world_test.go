@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,12 +21,17 @@ import (
 type testOrigin struct {
 	answer func(w http.ResponseWriter, r *http.Request) error
 	source Source
+	// detaching is called at each Detach, unless nil.
+	detaching func()
 
 	mu    sync.Mutex
 	asked []http.Header
 }
 
 func (o *testOrigin) Detach(ctx context.Context, r *http.Request) *http.Request {
+	if o.detaching != nil {
+		o.detaching()
+	}
 	return r.Clone(ctx)
 }
 
@@ -175,3 +181,5 @@ func withHints(ctx context.Context, link *string) context.Context {
 		},
 	})
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
