@@ -12,6 +12,7 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/edgegw/edge/internal/cli"
 	"github.com/edgegw/edge/internal/demo"
@@ -111,8 +112,7 @@ func purgeCommand(c *cobra.Command) {
 
 // terminal is the file if a person sits at it, else nil.
 func terminal(f *os.File) io.Reader {
-	info, err := f.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+	if !term.IsTerminal(int(f.Fd())) {
 		return nil
 	}
 	return f

@@ -54,7 +54,7 @@ func refuse(args []string, stderr io.Writer) int {
 		}
 		fmt.Fprintf(stderr, `edge %s: refused, nothing was changed: it would replace this binary by a stock Caddy without edge's modules.
 To update, install a newer release of edge; to add a module, add it to xcaddy.json and go.mod and run make build,
-or build with xcaddy, naming github.com/edgegw/edge/caddymodule and the module that you want.
+or build with xcaddy: xcaddy build --with github.com/edgegw/edge --with MODULE.
 `, arg)
 		return 2
 	}

@@ -75,6 +75,9 @@ func TestPurgeWhenCloudflareFails(t *testing.T) {
 		standin.ServerError: 4, standin.BadGateway: 4, standin.Garbage: 4, standin.Hang: 4,
 	} {
 		t.Run("always "+string(fault), func(t *testing.T) {
+			server, lines := cloudflare(t) // of its own: a breaker that the others opened would stay open
+			g := configure(t, origin(t), lines)
+			g.start()
 			server.Fail(10_000, fault)
 			r := g.edge("purge", "--json", "--wait", "30s", "--tag", "pages")
 			server.Recover()
@@ -127,7 +130,7 @@ func TestPurgeSaysWhatIsWrong(t *testing.T) {
 		"a tag with a space":             {[]string{"--tag", "a b"}, 2, "tag"},
 		"a flag that does not exist":     {[]string{"--tags", "a"}, 2, "--tags"},
 		"a wrong token":                  {[]string{"--tag", "a", "--token-file", wrongToken}, 3, "token"},
-		"nobody there":                   {[]string{"--tag", "a", "--server", "http://" + freeAddress(t) + "/.edge"}, 8, "unreachable"},
+		"nobody there":                   {[]string{"--tag", "a", "--server", "http://" + freeAddress(t) + "/.edge"}, 8, "connection refused"},
 		"a version that nobody runs":     {[]string{"--tag", "a", "--expect", "v9", "--wait", "30s"}, 7, "v9"},
 		"verification sees the old page": {[]string{"--tag", "a", "--verify", g.url + "/x", "--expect", "v2", "--version-header", "X-None", "--wait", "2s"}, 6, "/x"},
 	} {

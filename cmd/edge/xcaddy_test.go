@@ -15,7 +15,6 @@ import (
 type manifest struct {
 	Caddy   string            `json:"caddy"`
 	Module  string            `json:"module"`
-	Import  string            `json:"import"`
 	Modules map[string]string `json:"modules"` // every other module that our code imports, and its version
 }
 
@@ -63,8 +62,8 @@ func goMod(t *testing.T) (module string, direct map[string]string) {
 func TestXcaddyJSONTellsTheTruth(t *testing.T) {
 	m := readManifest(t)
 	module, direct := goMod(t)
-	if m.Module != module || m.Import != module+"/caddymodule" {
-		t.Errorf("xcaddy.json names %s and %s: go.mod says %s", m.Module, m.Import, module)
+	if m.Module != module {
+		t.Errorf("xcaddy.json names %s: go.mod %s", m.Module, module)
 	}
 	if m.Caddy != direct[caddyModule] {
 		t.Errorf("xcaddy.json has Caddy %s: go.mod %s", m.Caddy, direct[caddyModule])
@@ -104,10 +103,10 @@ func TestXcaddyBuildsAWorkingBinary(t *testing.T) {
 	}
 	dir := t.TempDir()
 	built := filepath.Join(dir, "edge")
-	args := []string{"tool", "xcaddy", "build", m.Caddy, "--with", m.Import, "--replace", m.Module + "=" + root, "--output", built}
+	args := []string{"tool", "xcaddy", "build", m.Caddy, "--with", m.Module + "@v0.0.0=" + root, "--output", built}
 	build := exec.Command("go", args...)
-	// The flags of an ordinary build, so that what is compiled already is used.
-	build.Env = append(os.Environ(), "XCADDY_GO_BUILD_FLAGS=-buildvcs=false", "TMPDIR="+dir)
+	// The settings of an ordinary build, so that what is compiled already is used.
+	build.Env = append(os.Environ(), "XCADDY_GO_BUILD_FLAGS=-buildvcs=false", "TMPDIR="+dir, "CGO_ENABLED=1")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("xcaddy: %v\n%s", err, out)
 	}
