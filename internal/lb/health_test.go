@@ -83,7 +83,9 @@ func TestASickReplicaTakesNothingAndComesBack(t *testing.T) {
 
 func TestWhenMostLookSickHealthIsIgnored(t *testing.T) {
 	apps := []*app{newApp(t, say("x")), newApp(t, say("x")), newApp(t, say("x"))}
-	p, seen := upPool(t, testConfig(apps...), apps...)
+	c := testConfig(apps...)
+	c.SlowStart = 0 // a pool that starts has none: turns are exact
+	p, seen := upPool(t, c, apps...)
 	apps[0].healthy.Store(false)
 	seen.await(t, ReplicaSick, apps[0].address)
 	if p.Status().Panic {

@@ -42,6 +42,7 @@ func failingFirst(t *testing.T, bad http.HandlerFunc) (p *Pool, first, second *a
 	first.answer(bad)
 	c := testConfig(first, second)
 	c.Health.Interval = ms(60_000) // what requests see must do
+	c.SlowStart = 0                // a pool that starts has none: turns are exact
 	p, _ = upPool(t, c, first, second)
 	return p, first, second
 }
