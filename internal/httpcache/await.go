@@ -104,7 +104,7 @@ func (x *exchange) fallBack(t *ticket) (Result, error) {
 	if e == nil {
 		e = t.f.stale
 	}
-	if servesOnError(e, now) && x.h.Store.standing(e) != hardPurged {
+	if servesOnError(e, now) && matches(e.vary, x.r.Header) && x.h.Store.standing(e) != hardPurged {
 		return x.h.reply(x.w, x.r, reply{
 			e: e, now: now, status: StatusStale, reason: ReasonStaleIfError,
 			forward: fwdStale, forwardStatus: t.f.failure, collapsed: !t.leader,

@@ -9,7 +9,7 @@ import (
 
 const (
 	// firstChunk is what a body of unknown length starts with.
-	firstChunk = 16 << 10
+	firstChunk = 4 << 10
 	// maxChunk bounds what grows at once; pieces double up to it.
 	maxChunk = 1 << 20
 	// windowBytes is how far a writer may run ahead of its slowest reader once

@@ -79,7 +79,6 @@ type fill struct {
 	err     error
 	failure int    // the status that a stale answer is to cover, with failed
 	head    *entry // with answered and confirmed
-	source  Source
 	reason  Reason // why it is not to be stored; empty when it is
 	// cookies of a 304 go to the leader alone.
 	cookies []string
@@ -269,9 +268,11 @@ func (s *Store) Close() {
 // abandonLater ends the fetch some time after its last reader has left, unless
 // another comes.
 func (f *fill) abandonLater() {
-	time.AfterFunc(f.h.policy().Abandon.D(), func() {
+	timer := time.AfterFunc(f.h.policy().Abandon.D(), func() {
 		if f.buffer.abandoned() {
 			f.cancel(errNobody)
 		}
 	})
+	// A timer that has nothing left to end would keep the body in memory.
+	context.AfterFunc(f.ctx, func() { timer.Stop() })
 }

@@ -52,6 +52,9 @@ func (w *fillWriter) Write(p []byte) (int, error) {
 	if w.discard {
 		return len(p), nil
 	}
+	if !bodyAllowed(w.f.head.status) {
+		return 0, http.ErrBodyNotAllowed
+	}
 	if err := w.f.buffer.write(w.f.ctx, p); err != nil {
 		if errors.Is(err, errNobody) {
 			w.f.cancel(errNobody)
@@ -108,9 +111,9 @@ func (f *fill) decideHeader(status int, header http.Header) {
 		}
 	}()
 	received := time.Now()
-	f.source = f.origin.Source(f.request)
+	source := f.origin.Source(f.request)
 	if f.validating && status == http.StatusNotModified {
-		f.decideConfirmed(header, received)
+		f.decideConfirmed(header, source, received)
 		return
 	}
 	if isFailure(status) && servesOnError(f.stale, received) {
@@ -119,14 +122,14 @@ func (f *fill) decideHeader(status int, header http.Header) {
 		f.report(f.err)
 		return
 	}
-	f.decideAnswer(status, header, received)
+	f.decideAnswer(status, header, source, received)
 }
 
 // decideAnswer is for an answer that stands by itself.
-func (f *fill) decideAnswer(status int, header http.Header, received time.Time) {
+func (f *fill) decideAnswer(status int, header http.Header, source Source, received time.Time) {
 	f.outcome = answered
 	clean := withoutHopByHop(header)
-	d := f.draft(status, clean, received)
+	d := f.draft(status, clean, source, received)
 	f.reason = d.storability.reason
 	if length := declaredLength(clean); f.reason == "" && length > f.buffer.limit {
 		f.reason = ReasonTooLarge
@@ -170,7 +173,7 @@ func (f *fill) retire(status int) {
 }
 
 // decideConfirmed is for a 304 that answers our own question.
-func (f *fill) decideConfirmed(header http.Header, received time.Time) {
+func (f *fill) decideConfirmed(header http.Header, source Source, received time.Time) {
 	if !confirms(header, f.stale) {
 		f.h.Store.remove(f.stale)
 		f.outcome = futile
@@ -187,10 +190,10 @@ func (f *fill) decideConfirmed(header http.Header, received time.Time) {
 	}
 	f.outcome = confirmed
 	f.cookies = slices.Clone(header["Set-Cookie"])
-	d := f.draft(f.stale.status, update304(f.stale.origin, header), received)
-	if d.source.Version == "" {
-		d.source.Version = f.stale.madeBy
+	if source.Version == "" {
+		source.Version = f.stale.madeBy
 	}
+	d := f.draft(f.stale.status, update304(f.stale.origin, header), source, received)
 	e := newEntry(d)
 	e.seal(f.stale.body)
 	f.head, f.reason = e, d.storability.reason
@@ -206,7 +209,7 @@ func (f *fill) decideConfirmed(header http.Header, received time.Time) {
 	}
 }
 
-func (f *fill) draft(status int, clean http.Header, received time.Time) draft {
+func (f *fill) draft(status int, clean http.Header, source Source, received time.Time) draft {
 	facts := answerFacts{
 		status: status, header: clean, control: controlOf(clean),
 		verdict: f.verdict, policy: &f.h.Policy, date: dateOf(clean, received),
@@ -214,7 +217,7 @@ func (f *fill) draft(status int, clean http.Header, received time.Time) draft {
 	asked := &http.Request{Method: http.MethodGet, URL: f.request.URL, Host: f.request.Host, Header: f.asked}
 	return draft{
 		key: f.key, hash: f.hash, place: f.place, status: status, header: clean, request: asked,
-		verdict: f.verdict, source: f.source, storability: storable(f.asked, facts, f.source),
+		verdict: f.verdict, source: source, storability: storable(f.asked, facts, source),
 		date: facts.date, requested: f.requested, received: received, began: f.began,
 	}
 }

@@ -2,7 +2,10 @@ package httpcache
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/edgegw/edge/internal/unit"
@@ -47,6 +50,24 @@ type Policy struct {
 	// Abandon is how long a fetch may go on after everybody who waited for it
 	// has left. Default 1m.
 	Abandon unit.Duration `json:"abandon,omitempty"`
+}
+
+// Validate reports every mistake.
+func (p *Policy) Validate() error {
+	var errs []error
+	if strings.ContainsFunc(p.Name, func(r rune) bool { return r < ' ' || r > '~' }) {
+		errs = append(errs, fmt.Errorf("name %q: want printable ASCII (RFC 9211, 2)", p.Name))
+	}
+	if p.StaleOnError < 0 {
+		errs = append(errs, fmt.Errorf("stale_on_error %s: want 0 or more", p.StaleOnError))
+	}
+	if p.MaxRefreshes < 0 {
+		errs = append(errs, fmt.Errorf("max_refreshes %d: want 1 or more, or 0 for %d", p.MaxRefreshes, defaultMaxRefreshes))
+	}
+	if p.Abandon < 0 {
+		errs = append(errs, fmt.Errorf("abandon %s: want more than 0, or 0 for %s", p.Abandon, defaultAbandon))
+	}
+	return errors.Join(errs...)
 }
 
 // Conformance is the policy that the public HTTP cache test suite asks for:

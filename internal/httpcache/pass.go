@@ -71,10 +71,11 @@ func (w *passWriter) edit(status int) {
 	x.watch(status, h, source)
 	x.invalidate(status, h)
 	x.v.Respond(cacherules.Response{
-		Status: status, Header: h, Bypassed: w.reason == ReasonRule && x.v.Mode != cacherules.Private,
-		Version: source.Version, Request: x.r,
+		Status: status, Header: h, Bypassed: x.v.Bypasses(x.r), Version: source.Version, Request: x.r,
 	})
-	if !source.Current && !x.v.Fingerprinted {
+	// What no key covers must not be stored further out either.
+	unkeyed := w.reason == ReasonMethodOverride || w.reason == ReasonRequestBody
+	if unkeyed || !source.Current && !x.v.Fingerprinted {
 		cacherules.ForbidCDN(h)
 	}
 	line := cacheStatus(x.h.name(), statusLine{forward: forwardFor(w.reason), reason: w.reason})
@@ -84,7 +85,7 @@ func (w *passWriter) edit(status int) {
 // watch ends the memory of an uncacheable key when an answer could be stored
 // after all, so that the next request fills.
 func (x *exchange) watch(status int, h http.Header, source Source) {
-	if x.key == nil || x.r.Method != http.MethodGet || len(x.r.Header["Range"]) > 0 {
+	if x.key == nil || forbidsEveryone(h) || x.r.Method != http.MethodGet || len(x.r.Header["Range"]) > 0 {
 		return
 	}
 	clean := withoutHopByHop(h)

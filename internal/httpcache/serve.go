@@ -48,8 +48,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, v *cacherules.Ve
 	return x.finish(x.pass(reason))
 }
 
-// lookup finds the stored answer and asks the fence about it. A fault in there
-// counts as a miss.
+// lookup finds the stored answer and asks the fence about it.
 func (h *Handler) lookup(hash uint64, key []byte, r *http.Request) (e *entry, known bool, stands standing) {
 	e, known = h.Store.find(hash, key, r.Header)
 	if e == nil {
@@ -141,9 +140,8 @@ type ticket struct {
 	f      *fill
 	rd     *reader
 	leader bool
-	known  bool   // there were answers for the key
-	e      *entry // the stored answer, which may help on errors
-	d      decision
+	known  bool     // there were answers for the key
+	e      *entry   // the stored answer, which may help on errors
 	rekey  []varied // how the answer varies, when that is news to a follower
 }
 
@@ -156,7 +154,7 @@ func (x *exchange) ticket(d decision, e *entry, guess []varied) *ticket {
 	for {
 		sh.mu.Lock()
 		if !d.alone {
-			if t := x.joinLocked(sh, d, e); t != nil {
+			if t := x.joinLocked(sh, e); t != nil {
 				sh.mu.Unlock()
 				if fresh != nil {
 					fresh.cancel(nil)
@@ -175,7 +173,7 @@ func (x *exchange) ticket(d decision, e *entry, guess []varied) *ticket {
 		}
 		if fresh != nil {
 			fresh.guess = guess
-			t := &ticket{f: fresh, rd: fresh.buffer.attach(), leader: true, e: e, d: d}
+			t := &ticket{f: fresh, rd: fresh.buffer.attach(), leader: true, e: e}
 			fresh.startLocked(sh)
 			sh.mu.Unlock()
 			return t
@@ -201,13 +199,13 @@ func (s *Store) foundLocked(sh *shard, x *exchange) (*entry, []varied) {
 }
 
 // joinLocked takes a place in a fill in flight whose answer the request may have.
-func (x *exchange) joinLocked(sh *shard, d decision, e *entry) *ticket {
+func (x *exchange) joinLocked(sh *shard, e *entry) *ticket {
 	for _, f := range sh.fills[x.hash] {
 		if !x.mayJoin(f) {
 			continue
 		}
 		if rd := f.buffer.attach(); rd != nil {
-			return &ticket{f: f, rd: rd, e: e, d: d}
+			return &ticket{f: f, rd: rd, e: e}
 		}
 	}
 	return nil

@@ -8,6 +8,8 @@
 package httpcache
 
 import (
+	"errors"
+	"fmt"
 	"hash/maphash"
 	"net/http"
 	"sync"
@@ -27,12 +29,29 @@ type Options struct {
 	MaxObject int64 `json:"max_object,omitempty"`
 }
 
+const (
+	defaultMaxBytes  = 512 << 20
+	defaultMaxObject = 32 << 20
+)
+
+// Validate reports every mistake.
+func (o Options) Validate() error {
+	var errs []error
+	if o.MaxBytes < 0 {
+		errs = append(errs, fmt.Errorf("max_bytes %d: want more than 0, or 0 for %d", o.MaxBytes, defaultMaxBytes))
+	}
+	if o.MaxObject < 0 {
+		errs = append(errs, fmt.Errorf("max_object %d: want more than 0, or 0 for %d", o.MaxObject, defaultMaxObject))
+	}
+	return errors.Join(errs...)
+}
+
 func (o Options) withDefaults() Options {
 	if o.MaxBytes <= 0 {
-		o.MaxBytes = 512 << 20
+		o.MaxBytes = defaultMaxBytes
 	}
 	if o.MaxObject <= 0 {
-		o.MaxObject = 32 << 20
+		o.MaxObject = defaultMaxObject
 	}
 	o.MaxObject = min(o.MaxObject, o.MaxBytes)
 	return o

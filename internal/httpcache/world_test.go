@@ -85,6 +85,9 @@ func respond(status int, body string, fields ...string) func(http.ResponseWriter
 	return func(w http.ResponseWriter, _ *http.Request) error {
 		setFields(w.Header(), fields)
 		w.WriteHeader(status)
+		if body == "" {
+			return nil
+		}
 		_, err := w.Write([]byte(body))
 		return err
 	}
