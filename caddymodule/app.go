@@ -235,6 +235,7 @@ func (a *App) Start() error {
 	if err := a.apply(); err != nil {
 		return err
 	}
+	paceCollector()
 	a.loaded = time.Now()
 	a.before = live.Swap(a)
 	a.startOnce.Do(func() { close(a.started) })

@@ -71,6 +71,9 @@ func seen(r *http.Request) (scheme, target string) {
 // ServeHTTP answers from the store, or has the next handler fill it.
 func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	ex := begin(w, r)
+	if ex.cached { // a second edge_cache: it would wait for the first one's fetch, which is this
+		return next.ServeHTTP(w, r)
+	}
 	// The engine applies the verdict to what it sends, once for each entry.
 	if rules, ok := w.(*rulesWriter); ok {
 		w = rules.ResponseWriter
@@ -80,7 +83,8 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if verdict == nil {
 		verdict = &cacherules.Unruled
 	}
-	result, err := c.handler.Serve(w, r, verdict, &origin{next: next, client: ex})
+	ex.origin = origin{next: next, client: ex}
+	result, err := c.handler.Serve(w, r, verdict, &ex.origin)
 	ex.cache = result
 	observeCached(verdict, result)
 	ex.log(r)
@@ -125,7 +129,7 @@ func (o *origin) Detach(ctx context.Context, r *http.Request) *http.Request {
 			caddyhttp.SetVar(copied.Context(), key, value)
 		}
 	}
-	ex := &exchange{id: o.client.id, verdict: o.client.verdict}
+	ex := &exchange{id: o.client.id, verdict: o.client.verdict, cached: true}
 	caddyhttp.SetVar(copied.Context(), exchangeVar, ex)
 	if repl, ok := copied.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(ex.placeholder)

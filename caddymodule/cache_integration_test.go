@@ -213,3 +213,38 @@ func TestWhatIsPrivateStaysPrivate(t *testing.T) {
 		})
 	}
 }
+
+// Rules and caches may stand in each other's way without harm.
+func TestHandlersMayStandTwice(t *testing.T) {
+	address, fetches := counting(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "page") })
+	e := startEdge(t, staticPool(address), `
+edge_rules {
+	page /* {
+		edge 60s
+	}
+}
+edge_cache
+handle /twice* {
+	edge_rules {
+		static /* {
+			edge 1d
+		}
+	}
+	edge_cache
+	edge_proxy app
+}
+handle {
+	edge_proxy app
+}
+`)
+	for _, path := range []string{"/once", "/twice"} {
+		for range 2 {
+			if r := e.get(path); r.StatusCode != 200 || r.Text != "page" {
+				t.Errorf("%s: %d %q", path, r.StatusCode, r.Text)
+			}
+		}
+	}
+	if n := fetches.Load(); n != 2 {
+		t.Errorf("%d fetches: want one for each path", n)
+	}
+}

@@ -25,6 +25,12 @@ type exchange struct {
 	cached  bool  // a cache has decided
 	pool    *pool // that carried it, if one did
 	trace   lb.Trace
+
+	// What the handlers need for this request stands here too, so that a hit
+	// costs one allocation for all of it.
+	writer  rulesWriter
+	wrapper caddyhttp.ResponseWriterWrapper
+	origin  origin
 }
 
 const exchangeVar = "edge.exchange"

@@ -152,6 +152,7 @@ func (g *gateway) coordinator() *purge.Coordinator {
 
 // Destruct ends what the gateway runs.
 func (g *gateway) Destruct() error {
+	g.store.Close()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.purges == nil {

@@ -95,7 +95,12 @@ func (h *Rules) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if h.matchers && caddyhttp.GetVar(r.Context(), matcherFailedVar) != nil {
 		ex.verdict = &failedMatcher
 	}
-	rw := &rulesWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, ex: ex, r: r}
+	rw, wrapper := &ex.writer, &ex.wrapper
+	if rw.ex != nil { // a second edge_rules for the same request
+		rw, wrapper = new(rulesWriter), new(caddyhttp.ResponseWriterWrapper)
+	}
+	wrapper.ResponseWriter = w
+	*rw = rulesWriter{ResponseWriterWrapper: wrapper, ex: ex, r: r}
 	err := next.ServeHTTP(rw, r)
 	ex.log(r)
 	return err
