@@ -128,7 +128,8 @@ func TestRetriesEndWithTheBudgetAndWithAttempts(t *testing.T) {
 	}{
 		"attempts -1: none": {func(c *Config, _ *Pool) { c.Retry.Attempts = -1 }, 1},
 		"a budget that is used up": {func(_ *Config, p *Pool) {
-			for p.budget.retry(p.now(), 0) {
+			for range budgetReserve * budgetSeconds {
+				p.budget.retry(p.now(), 0)
 			}
 		}, 1},
 		"two more than the first, of four": {func(*Config, *Pool) {}, 3},
