@@ -15,24 +15,24 @@ type Config struct {
 	// replica found by several is one replica. Registered replicas come on top.
 	Discover []named.Spec `json:"discover,omitempty"`
 
-	Health  Health  `json:"health"`
-	Breaker Breaker `json:"breaker"`
-	Retry   Retry   `json:"retry"`
-	Queue   Queue   `json:"queue"`
+	Health  Health  `json:"health,omitzero"`
+	Breaker Breaker `json:"breaker,omitzero"`
+	Retry   Retry   `json:"retry,omitzero"`
+	Queue   Queue   `json:"queue,omitzero"`
 
 	// Policy picks a replica for a request. Default least_time.
-	Policy named.Spec `json:"policy"`
+	Policy named.Spec `json:"policy,omitzero"`
 
 	// SlowStart is how long a replica that joins, or comes back, takes to reach
 	// its full share, in a straight line from a tenth. Default 10s; 1ms is as
 	// good as none. A pool that starts with all replicas new skips it.
-	SlowStart unit.Duration `json:"slow_start"`
+	SlowStart unit.Duration `json:"slow_start,omitzero"`
 
 	// Drain is how long the requests of a removed replica may still take before
 	// their connections are closed. Default 30s.
-	Drain unit.Duration `json:"drain"`
+	Drain unit.Duration `json:"drain,omitzero"`
 
-	Transport Transport `json:"transport"`
+	Transport Transport `json:"transport,omitzero"`
 }
 
 // Health says how replicas are checked. Each replica, however found, is
@@ -48,10 +48,10 @@ type Health struct {
 	// Interval between two checks of one replica, jittered by a tenth either
 	// way. Default 2s. A replica that has not passed yet is checked at least
 	// every 500ms.
-	Interval unit.Duration `json:"interval"`
+	Interval unit.Duration `json:"interval,omitzero"`
 
 	// Timeout of one check, connecting included. Default 1s.
-	Timeout unit.Duration `json:"timeout"`
+	Timeout unit.Duration `json:"timeout,omitzero"`
 
 	// Passes in a row that make a replica healthy. Default 1.
 	Passes int `json:"passes,omitempty"`
@@ -81,16 +81,16 @@ type Health struct {
 // reset, time-out, cut body, 502, 503, 504); other 5xx count in the ratio only.
 type Breaker struct {
 	// FailureRatio of the window that opens it. Default 0.5.
-	FailureRatio unit.Ratio `json:"failure_ratio"`
+	FailureRatio unit.Ratio `json:"failure_ratio,omitzero"`
 
 	// MinRequests in the window before the ratio means anything. Default 20.
 	MinRequests int `json:"min_requests,omitempty"`
 
 	// Window over which outcomes are counted, in ten steps. Default 10s.
-	Window unit.Duration `json:"window"`
+	Window unit.Duration `json:"window,omitzero"`
 
 	// Open is how long it stays open before one request may probe. Default 5s.
-	Open unit.Duration `json:"open"`
+	Open unit.Duration `json:"open,omitzero"`
 
 	// Consecutive gateway failures that open it. Default 5; -1 never.
 	Consecutive int `json:"consecutive,omitempty"`
@@ -105,7 +105,7 @@ type Retry struct {
 
 	// Budget is the share of the last ten seconds' requests that may be
 	// retries, on top of a reserve of ten a second. Default 20%.
-	Budget unit.Ratio `json:"budget"`
+	Budget unit.Ratio `json:"budget,omitzero"`
 }
 
 // Queue says what happens to requests that no replica may take right now.
@@ -116,7 +116,7 @@ type Queue struct {
 
 	// Wait is how long a request waits for a replica before it is refused with
 	// 503 and Retry-After. Default 2s; 1ms is as good as none.
-	Wait unit.Duration `json:"wait"`
+	Wait unit.Duration `json:"wait,omitzero"`
 
 	// Length is how many requests may wait; more are refused at once. Default
 	// 1000; -1 none waits.
@@ -127,16 +127,16 @@ type Queue struct {
 // our own and without a proxy.
 type Transport struct {
 	// DialTimeout covers connecting and the TLS handshake. Default 3s.
-	DialTimeout unit.Duration `json:"dial_timeout"`
+	DialTimeout unit.Duration `json:"dial_timeout,omitzero"`
 
 	// HeaderTimeout is the longest wait for the headers of an answer. Default
 	// none: applications have requests that take minutes.
-	HeaderTimeout unit.Duration `json:"header_timeout"`
+	HeaderTimeout unit.Duration `json:"header_timeout,omitzero"`
 
 	// IdleTimeout closes idle connections. Default 4s, below the 5s after which
 	// common application servers close theirs: a request must not meet a
 	// connection that is being closed.
-	IdleTimeout unit.Duration `json:"idle_timeout"`
+	IdleTimeout unit.Duration `json:"idle_timeout,omitzero"`
 
 	// MaxIdle is the number of idle connections kept per replica. Default 256.
 	MaxIdle int `json:"max_idle,omitempty"`
