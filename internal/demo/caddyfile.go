@@ -28,7 +28,8 @@ type gatewayConfig struct {
 
 // caddyfileText is the configuration that the demo runs: what a real one has,
 // but for addresses and times. Replicas register themselves, so the pool
-// discovers nothing.
+// discovers nothing; the breakers are touchy, so that few visitors are enough
+// to see one open.
 const caddyfileText = `{
 	admin {{.Admin}}
 	persist_config off
@@ -46,6 +47,10 @@ const caddyfileText = `{
 				version_header X-App-Version
 			}
 			policy least_time
+			breaker {
+				consecutive 2
+				open 10s
+			}
 			slow_start 1s
 			drain {{.Drain}}
 		}

@@ -288,17 +288,21 @@ func (d *demo) keep(playing, asked context.Context) error {
 func (d *demo) suggestions() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nopen    %s/\n\ntry\n", d.gateway.base)
-	for _, line := range []string{
+	lines := []string{
+		fmt.Sprintf("export EDGE_SERVER=%s EDGE_TOKEN=$(cat %s)    # what the commands below need", d.gateway.control.server, d.gateway.token),
 		fmt.Sprintf("curl -sI -X GET %s/contacts | grep -i -e cache -e age -e version    # twice: the second is a hit", d.gateway.base),
-		fmt.Sprintf("edge status --server %s --token-file %s", d.gateway.control.server, d.gateway.token),
-		fmt.Sprintf("edge explain %s/contacts --server %s --token-file %s", d.gateway.base, d.gateway.control.server, d.gateway.token),
-		fmt.Sprintf("edge purge --tag pages --wait 30s --server %s --token-file %s", d.gateway.control.server, d.gateway.token),
-	} {
-		fmt.Fprintf(&b, "        %s\n", line)
+		d.config.Executable + " status",
+		fmt.Sprintf("%s explain %s/contacts", d.config.Executable, d.gateway.base),
+		d.config.Executable + " purge --tag pages --wait 30s",
 	}
 	if list := d.replicas.now(); len(list) > 0 {
-		r := list[0]
-		fmt.Fprintf(&b, "        kill -9 %-8d # replica %s: watch the others take over\n", r.pid, r.name)
+		first, last := list[0], list[len(list)-1]
+		lines = append(lines,
+			fmt.Sprintf("curl -X POST 'http://%s/trouble?for=60s'    # replica %s answers 503 and calls itself healthy: its breaker opens, see status", first.address, first.name),
+			fmt.Sprintf("kill -9 %d    # replica %s: the others take over", last.pid, last.name))
+	}
+	for _, line := range lines {
+		fmt.Fprintf(&b, "        %s\n", line)
 	}
 	fmt.Fprintf(&b, "\nlogs    %s\nCtrl-C ends everything.\n\n", d.place.dir)
 	return b.String()

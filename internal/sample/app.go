@@ -22,6 +22,7 @@ type app struct {
 
 	handler    http.Handler
 	leaving    atomic.Bool
+	troubled   atomic.Int64 // until then, in Unix nanoseconds, see trouble
 	streaming  context.Context // done when streams and sockets must end
 	endStreams context.CancelFunc
 	sockets    sync.WaitGroup
@@ -69,6 +70,7 @@ func (a *app) routes() *http.ServeMux {
 	mux.HandleFunc("GET /events", a.events)
 	mux.HandleFunc("GET /ws", a.echo)
 	mux.HandleFunc("GET /healthz", a.health)
+	mux.HandleFunc("POST /trouble", a.trouble)
 	return mux
 }
 
@@ -77,6 +79,10 @@ func (a *app) routes() *http.ServeMux {
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-App-Version", a.version)
 	w.Header().Set("X-App-Instance", a.instance)
+	if a.failing(r) {
+		http.Error(w, "the database is gone", http.StatusServiceUnavailable)
+		return
+	}
 	a.handler.ServeHTTP(w, r)
 }
 
