@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +96,30 @@ func TestPurgeWhenCloudflareFails(t *testing.T) {
 				t.Errorf("the gateway no longer serves hits: %q, %q", before, after)
 			}
 		})
+	}
+}
+
+// A CDN that nobody answers for: the exit code and the error say so, the order
+// is kept, and visitors notice nothing.
+func TestPurgeWhenCloudflareIsUnreachable(t *testing.T) {
+	_, lines := cloudflare(t)
+	nobody := regexp.MustCompile(`api_url \S+`).ReplaceAllString(lines, "api_url http://"+freeAddress(t)+"/client/v4")
+	g := configure(t, origin(t), strings.Replace(nobody, "deadline 6s", "deadline 1m", 1))
+	g.start()
+	before, _ := g.page("/a")
+	r := g.edge("purge", "--json", "--wait", "2s", "--tag", "pages")
+	parsed := reportOf(t, r)
+	if r.code != 4 || parsed.Targets[0].Error == nil || !strings.Contains(parsed.Targets[0].Error.Message, "connection refused") {
+		t.Fatalf("exit %d: want 4, and why\n%s\n%s", r.code, r.stdout, r.stderr)
+	}
+	if after, _ := g.page("/a"); after == before {
+		t.Errorf("this node still serves %q", before)
+	}
+	if again, status := g.page("/a"); !strings.Contains(status, "edge; hit") {
+		t.Errorf("visitors get %q, Cache-Status %q: want hits", again, status)
+	}
+	if list := g.edge("status"); list.code != 0 || !strings.Contains(list.stdout, parsed.ID) {
+		t.Errorf("edge status does not show the pending order: exit %d\n%s", list.code, list.stdout)
 	}
 }
 
