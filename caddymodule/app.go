@@ -56,6 +56,8 @@ type App struct {
 	rulesMu sync.Mutex
 	rules   []*cacherules.Ruleset // of all sites, in order of provisioning
 
+	prefixes []string // where sites mount the control API; fixed once provisioned
+
 	started   chan struct{} // closed by Start, and by Cleanup
 	startOnce sync.Once
 	loaded    time.Time
@@ -224,6 +226,16 @@ func (a *App) addRules(rules *cacherules.Ruleset) {
 	a.rulesMu.Lock()
 	defer a.rulesMu.Unlock()
 	a.rules = append(a.rules, rules)
+}
+
+// controls reports whether a path leads to the control API.
+func (a *App) controls(path string) bool {
+	for _, prefix := range a.prefixes {
+		if rest, found := strings.CutPrefix(path, prefix); found && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
 }
 
 // Start makes this configuration the live one: pools, store and targets take

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -71,7 +72,10 @@ func seen(r *http.Request) (scheme, target string) {
 // ServeHTTP answers from the store, or has the next handler fill it.
 func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	ex := begin(w, r)
-	if ex.cached { // a second edge_cache: it would wait for the first one's fetch, which is this
+	// A second edge_cache would wait for the first one's fetch, which is this.
+	// A control call is never stored, and as an exchange of the cache it would
+	// be waited for by the very purge that it waits for.
+	if ex.cached || c.app.controls(r.URL.Path) {
 		return next.ServeHTTP(w, r)
 	}
 	// The engine applies the verdict to what it sends, once for each entry.
@@ -83,7 +87,7 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if verdict == nil {
 		verdict = &cacherules.Unruled
 	}
-	ex.origin = origin{next: next, client: ex}
+	ex.origin.next, ex.origin.client = next, ex
 	result, err := c.handler.Serve(w, r, verdict, &ex.origin)
 	ex.cache = result
 	observeCached(verdict, result)
@@ -95,11 +99,18 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 type origin struct {
 	next   caddyhttp.Handler
 	client *exchange
+	// attempts of the fetch, which may run on a goroutine of its own and go on
+	// after the client has its answer.
+	attempts atomic.Int64
 }
 
 // Fetch answers r through w by the next handler.
 func (o *origin) Fetch(w http.ResponseWriter, r *http.Request) error {
-	return o.next.ServeHTTP(w, r)
+	err := o.next.ServeHTTP(w, r)
+	if ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange); ok {
+		o.attempts.Store(int64(ex.trace.Attempts))
+	}
+	return err
 }
 
 // Source says which replica of which version answered. An answer of a version
@@ -109,6 +120,7 @@ func (o *origin) Source(r *http.Request) httpcache.Source {
 	if !ok {
 		return httpcache.Source{Current: true}
 	}
+	o.attempts.Store(int64(ex.trace.Attempts))
 	s := httpcache.Source{Replica: ex.trace.Replica, Version: ex.trace.Version, Current: true}
 	if ex.pool != nil && (ex.verdict == nil || !ex.verdict.Fingerprinted) {
 		s.Current = ex.pool.versions.Storable(s.Version)

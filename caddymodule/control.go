@@ -49,6 +49,7 @@ func (c *Control) Provision(ctx caddy.Context) error {
 	if c.Prefix == "" {
 		c.Prefix = defaultPrefix
 	}
+	app.prefixes = append(app.prefixes, c.Prefix)
 	c.api = control.New(control.Config{
 		Gateway: controlled{},
 		Tokens:  app.tokens,

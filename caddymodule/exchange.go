@@ -105,6 +105,16 @@ func (ex *exchange) version() string {
 	return ex.cache.Version
 }
 
+// attempts is how many replicas were asked for this response, none for one that
+// was stored: what a background refresh does is not this request's.
+func (ex *exchange) attempts() int {
+	switch ex.cache.Status {
+	case httpcache.StatusHit, httpcache.StatusStale:
+		return 0
+	}
+	return max(ex.trace.Attempts, int(ex.origin.attempts.Load()))
+}
+
 // placeholder answers {edge.request_id}, {edge.rule}, {edge.replica},
 // {edge.version}, {edge.attempts}, {edge.cache.status} and {edge.cache.reason}.
 func (ex *exchange) placeholder(key string) (any, bool) {
@@ -125,7 +135,7 @@ func (ex *exchange) placeholder(key string) (any, bool) {
 	case "version":
 		return ex.version(), true
 	case "attempts":
-		return ex.trace.Attempts, true
+		return ex.attempts(), true
 	case "cache.status":
 		return ex.cache.Status, true
 	case "cache.reason":
@@ -160,7 +170,7 @@ func (ex *exchange) log(r *http.Request) {
 	if version := ex.version(); version != "" {
 		extra.Set(zap.String("version", version))
 	}
-	if ex.trace.Attempts > 0 {
-		extra.Set(zap.Int("attempts", ex.trace.Attempts))
+	if attempts := ex.attempts(); attempts > 0 {
+		extra.Set(zap.Int("attempts", attempts))
 	}
 }

@@ -84,6 +84,11 @@ type edge struct {
 	Admin     string
 	stateDir  string
 	accessLog string
+
+	// What a test may change before load.
+	global   string // lines of the global options
+	purges   string // lines of the purge block
+	controls string // lines of the control block
 }
 
 const testToken = "c0ffee-4b1d-9f27-55aa-tests"
@@ -99,16 +104,25 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// startEdge runs a gateway whose edge block and site are given.
-func startEdge(t *testing.T, block, site string) *edge {
+// newEdge is a gateway that has no configuration yet.
+func newEdge(t *testing.T) *edge {
 	t.Helper()
 	e := &edge{t: t, URL: "http://" + freeAddress(t), Admin: freeAddress(t), stateDir: t.TempDir()}
 	e.accessLog = filepath.Join(t.TempDir(), "access.log")
+	e.purges = "drain_cap 200ms\nsettle 10ms\nsettle_everything 10ms"
+	e.controls = "token " + testToken
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Errorf("stop: %v", err)
 		}
 	})
+	return e
+}
+
+// startEdge runs a gateway whose edge block and site are given.
+func startEdge(t *testing.T, block, site string) *edge {
+	t.Helper()
+	e := newEdge(t)
 	if err := e.load(block, site); err != nil {
 		t.Fatal(err)
 	}
@@ -117,22 +131,34 @@ func startEdge(t *testing.T, block, site string) *edge {
 
 // load adapts and loads a configuration, the first or a later one.
 func (e *edge) load(block, site string) error {
-	text := fmt.Sprintf(`{
+	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(e.caddyfile(block, site)), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		if !strings.Contains(w.Message, "not formatted") {
+			e.t.Errorf("warning: %s", w)
+		}
+	}
+	return caddy.Load(adapted, true)
+}
+
+func (e *edge) caddyfile(block, site string) string {
+	return fmt.Sprintf(`{
 	admin %s
 	persist_config off
 	grace_period 2s
 	log {
 		output discard
 	}
+	%s
 	edge {
 		state_dir %q
 		purge {
-			drain_cap 200ms
-			settle 10ms
-			settle_everything 10ms
+			%s
 		}
 		control {
-			token %s
+			%s
 		}
 		%s
 	}
@@ -146,17 +172,7 @@ func (e *edge) load(block, site string) error {
 		edge_control
 	}
 }
-`, e.Admin, e.stateDir, testToken, block, e.URL, e.accessLog, site)
-	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
-	if err != nil {
-		return err
-	}
-	for _, w := range warnings {
-		if !strings.Contains(w.Message, "not formatted") {
-			e.t.Errorf("warning: %s", w)
-		}
-	}
-	return caddy.Load(adapted, true)
+`, e.Admin, e.global, e.stateDir, e.purges, e.controls, block, e.URL, e.accessLog, site)
 }
 
 // response is an answer, read to its end.

@@ -22,7 +22,7 @@ type app struct {
 
 	handler    http.Handler
 	leaving    atomic.Bool
-	troubled   atomic.Int64 // until then, in Unix nanoseconds, see trouble
+	troubled   atomic.Int64    // until then, in Unix nanoseconds, see trouble
 	streaming  context.Context // done when streams and sockets must end
 	endStreams context.CancelFunc
 	sockets    sync.WaitGroup
