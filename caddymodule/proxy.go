@@ -11,8 +11,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
-
-	"github.com/edgegw/edge/internal/lb"
 )
 
 // defaultStreamClose is how long WebSockets and other upgraded streams of a
@@ -121,7 +119,7 @@ func (t *poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return t.pool.RoundTrip(r)
 	}
 	ex.pool = t.pool
-	resp, err := t.pool.RoundTrip(r.WithContext(lb.WithTrace(r.Context(), &ex.trace)))
+	resp, err := t.pool.Send(r, &ex.trace)
 	if err == nil {
 		// The response has this request's id already; a replica's echo of it
 		// must not be stored with an answer for others.

@@ -31,11 +31,17 @@ type outlet struct {
 // the pool's own with Retry-After, not an error; an error means that the
 // replicas that were tried gave no answer.
 func (p *Pool) RoundTrip(in *http.Request) (*http.Response, error) {
+	return p.Send(in, TraceFrom(in.Context()))
+}
+
+// Send is RoundTrip with the trace, which may be nil, handed over as it is: a
+// context for it costs a copy of the request.
+func (p *Pool) Send(in *http.Request, trace *Trace) (*http.Response, error) {
 	if in.URL == nil {
 		return nil, errors.Join(errors.New("request without URL"), closeBody(in))
 	}
 	v := p.view.Load()
-	x := &exchange{pool: p, view: v, in: in, trace: TraceFrom(in.Context())}
+	x := &exchange{pool: p, view: v, in: in, trace: trace}
 	if !bodyless(in) {
 		x.guard = &guard{src: in.Body}
 	}
