@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/httpcache"
@@ -31,13 +29,14 @@ func (controlled) Status(ctx context.Context) control.Status {
 	if a == nil {
 		return control.Status{}
 	}
-	_, version := caddy.Version()
+	version, caddyVersion := versions()
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	s := control.Status{
 		Version:      version,
+		Caddy:        caddyVersion,
 		Node:         host,
 		Started:      a.gateway.started,
 		Uptime:       unit.Duration(time.Since(a.gateway.started).Round(time.Second)),
@@ -269,16 +268,16 @@ func (controlled) Register(name, address string, lease time.Duration) (string, e
 
 // Drain lets a replica finish what it has and gives it nothing new.
 func (controlled) Drain(id string) error {
-	return eachPool(func(p *pool) error { return p.DrainReplica(id) })
+	return eachPool(id, func(p *pool) error { return p.DrainReplica(id) })
 }
 
 // Deregister drains and then forgets a replica.
 func (controlled) Deregister(id string) error {
-	return eachPool(func(p *pool) error { return p.Deregister(id) })
+	return eachPool(id, func(p *pool) error { return p.Deregister(id) })
 }
 
 // eachPool asks one pool after the other until one knows the replica.
-func eachPool(ask func(*pool) error) error {
+func eachPool(id string, ask func(*pool) error) error {
 	a := live.Load()
 	if a == nil {
 		return errNotStarted
@@ -288,7 +287,7 @@ func eachPool(ask func(*pool) error) error {
 			return err
 		}
 	}
-	return control.ErrUnknownReplica
+	return fmt.Errorf("replica %q: %w", id, control.ErrUnknownReplica)
 }
 
 // Deploys tells, for each pool, what its replicas run and ran.

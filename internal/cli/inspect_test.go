@@ -19,7 +19,7 @@ import (
 func busy() control.Status {
 	then := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return control.Status{
-		Version: "1.2.3", Node: "node-a", Uptime: unit.Duration(90 * time.Minute), Generation: 18, ConfigLoaded: then,
+		Version: "1.2.3", Caddy: "v2.11.9", Node: "node-a", Uptime: unit.Duration(90 * time.Minute), Generation: 18, ConfigLoaded: then,
 		Pools: []map[string]any{{
 			"name": "app", "policy": "least_time", "panic": true, "in_flight": 7, "queued": 2,
 			"sources": []map[string]any{{"source": "dns app:3000", "problem": "no such host"}, {"source": "static"}},
@@ -47,7 +47,7 @@ func TestStatusShowsWhatMatters(t *testing.T) {
 	}
 	// The columns' widths follow from the longest cell of each.
 	want := []string{
-		"edge 1.2.3 on node-a, up 1h30m, generation 18, configured 2026-01-02T03:04:05Z",
+		"edge 1.2.3 (Caddy v2.11.9) on node-a, up 1h30m, generation 18, configured 2026-01-02T03:04:05Z",
 		"pool app: least_time, 7 in flight, 2 queued, PANIC: most look sick, all are tried",
 		"  dns app:3000: no such host",
 		"  REPLICA        VERSION  STATE  IN FLIGHT  EWMA    BREAKER    WHY",

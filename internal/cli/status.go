@@ -109,7 +109,11 @@ func printStatus(w io.Writer, answer json.RawMessage) error {
 		return fmt.Errorf("no schema: want a status")
 	}
 	out := &console{w: w}
-	head := fmt.Sprintf("edge %s on %s, up %s, generation %d", or(s.Version, "of no version"), or(s.Node, "a node without name"), s.Uptime, s.Generation)
+	version := or(s.Version, "of no version")
+	if s.Caddy != "" {
+		version += " (Caddy " + s.Caddy + ")"
+	}
+	head := fmt.Sprintf("edge %s on %s, up %s, generation %d", version, or(s.Node, "a node without name"), s.Uptime, s.Generation)
 	if !s.ConfigLoaded.IsZero() {
 		head += ", configured " + stamp(s.ConfigLoaded)
 	}

@@ -70,6 +70,8 @@ type Status struct {
 	Schema int `json:"schema"`
 	// Version is the gateway's own, not the application's.
 	Version string `json:"version"`
+	// Caddy is the version of the Caddy that the gateway is a build of.
+	Caddy string `json:"caddy,omitempty"`
 	// Node names this node within the fleet.
 	Node string `json:"node"`
 	// Started is when the process did; Uptime is the time since.
