@@ -67,11 +67,11 @@ func (r *reader) position() int64 {
 }
 
 // attach adds a reader at the beginning. It returns nil when the beginning is
-// no longer there.
+// no longer there, and when the body has been cut off.
 func (b *buffer) attach() *reader {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.window {
+	if b.window || b.err != nil {
 		return nil
 	}
 	r := &reader{b: b}
@@ -330,6 +330,13 @@ func (b *buffer) abandoned() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.readers) == 0
+}
+
+// isHopeless reports that nobody reads and nobody may come any more.
+func (b *buffer) isHopeless() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.window && len(b.readers) == 0
 }
 
 // surrender gives up the reservation; the caller accounts for what it kept.

@@ -119,7 +119,7 @@ func (x *exchange) newFill(d decision, e *entry, guess []varied) *fill {
 	f.buffer.limit = x.h.Store.maxObject.Load()
 	f.buffer.reserve = func(n int64) bool { return x.h.reserve(f.hash, n) }
 	f.buffer.release = x.h.Store.release
-	f.buffer.idle = f.abandonLater
+	f.buffer.idle = f.unread
 	return f
 }
 
@@ -263,6 +263,17 @@ func (s *Store) Close() {
 	for _, f := range all {
 		<-f.done
 	}
+}
+
+// unread is called when the last reader has left. An answer that nobody else
+// may have ends at once: the origin may have nothing to say for hours, and
+// would notice nothing until it does.
+func (f *fill) unread() {
+	if f.buffer.isHopeless() {
+		f.cancel(errNobody)
+		return
+	}
+	f.abandonLater()
 }
 
 // abandonLater ends the fetch some time after its last reader has left, unless

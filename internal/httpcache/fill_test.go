@@ -220,6 +220,50 @@ func TestAFetchThatNobodyWaitsForEnds(t *testing.T) {
 	})
 }
 
+// An answer for one client only ends with that client, before its header or
+// after, however silent the origin is.
+func TestAnAnswerForNobodyElseEndsWithItsClient(t *testing.T) {
+	for _, header := range []bool{false, true} {
+		inBubble(t, func(t *testing.T) {
+			w := newWorld(t)
+			left := make(chan struct{})
+			w.origin.answer = func(rw http.ResponseWriter, r *http.Request) error {
+				if !header {
+					<-left
+				}
+				if err := respond(200, "", "Cache-Control: no-store")(rw, r); err != nil {
+					return err
+				}
+				<-r.Context().Done()
+				return r.Context().Err()
+			}
+			ctx, leave := context.WithCancel(t.Context())
+			one := w.start(httptest.NewRequestWithContext(ctx, "GET", site, nil))
+			w.settled()
+			began := time.Now()
+			leave()
+			<-one
+			close(left)
+			w.settled()
+			if n := w.fetching(site); n != 0 || time.Since(began) != 0 {
+				t.Errorf("header sent %t: %d fetches go on without anybody", header, n)
+			}
+			if n := w.count(EventFillFailed); n != 0 {
+				t.Errorf("header sent %t: %d failures reported: leaving is none", header, n)
+			}
+		})
+	}
+}
+
+// A body that has been cut off is of no use to a request that comes later.
+func TestNobodyJoinsWhatWasCutOff(t *testing.T) {
+	b := &buffer{limit: 100}
+	b.close(errDown)
+	if b.attach() != nil {
+		t.Error("attached to a body that is cut off")
+	}
+}
+
 // fetching is how many fetches for a URL are in flight.
 func (w *world) fetching(url string) int {
 	return w.h.Explain(httptest.NewRequest("GET", url, nil), w.verdict, time.Now()).Fetching

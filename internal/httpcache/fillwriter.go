@@ -146,6 +146,9 @@ func (f *fill) decideAnswer(status int, header http.Header, source Source, recei
 	}
 	f.shared = false
 	f.buffer.stopKeeping()
+	if f.buffer.isHopeless() { // whoever asked left before the header came
+		f.cancel(errNobody)
+	}
 	if remembered(f.reason) {
 		f.h.Store.refuse(f.hash, received)
 	}
