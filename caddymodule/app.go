@@ -245,6 +245,10 @@ func (a *App) Start() error {
 		return err
 	}
 	if err := a.apply(); err != nil {
+		// Caddy does not stop an app that did not start.
+		if before := live.Load(); before != nil {
+			err = errors.Join(err, before.apply())
+		}
 		return err
 	}
 	paceCollector()
@@ -286,12 +290,14 @@ func (a *App) Stop() error {
 }
 
 // Cleanup lets go of the process-wide state; the last one to do so ends it.
+// Caddy does not stop a configuration that fails after its apps have started,
+// but cleans it up, so this gives the state back as Stop does.
 func (a *App) Cleanup() error {
+	errs := []error{a.Stop()}
 	a.gone.Store(true)
 	if a.started != nil {
 		a.startOnce.Do(func() { close(a.started) })
 	}
-	var errs []error
 	for name := range a.pools {
 		errs = append(errs, releasePool(name))
 	}

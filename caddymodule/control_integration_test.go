@@ -289,11 +289,17 @@ func TestAPurgeWithABadSelectorIsAProblem(t *testing.T) {
 // somebodyIs reports whether a goroutine runs, or waits in, a function.
 func somebodyIs(t *testing.T, in string) bool {
 	t.Helper()
-	var stacks strings.Builder
-	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
+	return strings.Contains(stacks(t), in)
+}
+
+// stacks are those of all goroutines.
+func stacks(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&all, 2); err != nil {
 		t.Fatal(err)
 	}
-	return strings.Contains(stacks.String(), in)
+	return all.String()
 }
 
 // standinBlock points a gateway to a stand-in of Cloudflare.

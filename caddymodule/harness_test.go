@@ -131,7 +131,11 @@ func startEdge(t *testing.T, block, site string) *edge {
 
 // load adapts and loads a configuration, the first or a later one.
 func (e *edge) load(block, site string) error {
-	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(e.caddyfile(block, site)), map[string]any{"filename": "Caddyfile"})
+	return e.loadText(e.caddyfile(block, site))
+}
+
+func (e *edge) loadText(text string) error {
+	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		return err
 	}
