@@ -195,7 +195,12 @@ func (x *exchange) copyBody(t *ticket) {
 			dirty = written != t.f.head.length // the end flushes by itself
 			continue
 		case errors.Is(err, io.EOF):
-			maps.Copy(x.w.Header(), t.f.trailer)
+			if len(t.f.trailer) > 0 {
+				// A short body that was never flushed gets a Content-Length,
+				// which leaves no room for trailing fields.
+				_ = flusher.Flush() // a writer that cannot flush has no trailers
+				maps.Copy(x.w.Header(), t.f.trailer)
+			}
 			return
 		case err != nil:
 			panic(http.ErrAbortHandler)

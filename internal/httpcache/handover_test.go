@@ -256,6 +256,17 @@ func TestOverTheWire(t *testing.T) {
 			t.Errorf("%d bytes and no error: want the connection to break", len(body))
 		}
 	})
+	t.Run("trailers that nobody announced", func(t *testing.T) {
+		w.origin.answer = func(rw http.ResponseWriter, _ *http.Request) error {
+			err := respond(200, "hello", "Cache-Control: no-store")(rw, nil)
+			rw.Header().Set(http.TrailerPrefix+"X-Sum", "5")
+			return err
+		}
+		resp, body, err := get("/unannounced")
+		if err != nil || body != "hello" || resp.Trailer.Get("X-Sum") != "5" {
+			t.Errorf("%v %q, trailer %q: want 5", err, body, resp.Trailer.Get("X-Sum"))
+		}
+	})
 	t.Run("trailers of an answer that is not stored", func(t *testing.T) {
 		w.origin.answer = func(rw http.ResponseWriter, r *http.Request) error {
 			rw.Header().Set("Trailer", "X-Sum")
