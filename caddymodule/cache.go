@@ -92,7 +92,8 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	ex.cache = result
 	observeCached(verdict, result)
 	ex.log(r)
-	return err
+	// The header that the pool wrote for its refusal was a fetch's, not the client's.
+	return refused(w, err)
 }
 
 // origin is the next handler, as the engine sees it.

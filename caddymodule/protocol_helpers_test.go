@@ -13,12 +13,14 @@ import (
 	"time"
 )
 
-// wholeSite has the three handlers in a row and leaves lifetimes to the origin.
+// wholeSite has the three handlers in a row. Lifetimes are the origin's, or the
+// sixty seconds that pages have where it says nothing.
 const wholeSite = `
 edge_rules {
 	private /private/*
 	page /* {
 		tag pages
+		stale none
 	}
 }
 edge_cache
@@ -145,6 +147,16 @@ func (c *rawClient) answer(method string) response {
 		c.t.Fatal(err)
 	}
 	return response{got, string(body)}
+}
+
+// read reads an answer to its end.
+func read(got *http.Response, err error) (response, error) {
+	if err != nil {
+		return response{}, err
+	}
+	defer got.Body.Close()
+	text, err := io.ReadAll(got.Body)
+	return response{got, string(text)}, err
 }
 
 // patterned is a body whose every part differs from every other.

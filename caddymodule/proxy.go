@@ -96,7 +96,7 @@ func (p *Proxy) ownsNothingOfThePool() error {
 // ServeHTTP carries the request to a replica.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	ex := begin(w, r)
-	err := p.Handler.ServeHTTP(w, r, next)
+	err := refused(w, p.Handler.ServeHTTP(w, r, next))
 	p.app.observeProxied(p.Pool, ex)
 	ex.log(r)
 	return err
@@ -121,6 +121,9 @@ func (t *poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ex.pool = t.pool
 	resp, err := t.pool.Send(r, &ex.trace)
 	if err == nil {
+		if refusal := refusalOf(r, resp, ex.trace.Refused); refusal != nil {
+			return nil, refusal
+		}
 		// The response has this request's id already; a replica's echo of it
 		// must not be stored with an answer for others.
 		delete(resp.Header, requestIDHeader)

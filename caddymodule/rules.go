@@ -102,8 +102,22 @@ func (h *Rules) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	wrapper.ResponseWriter = w
 	*rw = rulesWriter{ResponseWriterWrapper: wrapper, ex: ex, r: r}
 	err := next.ServeHTTP(rw, r)
+	if err != nil && !rw.done {
+		// Whoever answers an error, Caddy or handle_errors, does not pass here
+		// again, and CDNs keep a 404 of which they are told nothing.
+		rw.edit(statusOf(err))
+	}
 	ex.log(r)
 	return err
+}
+
+// statusOf is the status with which Caddy answers an error.
+func statusOf(err error) int {
+	var known caddyhttp.HandlerError
+	if errors.As(err, &known) && known.StatusCode != 0 {
+		return known.StatusCode
+	}
+	return http.StatusInternalServerError
 }
 
 // rulesWriter edits the final response header, unless a cache behind it has
