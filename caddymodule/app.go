@@ -18,6 +18,7 @@ import (
 	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/lb"
+	"github.com/edgegw/edge/internal/named"
 	"github.com/edgegw/edge/internal/purge"
 	"github.com/edgegw/edge/internal/unit"
 )
@@ -28,7 +29,7 @@ import (
 // their health and breakers, generations, the purge journal) lives in the
 // process and is found again by each new configuration.
 type App struct {
-	// StateDir is where the purge journal and the deploy history are kept.
+	// StateDir is where the purge journal is kept.
 	// Default: the folder edge in Caddy's data directory.
 	StateDir string `json:"state_dir,omitempty"`
 
@@ -40,6 +41,10 @@ type App struct {
 
 	// Cloudflare is the CDN in front. Without it, purges end at this node.
 	Cloudflare *purge.CloudflareConfig `json:"cloudflare,omitempty"`
+
+	// CDNs are other CDNs in front, by the name under which their purger is
+	// registered and its words.
+	CDNs []named.Spec `json:"cdns,omitempty"`
 
 	// Purge holds the times and bounds of purges.
 	Purge purge.Settings `json:"purge,omitzero"`
@@ -108,7 +113,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.replacePlaceholders(repl),
 		a.checkPools(),
 		a.provisionControl(),
-		a.provisionCloudflare(),
+		a.provisionTargets(),
 		registerMetrics(ctx),
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -156,6 +161,11 @@ func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 			}
 		}
 	}
+	for i := range a.CDNs {
+		for j := range a.CDNs[i].Args {
+			replace("cdn "+a.CDNs[i].Name, &a.CDNs[i].Args[j])
+		}
+	}
 	if c := a.Cloudflare; c != nil {
 		for i := range c.ZoneIDs {
 			replace("cloudflare zone_id", &c.ZoneIDs[i])
@@ -196,19 +206,31 @@ func (a *App) provisionControl() error {
 	return errors.Join(errs...)
 }
 
-func (a *App) provisionCloudflare() error {
-	if a.Cloudflare == nil {
-		return nil
+// provisionTargets builds what purges the CDNs in front.
+func (a *App) provisionTargets() error {
+	var errs []error
+	add := func(target purge.Target, err error) {
+		if err != nil {
+			errs = append(errs, err)
+			return
+		}
+		if slices.ContainsFunc(a.targets, func(t purge.Target) bool { return t.Name() == target.Name() }) {
+			errs = append(errs, fmt.Errorf("cdn %s: given twice: want each CDN once", target.Name()))
+			return
+		}
+		a.targets = append(a.targets, target)
 	}
-	if err := a.Cloudflare.Validate(); err != nil {
-		return err
+	if a.Cloudflare != nil {
+		if err := a.Cloudflare.Validate(); err != nil {
+			errs = append(errs, err)
+		} else {
+			add(purge.NewCloudflare(*a.Cloudflare))
+		}
 	}
-	target, err := purge.NewCloudflare(*a.Cloudflare)
-	if err != nil {
-		return err
+	for _, s := range a.CDNs {
+		add(purge.Purgers.New(s))
 	}
-	a.targets = []purge.Target{target}
-	return nil
+	return errors.Join(errs...)
 }
 
 // pool finds a pool by the name that a site uses.

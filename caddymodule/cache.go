@@ -50,7 +50,7 @@ func (c *Cache) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("edge_cache profile %q: want default or conformance", c.Profile)
 	}
 	c.app = app
-	c.handler = &httpcache.Handler{Store: app.gateway.store, Policy: policy, Seen: seen, Event: onCacheEvent}
+	c.handler = &httpcache.Handler{Store: app.gateway.store, Policy: policy, Seen: seen, Answering: answering, Event: onCacheEvent}
 	return nil
 }
 
@@ -67,6 +67,13 @@ func seen(r *http.Request) (scheme, target string) {
 		target = original.RequestURI
 	}
 	return scheme, target
+}
+
+// answering notes who made an answer, for placeholders in header fields.
+func answering(r *http.Request, version, replica string) {
+	if ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange); ok {
+		ex.cache.Version, ex.cache.Replica = version, replica
+	}
 }
 
 // ServeHTTP answers from the store, or has the next handler fill it.

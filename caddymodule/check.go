@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edgegw/edge/internal/cli"
+	"github.com/edgegw/edge/internal/purge"
 )
 
 // checkConfig is what edge check takes; the fields are its flags.
@@ -37,19 +38,19 @@ func checkCommand(c *cobra.Command) {
 	c.Long = `
 Adapts the configuration, provisions everything without starting it, and looks
 for what would only show under traffic: rules that nothing can reach, folders
-that cannot be written, placeholders without a value, weak tokens, sites that
-cache without rules.
+that cannot be written, placeholders without a value, weak tokens, a token that
+Cloudflare does not know.
 
 Exit codes: 0 no error (warnings may be printed), 2 at least one error.`
 	f := c.Flags()
 	f.StringVarP(&k.config, "config", "c", "Caddyfile", "configuration file")
 	f.StringVarP(&k.adapter, "adapter", "a", "", "configuration adapter (default: caddyfile, unless the file ends in .json)")
 	f.BoolVar(&k.json, "json", false, "print the findings as JSON")
-	run(c, func(_ context.Context, _ []string) int { return check(k, os.Stdout, os.Stderr) })
+	run(c, func(ctx context.Context, _ []string) int { return check(ctx, k, os.Stdout, os.Stderr) })
 }
 
-func check(k checkConfig, stdout, stderr io.Writer) int {
-	findings := findProblems(k)
+func check(ctx context.Context, k checkConfig, stdout, stderr io.Writer) int {
+	findings := findProblems(ctx, k)
 	failed := slices.ContainsFunc(findings, func(f finding) bool { return f.Severity == "error" })
 	if k.json {
 		if findings == nil {
@@ -75,7 +76,7 @@ func check(k checkConfig, stdout, stderr io.Writer) int {
 
 // findProblems goes as far as it can: what cannot be adapted cannot be
 // provisioned, but everything within one step is found at once.
-func findProblems(k checkConfig) []finding {
+func findProblems(asking context.Context, k checkConfig) []finding {
 	var findings []finding
 	problem := func(severity string, err error) {
 		for _, one := range flatten(err) {
@@ -105,7 +106,7 @@ func findProblems(k checkConfig) []finding {
 		problem("warning", errors.New("no edge block: nothing to check beyond Caddy's own rules"))
 		return findings
 	}
-	return append(findings, app.(*App).advise()...)
+	return append(findings, app.(*App).advise(asking)...)
 }
 
 func adapted(k checkConfig) ([]byte, []caddyconfig.Warning, error) {
@@ -139,7 +140,7 @@ func flatten(err error) []string {
 }
 
 // advise says what a valid configuration will regret.
-func (a *App) advise() []finding {
+func (a *App) advise(ctx context.Context) []finding {
 	var findings []finding
 	say := func(severity, format string, args ...any) {
 		findings = append(findings, finding{severity, fmt.Sprintf(format, args...)})
@@ -151,7 +152,12 @@ func (a *App) advise() []finding {
 	defer a.rulesMu.Unlock()
 	for _, rules := range a.rules {
 		for _, rule := range rules.Unreachable() {
-			say("warning", "rule %s: nothing can reach it: an earlier rule matches all that it would: move it up", rule)
+			say("warning", "%s", rule)
+		}
+	}
+	if a.Cloudflare != nil {
+		if err := purge.CheckCloudflare(ctx, *a.Cloudflare); err != nil {
+			say("warning", "%v", err)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Pools)) {

@@ -20,6 +20,7 @@ import (
 // the goroutine that serves the request touches it.
 type exchange struct {
 	id      string
+	header  http.Header // of the response
 	verdict *cacherules.Verdict
 	cache   httpcache.Result
 	cached  bool  // a cache has decided
@@ -45,7 +46,7 @@ func begin(w http.ResponseWriter, r *http.Request) *exchange {
 	if ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange); ok {
 		return ex
 	}
-	ex := &exchange{}
+	ex := &exchange{header: w.Header()}
 	if given := r.Header[requestIDHeader]; len(given) == 1 && wellFormedID(given[0]) {
 		ex.id = given[0]
 		w.Header()[requestIDHeader] = given
@@ -137,11 +138,45 @@ func (ex *exchange) placeholder(key string) (any, bool) {
 	case "attempts":
 		return ex.attempts(), true
 	case "cache.status":
-		return ex.cache.Status, true
+		status, _ := ex.outcome()
+		return status, true
 	case "cache.reason":
-		return ex.cache.Reason, true
+		_, reason := ex.outcome()
+		return reason, true
 	}
 	return nil, false
+}
+
+// outcome is what the cache did and why. While the header is being written,
+// its field Cache-Status tells (RFC 9211), in which a hit with a negative ttl
+// is stale.
+func (ex *exchange) outcome() (status, reason string) {
+	if !ex.cached || ex.cache.Status != "" {
+		return string(ex.cache.Status), string(ex.cache.Reason)
+	}
+	lines := ex.header["Cache-Status"]
+	if len(lines) == 0 {
+		return "", ""
+	}
+	words := strings.Split(lines[len(lines)-1], "; ")
+	for _, word := range words[1:] {
+		name, value, _ := strings.Cut(word, "=")
+		switch {
+		case name == "hit":
+			status = string(httpcache.StatusHit)
+		case name == "ttl" && strings.HasPrefix(value, "-") && status != "":
+			status = string(httpcache.StatusStale)
+		case name == "fwd" && value == "bypass":
+			status = string(httpcache.StatusBypass)
+		case name == "fwd":
+			status = string(httpcache.StatusMiss)
+		case name == "fwd-status" && value == "304":
+			status = string(httpcache.StatusRevalidated)
+		case name == "detail":
+			reason = value
+		}
+	}
+	return status, reason
 }
 
 // log puts what edge knows into the access log's record of the request, if

@@ -2,6 +2,8 @@ package caddymodule
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -19,6 +21,7 @@ import (
 //	    cache { … }
 //	    pool <name> { … }
 //	    cloudflare { … }
+//	    cdn <name> <words>... { … }
 //	    purge { … }
 //	    control { … }
 //	}
@@ -36,7 +39,13 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 		"cache":      block(func() words { return cacheWords(&app.Cache) }),
 		"pool":       app.parsePool,
 		"cloudflare": app.parseCloudflare,
-		"purge":      block(func() words { return purgeWords(&app.Purge) }),
+		"cdn": func(d *caddyfile.Dispenser) error {
+			var s named.Spec
+			err := parseSpec(d, &s, purge.Purgers.New)
+			app.CDNs = append(app.CDNs, s)
+			return err
+		},
+		"purge": block(func() words { return purgeWords(&app.Purge) }),
 		"control": block(func() words {
 			return words{"token": texts(&app.Control.Tokens)}
 		}),
@@ -88,7 +97,7 @@ func (a *App) parsePool(d *caddyfile.Dispenser) error {
 		a.Pools = make(map[string]lb.Config)
 	}
 	a.Pools[name] = c
-	if err != nil {
+	if err != nil || slices.ContainsFunc(c.Discover, func(s named.Spec) bool { return slices.ContainsFunc(s.Args, hasPlaceholder) }) {
 		return err
 	}
 	if err := c.Validate(); err != nil {
@@ -96,6 +105,10 @@ func (a *App) parsePool(d *caddyfile.Dispenser) error {
 	}
 	return nil
 }
+
+// hasPlaceholder tells a text whose value is known only when the configuration
+// is loaded.
+func hasPlaceholder(text string) bool { return strings.Contains(text, "{") }
 
 // poolBlock is the pool's vocabulary.
 func poolBlock(c *lb.Config) words {
@@ -175,6 +188,9 @@ func parseSpec[T any](d *caddyfile.Dispenser, to *named.Spec, build func(named.S
 	if err != nil {
 		return err
 	}
+	if slices.ContainsFunc(s.Args, hasPlaceholder) {
+		return nil // checked when the configuration is loaded, with its value
+	}
 	if _, err := build(s); err != nil {
 		return d.Errf("%s: %w", word, err)
 	}
@@ -190,6 +206,7 @@ func (a *App) parseCloudflare(d *caddyfile.Dispenser) error {
 			"api_token": text(&c.APIToken),
 			"plan":      text(&c.Plan),
 			"api_url":   text(&c.APIURL),
+			"account":   text(&c.Account),
 		}
 	})(d)
 }

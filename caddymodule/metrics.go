@@ -13,15 +13,15 @@ import (
 
 // Counters live as long as the process; each configuration has a registry of
 // its own, in which they are registered again. Labels come from the
-// configuration or from fixed lists, never from visitors.
+// configuration, from fixed lists, or from replicas, never from visitors.
 var (
 	cacheRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "edge_cache_requests_total",
-		Help: "Requests that edge_cache answered, by rule and by what it did: hit, stale, revalidated, miss, bypass.",
+		Help: "Requests that edge_cache answered, by rule and by what it did: hit, stale, revalidated, miss, bypass, unavailable, error.",
 	}, []string{"rule", "status"})
 	cacheEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "edge_cache_events_total",
-		Help: "What happened in the cache, by kind: fills that failed, refreshes that failed, internal faults.",
+		Help: "What happened in the cache, by kind: stored, evicted, fenced, fill-failed, refresh-failed, fault.",
 	}, []string{"event"})
 	proxyRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "edge_proxy_requests_total",

@@ -47,7 +47,7 @@ func readBlock(d *caddyfile.Dispenser, known words) error {
 }
 
 // repeatable names the words that may stand on several lines.
-var repeatable = map[string]bool{"pool": true, "discover": true, "tag": true, "without_cookie": true, "token": true, "zone_id": true}
+var repeatable = map[string]bool{"pool": true, "cdn": true, "discover": true, "tag": true, "without_cookie": true, "token": true, "zone_id": true}
 
 // skipSegment leaves out the rest of an unknown line and its block.
 func skipSegment(d *caddyfile.Dispenser) {
@@ -110,15 +110,27 @@ func parsed[T any](to *T, parse func(string) (T, error)) func(*caddyfile.Dispens
 }
 
 func duration(to *unit.Duration) func(*caddyfile.Dispenser) error {
-	return parsed(to, unit.ParseDuration)
+	return parsed(to, positive(unit.ParseDuration))
 }
 
 func size(to *unit.Bytes) func(*caddyfile.Dispenser) error {
-	return parsed(to, unit.ParseBytes)
+	return parsed(to, positive(unit.ParseBytes))
 }
 
 func ratio(to *unit.Ratio) func(*caddyfile.Dispenser) error {
-	return parsed(to, unit.ParseRatio)
+	return parsed(to, positive(unit.ParseRatio))
+}
+
+// positive refuses zero, which stands for the default in engines: an operator
+// who writes it means something else.
+func positive[T ~int64 | ~float64](parse func(string) (T, error)) func(string) (T, error) {
+	return func(text string) (T, error) {
+		value, err := parse(text)
+		if err == nil && value == 0 {
+			err = fmt.Errorf("%q: want more than zero, or leave the line out for the default", text)
+		}
+		return value, err
+	}
 }
 
 // count reads a whole number of at least one.

@@ -178,7 +178,7 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 	}, make([]Matcher, 7))
 	wants := []string{
 		"7 matchers: want at most one for each of 6 rules",
-		`rule 1 (pages images): unknown name "pages": want one of fingerprinted, page, private, rule, static`,
+		`rule 1 (pages images): unknown name "pages": want one of ` + strings.Join(Kinds.Names(), ", "),
 		`rule 1 (pages images): path "images": want a pattern that begins`,
 		`rule 2 (private /api/*): private: unknown word "edge": want one of name`,
 		`rule 2 (private /api/*): private: unknown word "tag"`,

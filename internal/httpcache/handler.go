@@ -25,6 +25,10 @@ type Handler struct {
 	// go by what the visitor sent. Nil says neither. It must be cheap: it is
 	// called several times for a request.
 	Seen func(r *http.Request) (scheme, target string)
+	// Answering is told, on the request's goroutine and before the header is
+	// written, which version and replica made the stored or fetched answer, for
+	// those who want it in the header. Nil for nobody. It must be cheap.
+	Answering func(r *http.Request, version, replica string)
 	// Event is told what people or metrics may want to know. Nil for nobody.
 	// It is called on the goroutines of requests and fills and must not block.
 	Event func(Event)

@@ -132,6 +132,7 @@ func (h *Handler) replyRange(w http.ResponseWriter, r *http.Request, rp reply) (
 		return Result{}, false
 	}
 	h.writeFields(w.Header(), rp, http.StatusPartialContent)
+	h.answering(r, rp.e)
 	header := w.Header()
 	if err != nil {
 		header["Content-Range"] = []string{"bytes */" + strconv.FormatInt(e.body.size, 10)}

@@ -60,8 +60,16 @@ func (h *Handler) replyHead(w http.ResponseWriter, r *http.Request, rp reply) (r
 		code = http.StatusNotModified
 	}
 	h.writeFields(w.Header(), rp, code)
+	h.answering(r, e)
 	w.WriteHeader(code)
 	return resultOf(rp, code), code != e.status || !bodyAllowed(code) || r.Method == http.MethodHead
+}
+
+// answering tells who made the answer whose header is about to be written.
+func (h *Handler) answering(r *http.Request, e *entry) {
+	if h.Answering != nil {
+		h.Answering(r, e.madeBy, e.replica)
+	}
 }
 
 func resultOf(rp reply, code int) Result {

