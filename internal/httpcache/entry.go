@@ -90,6 +90,7 @@ type draft struct {
 	date                time.Time
 	requested, received time.Time
 	began               uint64
+	forbidCDN           bool // whatever else it is told
 }
 
 // newEntry makes the head of an answer. The body follows with seal.
@@ -98,7 +99,7 @@ func newEntry(d draft) *entry {
 	d.verdict.Respond(cacherules.Response{
 		Status: d.status, Header: out, Version: d.source.Version, Request: d.request,
 	})
-	if !d.source.Current && !d.verdict.Fingerprinted {
+	if d.forbidCDN {
 		cacherules.ForbidCDN(out)
 	}
 	e := &entry{

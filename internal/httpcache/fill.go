@@ -60,8 +60,10 @@ type fill struct {
 	validating bool
 	// alone: nobody may join. background: nobody waits.
 	alone, background bool
-	began             uint64
-	requested         time.Time
+	// overridden: the CDN's key may not say all that ours does.
+	overridden bool
+	began      uint64
+	requested  time.Time
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -110,6 +112,9 @@ func (x *exchange) newFill(d decision, e *entry, guess []varied) *fill {
 	f.request = x.o.Detach(ctx, x.r)
 	f.request.Method = http.MethodGet
 	f.request.Header = f.request.Header.Clone()
+	scheme, _ := x.h.seen(x.r)
+	f.request.Host = canonicalHost(x.r.Host, scheme)
+	f.overridden = x.h.overridden(x.r)
 	if d.validate {
 		f.validating = true
 		askWhole(f.request.Header, e)

@@ -222,6 +222,7 @@ func (f *fill) draft(status int, clean http.Header, source Source, received time
 		key: f.key, hash: f.hash, place: f.place, status: status, header: clean, request: asked,
 		verdict: f.verdict, source: source, storability: storable(f.asked, facts, source),
 		date: facts.date, requested: f.requested, received: received, began: f.began,
+		forbidCDN: f.overridden || !source.Current && !f.verdict.Fingerprinted,
 	}
 }
 

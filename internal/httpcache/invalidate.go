@@ -24,7 +24,10 @@ func (x *exchange) invalidate(status int, h http.Header) {
 		return
 	}
 	scheme, seen := x.h.seen(x.r)
-	x.h.Store.invalidate(x.r.Host, x.r.URL, seen)
+	x.h.Store.invalidate(x.r.Host, x.r.URL, seen, nil)
+	if len(appendOverrides(nil, x.r.Header, scheme, x.r.Host)) > 0 {
+		x.h.Store.invalidate(x.r.Host, x.r.URL, seen, x.r.Header)
+	}
 	if seen != "" {
 		// The named locations are the visitor's, who does not know how the
 		// target is rewritten; neither do we, for another one.
@@ -44,15 +47,16 @@ func (x *exchange) invalidateNamed(scheme, location string) {
 	if err != nil || !strings.EqualFold(stripDefaultPort(target.Host, target.Scheme), stripDefaultPort(x.r.Host, scheme)) {
 		return
 	}
-	x.h.Store.invalidate(x.r.Host, target, "")
+	x.h.Store.invalidate(x.r.Host, target, "", nil)
 }
 
 // invalidate drops the answers for a URL, for https and http: they are views of
-// one resource.
-func (s *Store) invalidate(host string, u *url.URL, seen string) {
+// one resource. The header, which may be nil, is that of requests whose fields
+// override the URL.
+func (s *Store) invalidate(host string, u *url.URL, seen string, header http.Header) {
 	for _, scheme := range []string{"https", "http"} {
 		var space [keySpace]byte
-		key := urlKey(space[:0], scheme, host, u, seen)
+		key := appendOverrides(urlKey(space[:0], scheme, host, u, seen), header, scheme, host)
 		hash := s.hash(key)
 		if s.invalidateKey(s.shard(hash), hash, key) {
 			s.counters.invalidations.Add(1)

@@ -13,7 +13,8 @@ const keySpace = 512
 // appendKey appends the canonical key of a request: method class, scheme, host,
 // path and query as the origin gets them, and the request target as the visitor
 // sent it where that differs. Each part is preceded by its length, so that no
-// two requests share a key. GET and HEAD are of one class.
+// two requests share a key. GET and HEAD are of one class. Fields that override
+// the URL follow, see overrides.
 //
 // The scheme is part of the key: an origin that redirects http to https would
 // otherwise send https visitors in circles.
@@ -38,7 +39,7 @@ func appendPart(key []byte, part string) []byte {
 // requestKey is the key of a request.
 func (h *Handler) requestKey(key []byte, r *http.Request) []byte {
 	scheme, seen := h.seen(r)
-	return urlKey(key, scheme, r.Host, r.URL, seen)
+	return appendOverrides(urlKey(key, scheme, r.Host, r.URL, seen), r.Header, scheme, r.Host)
 }
 
 func urlKey(key []byte, scheme, host string, u *url.URL, seen string) []byte {

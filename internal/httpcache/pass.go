@@ -74,7 +74,7 @@ func (w *passWriter) edit(status int) {
 		Status: status, Header: h, Bypassed: x.v.Bypasses(x.r), Version: source.Version, Request: x.r,
 	})
 	// What no key covers must not be stored further out either.
-	unkeyed := w.reason == ReasonMethodOverride || w.reason == ReasonRequestBody
+	unkeyed := w.reason == ReasonMethodOverride || w.reason == ReasonRequestBody || x.h.overridden(x.r)
 	if unkeyed || !source.Current && !x.v.Fingerprinted {
 		cacherules.ForbidCDN(h)
 	}
