@@ -73,18 +73,26 @@ func ours(text string) string {
 	return kept.String()
 }
 
-// grew checks by how much counters have grown between two scrapes.
-func grew(t *testing.T, before, after samples, want map[string]float64) {
+// grows scrapes until counters have grown by so much since before: what a request
+// adds is counted after its client has the answer.
+func grows(t *testing.T, url string, before samples, want map[string]float64) (after samples) {
 	t.Helper()
-	for name, by := range want {
-		if _, there := after[name]; !there {
-			t.Errorf("no %s", name)
-			continue
+	var wrong []string
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(strings.Join(wrong, "\n"))
 		}
-		if got := after[name] - before[name]; got != by {
-			t.Errorf("%s grew by %v: want %v", name, got, by)
+	})
+	eventually(t, "metrics follow", func() bool {
+		after, wrong = scrape(t, url), nil
+		for name, by := range want {
+			if got, there := after[name]; !there || got-before[name] != by {
+				wrong = append(wrong, fmt.Sprintf("%s, there: %t, grew by %v: want %v", name, there, got-before[name], by))
+			}
 		}
-	}
+		return len(wrong) == 0
+	})
+	return after
 }
 
 func (e *edge) metricsURL() string { return "http://" + e.Admin + "/metrics" }
@@ -109,8 +117,7 @@ func TestMetricsFollowTraffic(t *testing.T) {
 	if code := e.do(http.MethodGet, "/.edge/status", nil, "Authorization", "Bearer wrong-token-5f2a").StatusCode; code != http.StatusUnauthorized {
 		t.Errorf("a wrong token: %d", code)
 	}
-	after := scrape(t, e.metricsURL())
-	grew(t, before, after, map[string]float64{
+	after := grows(t, e.metricsURL(), before, map[string]float64{
 		`edge_cache_requests_total{rule="page /*",status="miss"}`:                   1,
 		`edge_cache_requests_total{rule="page /*",status="hit"}`:                    3,
 		`edge_cache_requests_total{rule="page /*",status="bypass"}`:                 1,
@@ -146,8 +153,7 @@ func TestMetricsFollowTraffic(t *testing.T) {
 	if state := e.purge(map[string]any{"tags": []string{"pages"}}); state != "done" {
 		t.Fatalf("purge: %s", state)
 	}
-	purged := scrape(t, e.metricsURL())
-	grew(t, after, purged, map[string]float64{
+	grows(t, e.metricsURL(), after, map[string]float64{
 		`edge_purges_total{state="done"}`:                    1,
 		`edge_purge_step_seconds_count{step="node"}`:         1,
 		`edge_generation`:                                    1,
@@ -190,30 +196,27 @@ func TestMetricsOutliveReloads(t *testing.T) {
 	address, _ := counting(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "page") })
 	e := startEdge(t, staticPool(address), metricsSite)
 	eventually(t, "the replica is up", func() bool { return e.replicasUp() == 1 })
-	e.get("/one")
 	before := scrape(t, e.metricsURL())
+	e.get("/one")
+	before = grows(t, e.metricsURL(), before, map[string]float64{`edge_cache_requests_total{rule="page /*",status="miss"}`: 1, `edge_cache_entries`: 1})
 	for n := range 3 {
-		if err := e.load(strings.Replace(staticPool(address), "200ms", fmt.Sprintf("%dms", 201+n), 1), metricsSite); err != nil {
+		if err := e.reload(strings.Replace(staticPool(address), "200ms", fmt.Sprintf("%dms", 201+n), 1), metricsSite); err != nil {
 			t.Fatal(err)
 		}
 		e.get("/one")
 	}
-	for name, url := range map[string]string{"the admin endpoint": e.metricsURL(), "the metrics directive": e.URL + "/metrics"} {
-		after := scrape(t, url)
-		for sample, was := range before {
-			name, _, _ := strings.Cut(sample, "{")
-			if strings.HasPrefix(name, "edge_") && strings.HasSuffix(name, "_total") && after[sample] < was {
-				t.Errorf("%s: %s was %v, is %v", url, sample, was, after[sample])
-			}
-		}
-		grew(t, before, after, map[string]float64{
+	for place, url := range map[string]string{"the admin endpoint": e.metricsURL(), "the metrics directive": e.URL + "/metrics"} {
+		after := grows(t, url, before, map[string]float64{
 			`edge_cache_requests_total{rule="page /*",status="hit"}`:  3,
 			`edge_cache_requests_total{rule="page /*",status="miss"}`: 0,
 			`edge_cache_stores_total`:                                 0,
 			`edge_cache_entries`:                                      0,
 		})
-		if t.Failed() {
-			t.Logf("scraped from %s", name)
+		for sample, was := range before {
+			name, _, _ := strings.Cut(sample, "{")
+			if strings.HasPrefix(name, "edge_") && strings.HasSuffix(name, "_total") && after[sample] < was {
+				t.Errorf("%s: %s was %v, is %v", place, sample, was, after[sample])
+			}
 		}
 	}
 }
