@@ -98,7 +98,7 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 	}
 	ctx, err := caddy.ProvisionContext(&config)
 	if err != nil {
-		problem("error", err)
+		problem("error", withoutTrail(err))
 		return findings
 	}
 	app, err := ctx.AppIfConfigured("edge")
@@ -126,6 +126,15 @@ func adapted(k checkConfig) ([]byte, []caddyconfig.Warning, error) {
 		return nil, nil, fmt.Errorf("adapter %q: unknown: want caddyfile", adapter)
 	}
 	return a.Adapt(body, map[string]any{"filename": k.config})
+}
+
+// withoutTrail leaves out which handler of which route made Caddy provision the
+// edge block first: the block is one, and the order is Caddy's whim.
+func withoutTrail(err error) error {
+	if _, mistakes, found := strings.Cut(err.Error(), "provision edge: "); found {
+		return errors.New(mistakes)
+	}
+	return err
 }
 
 // flatten lists the mistakes that were joined, one line each.

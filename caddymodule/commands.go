@@ -65,12 +65,21 @@ func run(c *cobra.Command, work func(ctx context.Context, args []string) int) {
 		args = given
 		return wrapped(c, given)
 	}
-	// A flag that is wrong is a matter of usage: exit code 2.
-	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+	// A flag or argument that is wrong is a matter of usage: exit code 2.
+	misused := func(c *cobra.Command, err error) error {
 		fmt.Fprintf(os.Stderr, "edge %s: %v; see edge %s --help\n", c.Name(), err, c.Name())
 		os.Exit(cli.ExitUsage)
 		return err
-	})
+	}
+	c.SetFlagErrorFunc(misused)
+	if fits := c.Args; fits != nil {
+		c.Args = func(c *cobra.Command, given []string) error {
+			if err := fits(c, given); err != nil {
+				return misused(c, err)
+			}
+			return nil
+		}
+	}
 }
 
 func connectionFlags(c *cobra.Command, to *cli.Connection) {
@@ -103,8 +112,11 @@ func purgeCommand(c *cobra.Command) {
 	f.BoolVar(&p.JSON, "json", false, "print one JSON object")
 	f.StringVar(&p.IdempotencyKey, "idempotency-key", "", "repeat the command without a second purge (default: random)")
 	f.StringVar(&p.Reason, "reason", "", "kept in the journal, for people")
-	c.MarkFlagsMutuallyExclusive("soft", "hard")
 	run(c, func(ctx context.Context, _ []string) int {
+		if p.Soft && hard {
+			fmt.Fprintln(os.Stderr, "edge purge: --soft and --hard: want one of them")
+			return cli.ExitUsage
+		}
 		p.Confirm = terminal(os.Stdin)
 		return cli.Purge(ctx, p, os.Stdout, os.Stderr)
 	})
@@ -154,6 +166,10 @@ func demoCommand(c *cobra.Command) {
 	f.BoolVar(&d.Keep, "keep", false, "stay up after the summary, to look around, until interrupted")
 	f.BoolVar(&d.JSON, "json", false, "print the summary as one JSON object; the account goes to standard error")
 	run(c, func(ctx context.Context, _ []string) int {
+		if err := d.Validate(); err != nil {
+			fmt.Fprintf(os.Stderr, "edge demo: %v\n", err)
+			return cli.ExitUsage
+		}
 		summary, err := demo.Run(ctx, d)
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "edge demo: %v\n", err)

@@ -71,7 +71,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c Config) validate() error {
+// Validate reports every mistake.
+func (c Config) Validate() error {
+	c = c.withDefaults()
 	var errs []error
 	if c.Duration < minDuration {
 		errs = append(errs, fmt.Errorf("duration %s: want at least %s", c.Duration, minDuration))
@@ -97,7 +99,7 @@ func (c Config) validate() error {
 // something went wrong; an end that the context asked for is not that.
 func Run(ctx context.Context, c Config) (Summary, error) {
 	c = c.withDefaults()
-	if err := c.validate(); err != nil {
+	if err := c.Validate(); err != nil {
 		return Summary{}, err
 	}
 	if c.Executable == "" {

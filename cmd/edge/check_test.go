@@ -1,0 +1,157 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// written is a configuration in a file.
+func written(t *testing.T, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// checked is what edge check --json prints.
+type checked struct {
+	OK       bool
+	Findings []struct{ Severity, Problem string }
+}
+
+func TestCheck(t *testing.T) {
+	good := func(block, rules string) string {
+		return fmt.Sprintf(`{
+	admin off
+	edge {
+		state_dir %q
+		pool app {
+			discover static 127.0.0.1:3000
+			health /healthz {
+				version_header X-App-Version
+			}
+		}
+		%s
+	}
+}
+http://127.0.0.1:1 {
+	edge_rules {
+		%s
+	}
+	edge_cache
+	edge_proxy app
+}
+`, t.TempDir(), block, rules)
+	}
+	const page = "page /*"
+	for name, c := range map[string]struct {
+		text string
+		env  []string
+		exit int
+		says []string // each in a finding of its own
+	}{
+		"a good configuration": {good("", page), nil, 0, nil},
+		"a rule that nothing can reach": {good("", "page /*\nprivate /api/*"), nil, 0,
+			[]string{"warning private /api/*"}},
+		"a pool without health and versions": {good("pool bare {\ndiscover static 127.0.0.1:3001\n}", page), nil, 0,
+			[]string{"warning pool bare: no health path", "warning pool bare: no version_header"}},
+		"a token from the environment": {good("control {\ntoken {env.EDGE_TOKEN}\n}", page), []string{"EDGE_TOKEN=" + controlToken}, 0,
+			[]string{"warning no cloudflare block"}},
+		"an environment that lacks it": {good("control {\ntoken {env.EDGE_TOKEN}\n}", page), nil, 2,
+			[]string{"error {env.EDGE_TOKEN}"}},
+		"a pool that nobody can join": {good("pool lonely {\n}", page), nil, 2,
+			[]string{"error pool lonely: no discover"}},
+		"a pool that is not there": {strings.Replace(good("", page), "edge_proxy app", "edge_proxy ap", 1), nil, 2,
+			[]string{`error unknown pool "ap": want one of app`}},
+		"several words wrong": {good("cach {\n}\ncache {\nmemory lots\n}\npool more {\ndrain soon\npolicy best\n}", page), nil, 2,
+			[]string{`error unknown word "cach"`, `error memory "lots"`, `error drain "soon"`, `error unknown name "best"`}},
+		"several values wrong": {good("control {\ntoken {env.EDGE_TOKEN} hunter2\n}\ncloudflare {\nzone_id {env.ZONE}\napi_token short\nplan gold\n}", page), nil, 2,
+			[]string{"error {env.EDGE_TOKEN}", "error {env.ZONE} is empty", "error 7 characters", `error "gold"`}},
+		"no Caddyfile at all": {"{\n\tedge {\n", nil, 2, []string{"error "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := written(t, c.text)
+			r := command(t, c.env, "check", "--config", config, "--json")
+			var got checked
+			if err := json.Unmarshal([]byte(r.stdout), &got); err != nil {
+				t.Fatalf("%v in %q\n%s", err, r.stdout, r.stderr)
+			}
+			if r.code != c.exit || got.OK != (c.exit == 0) {
+				t.Errorf("exit %d, ok %t: want %d\n%s", r.code, got.OK, c.exit, r.stdout)
+			}
+			for _, want := range c.says {
+				severity, words, _ := strings.Cut(want, " ")
+				found := 0
+				for _, f := range got.Findings {
+					if f.Severity == severity && strings.Contains(f.Problem, words) {
+						found++
+					}
+				}
+				if found != 1 {
+					t.Errorf("%d findings of severity %s about %q: want one in\n%s", found, severity, words, r.stdout)
+				}
+			}
+			if c.exit == 0 {
+				warnings := 0
+				for _, f := range got.Findings {
+					if !strings.Contains(f.Problem, "not formatted") {
+						warnings++
+					}
+				}
+				if warnings != len(c.says) {
+					t.Errorf("%d warnings: want %d\n%s", warnings, len(c.says), r.stdout)
+				}
+			}
+			for _, f := range got.Findings {
+				if strings.Contains(f.Problem, "loading handler modules") && !strings.Contains(f.Problem, "edge_proxy") {
+					t.Errorf("%q: where Caddy came across the edge block is no help", f.Problem)
+				}
+			}
+			if strings.Contains(r.stdout+r.stderr, "hunter2") || strings.Contains(r.stdout+r.stderr, controlToken) {
+				t.Error("a token is shown")
+			}
+			for text, plain := 0, command(t, c.env, "check", "--config", config); text < len(got.Findings); text++ {
+				if f := got.Findings[text]; !strings.Contains(plain.stdout, f.Problem) || plain.code != r.code {
+					t.Errorf("without --json: exit %d, and no %q in\n%s", plain.code, f.Problem, plain.stdout)
+				}
+			}
+		})
+	}
+	if r := command(t, nil, "check", "--config", filepath.Join(t.TempDir(), "none")); r.code != 2 || !strings.Contains(r.stdout, "no such file") {
+		t.Errorf("a file that is not there: exit %d, %s", r.code, r.stdout)
+	}
+}
+
+// Whoever misuses a command is told so, and CI can tell by the exit code.
+func TestUsageErrorsExitWithTwo(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"purge", "pages"}, "pages"},
+		{[]string{"purge", "--soft", "--hard", "--tag", "a"}, "--soft and --hard"},
+		{[]string{"purge", "--wait", "soon", "--tag", "a"}, "soon"},
+		{[]string{"status", "now"}, "now"},
+		{[]string{"explain"}, "want one URL"},
+		{[]string{"check", "Caddyfile"}, "Caddyfile"},
+		{[]string{"check", "--adaptor", "caddyfile"}, "--adaptor"},
+		{[]string{"demo", "fast"}, "fast"},
+		{[]string{"demo", "--visitor", "3"}, "--visitor"},
+		{[]string{"demo", "--visitors", "501"}, "want 1 to 500"},
+		{[]string{"demo", "--duration", "5s", "--listen", "nowhere"}, "want at least 15s"},
+		{[]string{"demo", "--duration", "5s", "--listen", "nowhere"}, `"nowhere"`},
+		{[]string{"sample", "v2"}, "v2"},
+		{[]string{"standin"}, "--zone"},
+	} {
+		r := command(t, nil, c.args...)
+		if r.code != 2 || !strings.Contains(r.stderr, c.says) {
+			t.Errorf("edge %s: exit %d, %q: want 2, and a word about %s", strings.Join(c.args, " "), r.code, r.stderr, c.says)
+		}
+	}
+}
