@@ -33,6 +33,7 @@ type gateway struct {
 	url      string
 	stateDir string
 	config   string
+	env      []string // besides the control token
 	process  *exec.Cmd
 	log      *lockedBuffer
 	ended    chan struct{}
@@ -115,6 +116,7 @@ func (g *gateway) start() {
 	g.t.Helper()
 	g.process = exec.Command(binary, "run", "--config", g.config, "--adapter", "caddyfile")
 	g.process.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.t.TempDir(), "EDGE_TOKEN=" + controlToken}
+	g.process.Env = append(g.process.Env, g.env...)
 	g.process.Stderr = g.log
 	g.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := g.process.Start(); err != nil {
