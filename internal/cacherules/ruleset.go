@@ -33,8 +33,8 @@ type compiled struct {
 // to the origin. Nobody may change it.
 var Unruled = Verdict{Mode: Origin}
 
-// ambiguous is the verdict on a path with dot segments about which the rules
-// say one thing as it was sent and another as it resolves. Whoever sends it
+// ambiguous is the verdict on a path with dot segments or parameters about which
+// the rules say one thing as it was sent and another as it resolves. Whoever sends it
 // hopes that the origin and a cache disagree in the same way, and that the
 // private answer to one path is stored as the public answer to the other.
 var ambiguous = Verdict{Rule: "ambiguous path", Kind: "private", Mode: Private}
@@ -138,7 +138,7 @@ func (r Rule) mistakes(v *Verdict) []error {
 // Judge returns the verdict of the first rule that is about the request, or
 // Unruled. It reads the request and changes nothing; the cookies are for
 // Verdict.Bypasses to judge. It allocates nothing, unless the path has letters
-// outside ASCII or segments to resolve.
+// outside ASCII, segments to resolve or parameters.
 func (s *Ruleset) Judge(r *http.Request) *Verdict {
 	if s == nil {
 		return &Unruled
@@ -151,7 +151,25 @@ func (s *Ruleset) Judge(r *http.Request) *Verdict {
 	if hasDots(sent) && s.first(r, sent) != v {
 		return &ambiguous
 	}
+	if strings.IndexByte(sent, ';') >= 0 && s.first(r, clean(withoutParameters(sent))) != v {
+		return &ambiguous
+	}
 	return v
+}
+
+// withoutParameters is a path as servers see it that take what follows a
+// semicolon in a segment for parameters (RFC 3986, 3.3): to them
+// "/account;x.css" is "/account".
+func withoutParameters(p string) string {
+	var b strings.Builder
+	for segment := range strings.SplitAfterSeq(p, "/") {
+		name, parameters, _ := strings.Cut(segment, ";")
+		b.WriteString(name)
+		if strings.HasSuffix(parameters, "/") {
+			b.WriteByte('/')
+		}
+	}
+	return b.String()
 }
 
 func (s *Ruleset) first(r *http.Request, path string) *Verdict {

@@ -49,6 +49,9 @@ func TestJudge(t *testing.T) {
 		"dots that change no rule are resolved":    {"/api/./v1/../me", "private /api/* /account/*"},
 		"dots that lead to private are private":    {"/assets/../account/me", "ambiguous path"},
 		"dots that lead out of private as well":    {"/account/../assets/app.js", "ambiguous path"},
+		"parameters that change no rule":           {"/products;sort=name/1;x=2", "pages"},
+		"parameters that hide a private path":      {"/account;x=1/me", "ambiguous path"},
+		"parameters that look like a file":         {"/api/me;x.css", "private /api/* /account/*"},
 		"dots between public rules are not stored": {"/images/../", "ambiguous path"},
 	} {
 		t.Run(name, func(t *testing.T) {
