@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -134,42 +133,6 @@ func (o *origin) Source(r *http.Request) httpcache.Source {
 		s.Current = ex.pool.versions.Storable(s.Version)
 	}
 	return s
-}
-
-// Detach copies a request so that a handler may answer it on another goroutine
-// when its client is gone: with a replacer, variables and an exchange of its
-// own, and with nothing of the client's connection.
-func (o *origin) Detach(ctx context.Context, r *http.Request) *http.Request {
-	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	copied := r.Clone(detached{Context: ctx, client: r.Context()})
-	copied.Body = http.NoBody
-	copied = caddyhttp.PrepareRequest(copied, caddy.NewReplacer(), nil, server)
-	if from, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
-		for key, value := range from {
-			caddyhttp.SetVar(copied.Context(), key, value)
-		}
-	}
-	ex := &exchange{id: o.client.id, verdict: o.client.verdict, cached: true}
-	caddyhttp.SetVar(copied.Context(), exchangeVar, ex)
-	if repl, ok := copied.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Map(ex.placeholder)
-	}
-	return copied
-}
-
-// detached carries ctx's life and, of the client's values, only those that do
-// not lead to its connection.
-type detached struct {
-	context.Context
-	client context.Context
-}
-
-func (d detached) Value(key any) any {
-	switch key {
-	case http.LocalAddrContextKey, http.ServerContextKey:
-		return d.client.Value(key)
-	}
-	return d.Context.Value(key)
 }
 
 // parseCache reads
