@@ -24,6 +24,7 @@ const defaultPrefix = "/.edge"
 type Control struct {
 	// Prefix of the paths under which the API is mounted. A request whose path
 	// does not begin with it is taken as it is, as within handle_path.
+	// edge_cache leaves requests with these paths alone, on all sites.
 	// Default: /.edge
 	Prefix string `json:"prefix,omitempty"`
 

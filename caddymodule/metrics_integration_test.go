@@ -97,11 +97,12 @@ func grows(t *testing.T, url string, before samples, want map[string]float64) (a
 
 func (e *edge) metricsURL() string { return "http://" + e.Admin + "/metrics" }
 
-const metricsSite = `
+// A scrape must not be a page, which is cached for a minute.
+var metricsSite = `
 handle /metrics {
 	metrics
 }
-` + pagesSite
+` + strings.Replace(pagesSite, "private", "private /metrics", 1)
 
 func TestMetricsFollowTraffic(t *testing.T) {
 	address, _ := counting(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "page") })
