@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -208,17 +207,13 @@ func TestNothingOutlivesStop(t *testing.T) {
 			t.Error("a configuration is in force after the stop")
 		}
 	}
-	cycle() // Caddy starts some goroutines once and for all
-	before := runtime.NumGoroutine()
 	for range 5 {
 		cycle()
 	}
-	// Fewer than one for each cycle: what leaks leaks each time.
-	eventually(t, "no goroutine is left", func() bool {
-		now := runtime.NumGoroutine()
-		return now < before+5
+	// Caddy and its log files keep goroutines of their own; none may be in our
+	// engines.
+	eventually(t, "no goroutine of ours is left", func() bool {
+		left := stacks(t)
+		return !strings.Contains(left, "internal/lb.") && !strings.Contains(left, "internal/purge.") && !strings.Contains(left, "internal/httpcache.")
 	})
-	if strings.Contains(stacks(t), "internal/lb.") || strings.Contains(stacks(t), "internal/purge.") {
-		t.Errorf("a goroutine of ours is left:\n%s", stacks(t))
-	}
 }
