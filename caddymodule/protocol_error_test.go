@@ -156,19 +156,27 @@ func TestAThousandPrivateAnswersAtOnce(t *testing.T) {
 	const crowd = 1000
 	release := make(chan struct{})
 	var mu sync.Mutex
-	var arrived sync.WaitGroup
-	arrived.Add(crowd - 1)
+	var arrived int
+	together := make(chan struct{})
 	first := true
 	address, fetches := counting(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		leads := first
 		first = false
+		if !leads {
+			if arrived++; arrived == crowd-1 {
+				close(together)
+			}
+		}
 		mu.Unlock()
 		if leads {
 			<-release
 		} else {
-			arrived.Done()
-			arrived.Wait() // until all the others are here too: they come together, or never end
+			select {
+			case <-together: // all the others are here too: they come together, or none is answered
+			case <-r.Context().Done():
+				return
+			}
 		}
 		name := r.Header.Get("Cookie")
 		w.Header().Set("Set-Cookie", "for-"+name)
