@@ -115,6 +115,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.provisionControl(),
 		a.provisionTargets(),
 		registerMetrics(ctx),
+		subscribe(ctx),
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

@@ -19,6 +19,7 @@ func init() {
 	caddy.RegisterModule(Proxy{})
 	caddy.RegisterModule(Control{})
 	caddy.RegisterModule(adminEndpoint{})
+	caddy.RegisterModule(Listener{})
 
 	httpcaddyfile.RegisterGlobalOption("edge", parseGlobal)
 	httpcaddyfile.RegisterHandlerDirective("edge_rules", parseRules)

@@ -155,6 +155,12 @@ func (e *edge) caddyfile(block, site string) string {
 	log {
 		output discard
 	}
+	servers {
+		listener_wrappers {
+			edge
+			tls
+		}
+	}
 	%s
 	edge {
 		state_dir %q

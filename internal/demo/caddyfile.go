@@ -35,6 +35,12 @@ const caddyfileText = `{
 	persist_config off
 	skip_install_trust
 	grace_period 5s
+	servers {
+		listener_wrappers {
+			edge
+			tls
+		}
+	}
 	edge {
 		state_dir {{quote .StateDir}}
 		cache {

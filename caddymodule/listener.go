@@ -1,0 +1,252 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"net"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+)
+
+// Listener is the listener wrapper edge. With it a reload refuses no
+// connection. Caddy opens a socket for each configuration and closes the old
+// one, and the kernel resets what waits in the old one's queue. This wrapper
+// has the kernel send all connections to the first socket of an address, which
+// stays open, and hands each to the newest configuration.
+//
+//	servers {
+//	    listener_wrappers {
+//	        edge
+//	        tls
+//	    }
+//	}
+//
+// It works on Linux, on TCP; elsewhere it changes nothing.
+type Listener struct{}
+
+// CaddyModule returns the Caddy module information.
+func (Listener) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.listeners.edge", New: func() caddy.Module { return new(Listener) }}
+}
+
+// UnmarshalCaddyfile reads the word edge, which takes nothing.
+func (*Listener) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.Errf("edge: spare argument %q: the listener wrapper takes none", d.Val())
+	}
+	return noBlock(d, "edge")
+}
+
+// WrapListener takes the listener of a configuration that starts.
+func (*Listener) WrapListener(l net.Listener) net.Listener {
+	tcp := tcpListener(l)
+	if tcp == nil {
+		return l
+	}
+	return keep(l, tcp)
+}
+
+// tcpListener finds the socket beneath Caddy's wrappers; nil when there is
+// none that we know.
+func tcpListener(l net.Listener) *net.TCPListener {
+	for range 4 {
+		if tcp, ok := l.(*net.TCPListener); ok {
+			return tcp
+		}
+		v := reflect.Indirect(reflect.ValueOf(l))
+		if v.Kind() != reflect.Struct {
+			return nil
+		}
+		field := v.FieldByName("Listener")
+		if !field.IsValid() || !field.CanInterface() {
+			return nil
+		}
+		inner, ok := field.Interface().(net.Listener)
+		if !ok {
+			return nil
+		}
+		l = inner
+	}
+	return nil
+}
+
+// sockets are the addresses that are kept open, by address.
+var sockets = struct {
+	sync.Mutex
+
+	open map[string]*socket
+}{open: make(map[string]*socket)}
+
+// socket is an address that configurations share. Its goroutine accepts until
+// the last configuration closes it.
+type socket struct {
+	address string
+	active  net.Listener   // the kernel sends every connection here
+	spares  []net.Listener // of later configurations; nothing arrives there
+	faces   []*face        // of the configurations that listen, the newest last
+	done    chan struct{}  // closed when the goroutine has ended
+}
+
+// face is the address as one configuration sees it.
+type face struct {
+	s      *socket
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+// firstRequest is how long a connection that a replaced configuration has
+// accepted may take to send its first request: net/http drops, without an
+// answer, those that have sent none when it shuts down.
+const firstRequest = 100 * time.Millisecond
+
+// giveWay is told when all apps of a configuration have started, before the
+// ones that it replaces are stopped. New connections are its own already.
+type giveWay struct{}
+
+// Handle waits, if there is a configuration to replace.
+func (giveWay) Handle(ctx context.Context, _ caddy.Event) error {
+	sockets.Lock()
+	replaces := false
+	for _, s := range sockets.open {
+		replaces = replaces || len(s.faces) > 1
+	}
+	sockets.Unlock()
+	if !replaces {
+		return nil
+	}
+	select {
+	case <-time.After(firstRequest):
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// subscribe asks for the event; Caddy permits it during provisioning only.
+func subscribe(ctx caddy.Context) error {
+	app, err := ctx.App("events")
+	if err != nil {
+		return err
+	}
+	return app.(*caddyevents.App).On("started", giveWay{})
+}
+
+// keep makes l a face of its address: of the socket that is open already, or
+// of l itself, if it is the first.
+func keep(l net.Listener, tcp *net.TCPListener) net.Listener {
+	sockets.Lock()
+	defer sockets.Unlock()
+	address := l.Addr().String()
+	s := sockets.open[address]
+	if s == nil {
+		if err := steerToFirst(tcp); err != nil {
+			return l
+		}
+		s = &socket{address: address, active: l, done: make(chan struct{})}
+		sockets.open[address] = s
+		go s.accept()
+	} else {
+		s.spares = append(s.spares, l)
+	}
+	f := &face{s: s, conns: make(chan net.Conn), closed: make(chan struct{})}
+	s.faces = append(s.faces, f)
+	return f
+}
+
+// accept hands every connection to the newest face that is open.
+func (s *socket) accept() {
+	defer close(s.done)
+	for pause := time.Duration(0); ; {
+		conn, err := s.active.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // too many open files, say: try again, less and less often
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			<-time.After(pause)
+			continue
+		}
+		pause = 0
+		s.hand(conn)
+	}
+}
+
+func (s *socket) hand(conn net.Conn) {
+	for {
+		f := s.newest()
+		if f == nil {
+			_ = conn.Close() // nobody is left to be told
+			return
+		}
+		select {
+		case f.conns <- conn:
+			return
+		case <-f.closed:
+		}
+	}
+}
+
+func (s *socket) newest() *face {
+	sockets.Lock()
+	defer sockets.Unlock()
+	if len(s.faces) == 0 {
+		return nil
+	}
+	return s.faces[len(s.faces)-1]
+}
+
+// Accept waits for the next connection.
+func (f *face) Accept() (net.Conn, error) {
+	select {
+	case conn := <-f.conns:
+		return conn, nil
+	case <-f.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Addr is the address.
+func (f *face) Addr() net.Addr { return f.s.active.Addr() }
+
+// Close ends the face. A socket that nothing arrives at is closed in its stead,
+// so that Caddy's count of users stays right; the last face closes the one that
+// was kept.
+func (f *face) Close() error {
+	err := net.ErrClosed
+	f.once.Do(func() { err = f.s.drop(f) })
+	return err
+}
+
+func (s *socket) drop(f *face) error {
+	sockets.Lock()
+	close(f.closed)
+	for i, other := range s.faces {
+		if other == f {
+			s.faces = append(s.faces[:i:i], s.faces[i+1:]...)
+			break
+		}
+	}
+	last := len(s.spares) - 1
+	if last >= 0 {
+		spare := s.spares[last]
+		s.spares = s.spares[:last]
+		sockets.Unlock()
+		return spare.Close()
+	}
+	delete(sockets.open, s.address)
+	sockets.Unlock()
+	err := s.active.Close()
+	<-s.done
+	return err
+}
+
+var (
+	_ caddy.ListenerWrapper = (*Listener)(nil)
+	_ caddyfile.Unmarshaler = (*Listener)(nil)
+)

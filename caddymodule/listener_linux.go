@@ -1,0 +1,28 @@
+package caddymodule
+
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// steerToFirst has the kernel send each connection for the address to the first
+// socket that was opened for it, whatever others are opened later (socket(7):
+// SO_ATTACH_REUSEPORT_CBPF; the program's result is an index among the sockets
+// in the order in which they were added).
+func steerToFirst(l *net.TCPListener) error {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	first := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
+	program := unix.SockFprog{Len: uint16(len(first)), Filter: &first[0]}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &program)
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package caddymodule
+
+import (
+	"errors"
+	"net"
+)
+
+func steerToFirst(*net.TCPListener) error { return errors.ErrUnsupported }
