@@ -145,12 +145,14 @@ func (f *fill) decideAnswer(status int, header http.Header, source Source, recei
 		return
 	}
 	f.shared = false
+	// First this: whoever comes when the buffer has closed its door must find
+	// out why, or the rest of a crowd would wait for a second fetch.
+	if remembered(f.reason) {
+		f.h.Store.refuse(f.hash, received)
+	}
 	f.buffer.stopKeeping()
 	if f.buffer.isHopeless() { // whoever asked left before the header came
 		f.cancel(errNobody)
-	}
-	if remembered(f.reason) {
-		f.h.Store.refuse(f.hash, received)
 	}
 	f.retire(status)
 }

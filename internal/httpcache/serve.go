@@ -153,6 +153,15 @@ func (x *exchange) ticket(d decision, e *entry, guess []varied) *ticket {
 	var fresh *fill // prepared without the lock: Detach is foreign code
 	for {
 		sh.mu.Lock()
+		// The key may have become known as uncacheable since it was looked up.
+		// Without this look, some of a crowd would wait for each other again.
+		if e == nil && sh.isRefusedLocked(x.hash, time.Now()) {
+			sh.mu.Unlock()
+			if fresh != nil {
+				fresh.cancel(nil)
+			}
+			return nil
+		}
 		if !d.alone {
 			if t := x.joinLocked(sh, e); t != nil {
 				sh.mu.Unlock()

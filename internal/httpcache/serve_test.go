@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 )
@@ -21,4 +22,18 @@ func TestServe(t *testing.T) {
 			}
 		}
 	})
+}
+
+// One of a crowd may look the key up before the first answer makes it known as
+// uncacheable, and come to the fill after. It must not start another one, for
+// which the rest of the crowd would wait.
+func TestNobodyQueuesForWhatHasJustBeenRefused(t *testing.T) {
+	w := newWorld(t, "Cache-Control: no-store")
+	hash := w.h.Store.hash(w.h.requestKey(nil, httptest.NewRequest(http.MethodGet, site, nil)))
+	w.origin.detaching = func() { w.h.Store.refuse(hash, time.Now()) }
+	got := w.get(site)
+	got.wants(t, StatusMiss, http.StatusOK, "hello")
+	if got.Reason != ReasonRefused {
+		t.Errorf("reason %q: want %q", got.Reason, ReasonRefused)
+	}
 }

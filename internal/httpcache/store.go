@@ -360,6 +360,10 @@ func (s *Store) isRefused(hash uint64, now time.Time) bool {
 	sh := s.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	return sh.isRefusedLocked(hash, now)
+}
+
+func (sh *shard) isRefusedLocked(hash uint64, now time.Time) bool {
 	until, ok := sh.refused.Peek(hash)
 	return ok && now.Before(until)
 }
