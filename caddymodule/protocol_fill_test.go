@@ -109,7 +109,7 @@ func (e *edge) open(ctx context.Context, path string, headers ...string) *http.R
 }
 
 func TestASlowClientHoldsUpNobody(t *testing.T) {
-	want := patterned(24 << 20)
+	want := patterned(12 << 20)
 	address, fetches := counting(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		_, _ = io.WriteString(w, want) // a reader that left is what the test sees
