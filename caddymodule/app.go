@@ -254,7 +254,7 @@ func (a *App) addRules(rules *cacherules.Ruleset) {
 // controls reports whether a path leads to the control API.
 func (a *App) controls(path string) bool {
 	for _, prefix := range a.prefixes {
-		if rest, found := strings.CutPrefix(path, prefix); found && (rest == "" || rest[0] == '/') {
+		if _, below := beneath(path, prefix); below {
 			return true
 		}
 	}

@@ -70,7 +70,7 @@ func seen(r *http.Request) (scheme, target string) {
 
 // answering notes who made an answer, for placeholders in header fields.
 func answering(r *http.Request, version, replica string) {
-	if ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange); ok {
+	if ex, ok := exchangeOf(r); ok {
 		ex.cache.Version, ex.cache.Replica = version, replica
 	}
 }
@@ -114,7 +114,7 @@ type origin struct {
 // Fetch answers r through w by the next handler.
 func (o *origin) Fetch(w http.ResponseWriter, r *http.Request) error {
 	err := o.next.ServeHTTP(w, r)
-	if ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange); ok {
+	if ex, ok := exchangeOf(r); ok {
 		o.attempts.Store(int64(ex.trace.Attempts))
 	}
 	return err
@@ -123,7 +123,7 @@ func (o *origin) Fetch(w http.ResponseWriter, r *http.Request) error {
 // Source says which replica of which version answered. An answer of a version
 // that is not current is not stored, unless its name changes with its content.
 func (o *origin) Source(r *http.Request) httpcache.Source {
-	ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange)
+	ex, ok := exchangeOf(r)
 	if !ok {
 		return httpcache.Source{Current: true}
 	}

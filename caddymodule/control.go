@@ -83,10 +83,16 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	return nil
 }
 
+// beneath is what follows the prefix of a path, if it is one of its folders.
+func beneath(path, prefix string) (rest string, below bool) {
+	rest, found := strings.CutPrefix(path, prefix)
+	return rest, found && (rest == "" || rest[0] == '/')
+}
+
 // stripped is the request without the prefix under which the API is mounted.
 func stripped(r *http.Request, prefix string) *http.Request {
-	rest, found := strings.CutPrefix(r.URL.Path, prefix)
-	if !found || (rest != "" && rest[0] != '/') {
+	rest, below := beneath(r.URL.Path, prefix)
+	if !below {
 		return r
 	}
 	copied := new(http.Request)

@@ -3,8 +3,9 @@
 // events into logs and metrics.
 //
 // It registers the app "edge" (the global edge block), the handlers edge_rules,
-// edge_cache, edge_proxy and edge_control, the admin endpoint under /edge/, and
-// the commands purge, status, explain, check, demo, sample and standin.
+// edge_cache, edge_proxy and edge_control, the listener wrapper edge, the admin
+// endpoint under /edge/, and the commands purge, status, explain, check, demo,
+// sample and standin.
 package caddymodule
 
 import (

@@ -40,10 +40,16 @@ const exchangeVar = "edge.exchange"
 // otherwise, sent to the replica and returned to the client.
 const requestIDHeader = "X-Request-Id"
 
+// exchangeOf is the request's exchange, if one of edge's handlers has begun it.
+func exchangeOf(r *http.Request) (*exchange, bool) {
+	ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange)
+	return ex, ok
+}
+
 // begin finds the request's exchange, or makes it: then the request gets its
 // id, the response too, and the placeholders {edge.*} begin to work.
 func begin(w http.ResponseWriter, r *http.Request) *exchange {
-	if ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange); ok {
+	if ex, ok := exchangeOf(r); ok {
 		return ex
 	}
 	ex := &exchange{header: w.Header()}

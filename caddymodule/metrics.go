@@ -73,7 +73,7 @@ func observeCached(v *cacherules.Verdict, r httpcache.Result) {
 	cacheRequests.WithLabelValues(v.Rule, string(r.Status)).Inc()
 }
 
-func (a *App) observeProxied(pool string, ex *exchange) {
+func observeProxied(pool string, ex *exchange) {
 	proxyRequests.WithLabelValues(pool, strconv.Itoa(ex.trace.Attempts)).Inc()
 }
 

@@ -30,7 +30,6 @@ type Proxy struct {
 	// upstreams, load balancing, health checks, circuit breaker, transport.
 	reverseproxy.Handler
 
-	app   *App
 	built bool
 }
 
@@ -46,7 +45,6 @@ func (p *Proxy) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	p.app = app
 	if err := p.ownsNothingOfThePool(); err != nil {
 		return err
 	}
@@ -97,7 +95,7 @@ func (p *Proxy) ownsNothingOfThePool() error {
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	ex := begin(w, r)
 	err := refused(w, p.Handler.ServeHTTP(w, r, next))
-	p.app.observeProxied(p.Pool, ex)
+	observeProxied(p.Pool, ex)
 	ex.log(r)
 	return err
 }
@@ -114,7 +112,7 @@ func (t *poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := t.app.awaitStart(r.Context()); err != nil {
 		return nil, err
 	}
-	ex, ok := caddyhttp.GetVar(r.Context(), exchangeVar).(*exchange)
+	ex, ok := exchangeOf(r)
 	if !ok {
 		return t.pool.RoundTrip(r)
 	}
