@@ -153,7 +153,7 @@ func (x *exchange) stream(t *ticket) (Result, error) {
 	if stands, _ := x.h.Store.fence.judge(&f.head.provenance, f.began); stands != standsFirm {
 		rp.noCDN, rp.stored, rp.reason = true, false, ReasonFenced
 	}
-	if forbidsEveryone(f.head.origin) {
+	if f.head.unstorable {
 		x.leave()
 	}
 	res, bodyless := x.h.replyHead(x.w, x.r, rp)

@@ -38,15 +38,6 @@ func (b body) packed() body {
 	return body{chunks: chunks, size: b.size}
 }
 
-// held is the memory behind the body.
-func (b body) held() int64 {
-	n := int64(0)
-	for _, chunk := range b.chunks {
-		n += int64(cap(chunk))
-	}
-	return n
-}
-
 // WriteTo writes the whole body.
 func (b body) WriteTo(w io.Writer) (int64, error) {
 	return b.writePart(w, 0, b.size)

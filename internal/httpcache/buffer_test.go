@@ -142,8 +142,12 @@ func TestPackedBodiesWasteNothing(t *testing.T) {
 		"large, with spare": {chunks: [][]byte{make([]byte, 1<<20), make([]byte, 1, 1<<20)}, size: 1<<20 + 1},
 		"empty":             {},
 	} {
-		if packed := b.packed(); packed.held() != b.size || packed.size != b.size {
-			t.Errorf("%s: holds %d for %d bytes", name, packed.held(), b.size)
+		packed, room := b.packed(), 0
+		for _, chunk := range packed.chunks {
+			room += cap(chunk)
+		}
+		if int64(room) != b.size || packed.size != b.size {
+			t.Errorf("%s: room for %d in %d bytes", name, room, b.size)
 		}
 	}
 }

@@ -81,7 +81,7 @@ func askWhole(request http.Header, stale *entry) {
 	if stale.etag != "" {
 		request["If-None-Match"] = []string{stale.etag}
 	}
-	if lines := stale.origin["Last-Modified"]; len(lines) == 1 {
+	if lines := stale.fields.values("Last-Modified"); len(lines) == 1 {
 		request["If-Modified-Since"] = []string{lines[0]}
 	}
 }

@@ -99,7 +99,8 @@ func TestConfirms(t *testing.T) {
 func TestAskWhole(t *testing.T) {
 	h := http.Header{}
 	setFields(h, []string{`If-None-Match: "client"`, "If-Modified-Since: x", "Range: bytes=0-1", `If-Range: "x"`, "Accept: a"})
-	stale := &entry{etag: `"a"`, origin: http.Header{"Last-Modified": {httpDate(epoch)}}}
+	stale := &entry{etag: `"a"`}
+	stale.pack(http.Header{"Last-Modified": {httpDate(epoch)}}, nil)
 	askWhole(h, stale)
 	want := http.Header{"If-None-Match": {`"a"`}, "If-Modified-Since": {httpDate(epoch)}, "Accept": {"a"}}
 	if len(h) != len(want) {

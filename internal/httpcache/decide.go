@@ -71,7 +71,7 @@ func decideStored(e *entry, stands standing, now time.Time) decision {
 		return decision{action: fetch}
 	}
 	ttl := e.ttl(now)
-	validate := hasValidator(e.origin)
+	validate := e.validates
 	switch {
 	case stands == softPurged:
 		return decision{action: fetch, reason: ReasonSoftPurged, validate: validate}

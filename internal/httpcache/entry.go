@@ -11,14 +11,6 @@ import (
 	"github.com/edgegw/edge/internal/cacherules"
 )
 
-// field is a header field as it goes out, formatted when it is stored.
-type field struct {
-	name   string
-	values []string
-	// not304: a 304 leaves it out (RFC 9110, 15.4.5).
-	not304 bool
-}
-
 // entry is a stored response, or one about to be: until its body is there it
 // serves as the head of the answer that a fill streams. What is not atomic is
 // fixed once the entry is shared; nobody changes header values.
@@ -27,17 +19,16 @@ type entry struct {
 	hash   uint64
 	vary   []varied
 	status int
-	// origin is what the origin sent, less hop-by-hop fields, for later 304s.
-	origin http.Header
-	// fields is what goes out: origin as the verdict edited it, without Age,
-	// Content-Length and Cache-Status, which are written for each answer.
-	fields      []field
-	valueCount  int
-	cacheStatus []string // of caches before this one (RFC 9211, 2)
-	age         []string // Age as received, for answers passed on first-hand
-	length      int64    // declared by the origin; -1 if it is not
-	body        body
-	lengthText  string // Content-Length; empty for statuses without a body
+	// fields are what the origin sent, less hop-by-hop fields, and what goes
+	// out: that as the verdict edited it. Age, Content-Length and Cache-Status
+	// are written for each answer.
+	fields     fieldLines
+	valueCount int
+	validates  bool  // the origin can be asked for the news since
+	unstorable bool  // by any cache: see forbidsEveryone
+	length     int64 // declared by the origin; -1 if it is not
+	body       body
+	lengthText string // Content-Length; empty for statuses without a body
 
 	etag     string
 	modified time.Time // Last-Modified, or zero
@@ -58,11 +49,12 @@ type entry struct {
 	// began is the generation at which the fetch began.
 	began uint64
 	size  int64 // accounted bytes
+	// packed is the length of the string that all of the above are cut from.
+	packed int
 
 	// judged is the generation at which the fence last found it standing,
 	// shifted by one, with the lowest bit for a soft purge.
-	judged   atomic.Uint64
-	rendered atomic.Pointer[rendered]
+	judged atomic.Uint64
 	// pausedUntil, in Unix nanoseconds, keeps background refreshes apart.
 	pausedUntil atomic.Int64
 }
@@ -103,9 +95,10 @@ func newEntry(d draft) *entry {
 		cacherules.ForbidCDN(out)
 	}
 	e := &entry{
-		key: d.key, hash: d.hash, status: d.status, origin: d.header,
+		key: d.key, hash: d.hash, status: d.status,
 		vary:       variedBy(d.storability.names, d.request.Header),
-		age:        d.header["Age"],
+		validates:  hasValidator(d.header),
+		unstorable: forbidsEveryone(d.header),
 		length:     declaredLength(d.header),
 		freshness:  d.storability.freshness,
 		authorized: d.storability.authorized,
@@ -121,8 +114,37 @@ func newEntry(d draft) *entry {
 		e.etag = tags[0]
 	}
 	e.modified, _ = fieldDate(d.header, "Last-Modified")
-	e.setFields(out)
+	e.pack(d.header, out)
 	return e
+}
+
+// packSpace is how much of an entry's strings is gathered on the stack.
+const packSpace = 2 << 10
+
+// pack puts both headers and all strings of the entry's own into one piece of
+// memory. Values of a header as net/http reads it hold on to more than
+// themselves. The rule and the replica have one string for all their answers.
+func (e *entry) pack(origin, out http.Header) {
+	own := []*string{&e.key, &e.place.url, &e.etag, &e.version, &e.madeBy}
+	for i := range e.vary {
+		own = append(own, &e.vary[i].name, &e.vary[i].value)
+	}
+	for i := range e.tags {
+		own = append(own, &e.tags[i])
+	}
+	var space [packSpace]byte
+	b := appendFields(space[:0], origin, out, e.etag)
+	lines := len(b)
+	for _, s := range own {
+		b = append(b, *s...)
+	}
+	text := string(b)
+	e.fields, e.packed = fieldLines(text[:lines]), len(text)
+	e.valueCount = e.fields.count()
+	for _, s := range own {
+		*s, lines = text[lines:lines+len(*s)], lines+len(*s)
+	}
+	e.tags = slices.Clip(slices.Clone(e.tags))
 }
 
 // tagsOf are all tags that a purge may name the answer by.
@@ -139,75 +161,16 @@ func tagsOf(d draft, out http.Header) []string {
 	return slices.Compact(tags)
 }
 
-func (e *entry) setFields(out http.Header) {
-	e.cacheStatus = out["Cache-Status"]
-	for _, name := range slices.Sorted(maps.Keys(out)) {
-		switch name {
-		case "Age", "Content-Length", "Cache-Status":
-			continue
-		}
-		values := out[name]
-		e.valueCount += len(values)
-		e.fields = append(e.fields, field{name: name, values: values, not304: describesBody(name, e.etag)})
-	}
-}
-
-// describesBody lists what a 304 should not carry (RFC 9110, 15.4.5): the
-// client has it. Last-Modified helps only where there is no entity tag.
-func describesBody(name, etag string) bool {
-	switch name {
-	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Range", "Trailer":
-		return true
-	case "Last-Modified":
-		return etag != ""
-	}
-	return false
-}
-
 // seal gives the entry its body, and counts its bytes.
 func (e *entry) seal(b body) {
 	e.body = b
 	if bodyAllowed(e.status) {
 		e.lengthText = strconv.FormatInt(b.size, 10)
 	}
+	if declared := e.fields.first("Content-Length"); declared == e.lengthText {
+		e.lengthText = declared // one string less
+	}
 	e.size = e.weigh()
-}
-
-// What bookkeeping costs, measured on 64-bit Go 1.26 and rounded up: an entry
-// with its list element, index slot and group; a header field in the map and
-// in the list; a value.
-const (
-	entryCost = 1024
-	fieldCost = 128
-	valueCost = 16
-	tagCost   = 16
-)
-
-// weigh counts what the entry holds on to. Strings that the received and the
-// outgoing header share are counted twice, which errs on the safe side.
-func (e *entry) weigh() int64 {
-	n := entryCost + len(e.key) + len(e.place.url)
-	for name, values := range e.origin {
-		n += fieldCost + len(name) + weighValues(values)
-	}
-	for _, f := range e.fields {
-		n += weighValues(f.values)
-	}
-	for _, v := range e.vary {
-		n += fieldCost + len(v.name) + len(v.value)
-	}
-	for _, tag := range e.tags {
-		n += tagCost + len(tag)
-	}
-	return int64(n) + e.body.held()
-}
-
-func weighValues(values []string) int {
-	n := 0
-	for _, value := range values {
-		n += valueCost + len(value)
-	}
-	return n
 }
 
 // bodyAllowed: RFC 9110, 6.4.1.

@@ -79,7 +79,7 @@ func (w *fillWriter) Flush() { _ = w.FlushError() } // it cannot fail
 // trailer collects what was announced in Trailer, or set by http.TrailerPrefix.
 func (w *fillWriter) trailer() http.Header {
 	out := make(http.Header)
-	for _, line := range w.f.head.origin["Trailer"] {
+	for _, line := range w.f.head.fields.values("Trailer") {
 		for name := range strings.SplitSeq(line, ",") {
 			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
 			if values := w.header[name]; len(values) > 0 {
@@ -105,8 +105,8 @@ func (f *fill) decideHeader(status int, header http.Header) {
 			f.head = &entry{status: status, length: declaredLength(header)}
 			out := withoutHopByHop(header)
 			cacherules.ForbidCDN(out)
-			f.head.origin = out
-			f.head.setFields(out)
+			f.head.unstorable = forbidsEveryone(out)
+			f.head.pack(out, out)
 			f.buffer.stopKeeping()
 		}
 	}()
@@ -198,7 +198,7 @@ func (f *fill) decideConfirmed(header http.Header, source Source, received time.
 	if source.Version == "" {
 		source.Version = f.stale.madeBy
 	}
-	d := f.draft(f.stale.status, update304(f.stale.origin, header), source, received)
+	d := f.draft(f.stale.status, update304(f.stale.fields.origin(), header), source, received)
 	e := newEntry(d)
 	e.seal(f.stale.body)
 	f.head, f.reason = e, d.storability.reason

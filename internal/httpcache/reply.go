@@ -3,6 +3,7 @@ package httpcache
 import (
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -88,19 +89,30 @@ func resultOf(rp reply, code int) Result {
 // edit header values in place.
 func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
 	e := rp.e
-	values := make([]string, 0, e.valueCount+len(e.cacheStatus)+4)
-	for i := range e.fields {
-		f := &e.fields[i]
-		if code == http.StatusNotModified && f.not304 {
+	values := make([]string, 0, e.valueCount+4)
+	var chain []string // Cache-Status of caches before this one
+	name, start := "", 0
+	rest := e.fields
+	for one, ok := rest.next(); ok; one, ok = rest.next() {
+		switch {
+		case one.flags&(goesOut|ofCaches) == 0, code == http.StatusNotModified && one.flags&not304 != 0:
+			continue
+		case one.flags&noValue != 0:
+			dst[one.name] = nil
+			continue
+		case one.name != name:
+			name, start = one.name, len(values)
+		}
+		values = append(values, one.value)
+		if one.flags&ofCaches != 0 {
+			chain = values[start:]
 			continue
 		}
-		start := len(values)
-		values = append(values, f.values...)
-		dst[f.name] = values[start:len(values):len(values)]
+		dst[name] = values[start:len(values):len(values)]
 	}
 	line, age := h.statusLine(rp)
-	start := len(values)
-	values = append(append(values, e.cacheStatus...), line)
+	start = len(values)
+	values = append(append(values, chain...), line)
 	dst[statusField] = values[start:len(values):len(values)]
 
 	put := func(name, value string) {
@@ -111,9 +123,9 @@ func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
 	}
 	length := ""
 	if rp.firstHand { // the fill may just be giving the entry its body
-		age = first(e.age)
+		age = e.fields.first("Age")
 		if e.length >= 0 {
-			length = first(e.origin["Content-Length"])
+			length = e.fields.first("Content-Length")
 		}
 	} else {
 		length = e.lengthText
@@ -130,38 +142,43 @@ func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
 	}
 }
 
-func first(values []string) string {
-	if len(values) == 0 {
-		return ""
+// shown remembers texts of plain hits by their number: the Cache-Status line of
+// a TTL, the text of an Age. All entries share them, so none pays for its own.
+type shown struct {
+	slots [1 << 10]atomic.Pointer[shownText]
+}
+
+type shownText struct {
+	n    int64
+	name string
+	text string
+}
+
+// of is the text for a number and a cache's name.
+func (s *shown) of(n int64, name string, write func(n int64, name string) string) string {
+	slot := &s.slots[uint64(n)%uint64(len(s.slots))]
+	if last := slot.Load(); last != nil && last.n == n && last.name == name {
+		return last.text
 	}
-	return values[0]
+	fresh := &shownText{n: n, name: name, text: write(n, name)}
+	slot.Store(fresh)
+	return fresh.text
 }
 
-// rendered is the Cache-Status and Age of hits within one second.
-type rendered struct {
-	second int64
-	name   string
-	line   string
-	age    string
+func writeAge(n int64, _ string) string { return strconv.FormatInt(n, 10) }
+
+func writeHit(ttl int64, name string) string {
+	return cacheStatus(name, statusLine{hit: true, hasTTL: true, ttl: ttl})
 }
 
-// statusLine is the Cache-Status line and the Age of an answer. Those of plain
-// hits change once a second, so all hits of a second share them.
+// statusLine is the Cache-Status line and the Age of an answer.
 func (h *Handler) statusLine(rp reply) (line, age string) {
 	seconds := int64(rp.e.currentAge(rp.now) / time.Second)
-	name := h.name()
-	if rp.status != StatusHit {
-		return cacheStatus(name, lineOf(rp)), strconv.FormatInt(seconds, 10)
+	s := lineOf(rp)
+	if s == (statusLine{hit: true, hasTTL: true, ttl: s.ttl}) {
+		return h.Store.hitLines.of(s.ttl, h.name(), writeHit), h.Store.ages.of(seconds, "", writeAge)
 	}
-	if last := rp.e.rendered.Load(); last != nil && last.second == seconds && last.name == name {
-		return last.line, last.age
-	}
-	fresh := &rendered{
-		second: seconds, name: name,
-		line: cacheStatus(name, lineOf(rp)), age: strconv.FormatInt(seconds, 10),
-	}
-	rp.e.rendered.Store(fresh)
-	return fresh.line, fresh.age
+	return cacheStatus(h.name(), s), strconv.FormatInt(seconds, 10)
 }
 
 func lineOf(rp reply) statusLine {

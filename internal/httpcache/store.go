@@ -83,6 +83,8 @@ type Store struct {
 	maxObject atomic.Int64
 	refreshes atomic.Int64
 	victim    atomic.Uint64 // next shard to evict from when the own one is empty
+	hitLines  shown         // Cache-Status of plain hits, by TTL
+	ages      shown
 }
 
 // shard holds the keys of one share of the hashes.
