@@ -151,7 +151,7 @@ func (x *exchange) stream(t *ticket) (Result, error) {
 		rp.forward = fwdVaryMiss
 	}
 	if stands, _ := x.h.Store.fence.judge(&f.head.provenance, f.began); stands != standsFirm {
-		rp.noCDN, rp.stored, rp.reason = true, false, ReasonFenced
+		rp.noCDN, rp.stored, rp.reason = true, false, x.h.Store.fence.reasonAgainst(&f.head.provenance)
 	}
 	if f.head.unstorable {
 		x.leave()

@@ -82,6 +82,7 @@ type draft struct {
 	date                time.Time
 	requested, received time.Time
 	began               uint64
+	groups              *membership
 	forbidCDN           bool // whatever else it is told
 }
 
@@ -106,7 +107,7 @@ func newEntry(d draft) *entry {
 		initialAge: initialAge(d.header, d.date, d.requested, d.received),
 		madeBy:     d.source.Version, replica: d.source.Replica, rule: d.verdict.Rule, began: d.began,
 	}
-	e.provenance = provenance{place: d.place, tags: tagsOf(d, out)}
+	e.provenance = provenance{place: d.place, tags: tagsOf(d, out), groups: d.groups}
 	if !d.verdict.Fingerprinted {
 		e.version = d.source.Version
 	}

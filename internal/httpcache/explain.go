@@ -59,6 +59,7 @@ type EntryInfo struct {
 	AlwaysRevalidate     bool           `json:"always_revalidate,omitempty"`
 
 	Tags    []string `json:"tags,omitempty"`
+	Groups  []string `json:"groups,omitempty"` // of RFC 9875
 	Version string   `json:"version,omitempty"`
 	Replica string   `json:"replica,omitempty"`
 	Rule    string   `json:"rule,omitempty"` // that held when it was stored
@@ -94,7 +95,7 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 		x.Entry = describe(e, now)
 		b, _ := h.Store.fence.barrierOf(&e.provenance)
 		x.Entry.HardBarrier, x.Entry.SoftBarrier = b.hard, b.soft
-		stands = b.standing(e.began)
+		stands, _ = h.Store.fence.judge(&e.provenance, e.began)
 	}
 	d := decision{action: pass, reason: bypassOf(r, v)}
 	if d.reason == "" {
@@ -135,7 +136,7 @@ func describe(e *entry, now time.Time) *EntryInfo {
 		Age: e.currentAge(now).Truncate(time.Second).String(), TTL: e.ttl(now).Truncate(time.Second).String(),
 		StaleWhileRevalidate: unit.Duration(e.whileRevalidate), StaleIfError: unit.Duration(e.ifError),
 		AlwaysRevalidate: e.mustAsk,
-		Tags:             e.tags, Version: e.madeBy, Replica: e.replica, Rule: e.rule, Began: e.began,
+		Tags:             e.tags, Groups: e.groups.plain(), Version: e.madeBy, Replica: e.replica, Rule: e.rule, Began: e.began,
 	}
 	for _, one := range e.vary {
 		if info.Vary == nil {

@@ -68,6 +68,9 @@ type fence struct {
 	// once found standing at a generation stands as long as that lasts.
 	generation atomic.Uint64
 
+	// groups is a barrier of its own, which purges do not touch.
+	groups *groups
+
 	mu    sync.RWMutex
 	marks *simplelru.LRU[string, barrier] // kind and value → barrier; Peek only under RLock
 	floor barrier
@@ -87,7 +90,7 @@ const (
 )
 
 func newFence(marks int) *fence {
-	f := &fence{lengths: make(map[int]int)}
+	f := &fence{lengths: make(map[int]int), groups: newGroups(marks)}
 	f.marks = newLRU(marks, f.dropMark)
 	f.applied = newLRU[uint64, uint64](maxApplied, nil)
 	return f
@@ -183,12 +186,16 @@ type provenance struct {
 	place   place
 	tags    []string // canonical
 	version string
+	groups  *membership // nil for none
 }
 
 // judge says where an answer that began at a generation stands, and the
 // generation for which that holds.
 func (f *fence) judge(p *provenance, began uint64) (standing, uint64) {
 	b, generation := f.barrierOf(p)
+	if f.groups.gaveUp(p.groups) {
+		return hardPurged, generation
+	}
 	return b.standing(began), generation
 }
 

@@ -63,7 +63,10 @@ type fill struct {
 	// overridden: the CDN's key may not say all that ours does.
 	overridden bool
 	began      uint64
-	requested  time.Time
+	// groupsBegan is the number of group invalidations until then.
+	groupsBegan uint64
+	uriOrigin   string
+	requested   time.Time
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -104,7 +107,7 @@ func (x *exchange) newFill(d decision, e *entry, guess []varied) *fill {
 	ctx, cancel := context.WithCancelCause(base)
 	f := &fill{
 		h: x.h, origin: x.o, verdict: x.v, asked: x.r.Header.Clone(),
-		key: string(x.key), hash: x.hash, place: x.h.placeOfRequest(x.r), guess: guess,
+		key: string(x.key), hash: x.hash, place: x.h.placeOfRequest(x.r), guess: guess, uriOrigin: x.h.originOf(x.r),
 		stale: e, alone: d.alone, ctx: ctx, cancel: cancel, requested: time.Now(),
 		interim: make(chan interim, maxInterim),
 		ready:   make(chan struct{}), done: make(chan struct{}),
@@ -226,9 +229,7 @@ func (f *fill) store(e *entry) Reason {
 	}
 	stands, _ := s.fence.judge(&e.provenance, e.began)
 	if stands == hardPurged {
-		s.counters.fenced.Add(1)
-		f.event(EventFenced, ReasonFenced, nil)
-		return ReasonFenced
+		return f.barred(&e.provenance)
 	}
 	// The buffer's reservation becomes the entry's, so that both are never
 	// counted and nothing is evicted to make room twice.
@@ -248,6 +249,16 @@ func (f *fill) store(e *entry) Reason {
 	f.stored = true
 	f.event(EventStored, "", nil)
 	return ""
+}
+
+// barred counts and tells why the fence keeps an answer out.
+func (f *fill) barred(p *provenance) Reason {
+	reason := f.h.Store.fence.reasonAgainst(p)
+	if reason == ReasonFenced {
+		f.h.Store.counters.fenced.Add(1)
+		f.event(EventFenced, ReasonFenced, nil)
+	}
+	return reason
 }
 
 // Close ends the fetches in flight and waits for their goroutines. Nothing may

@@ -187,8 +187,7 @@ func (f *fill) decideConfirmed(header http.Header, source Source, received time.
 	// A 304 must not bring back what a hard purge removed meanwhile, although
 	// it was asked after the purge: the order was that no copy is served again.
 	if stands, _ := f.h.Store.fence.judge(&f.stale.provenance, f.stale.began); stands == hardPurged {
-		f.h.Store.counters.fenced.Add(1)
-		f.event(EventFenced, ReasonFenced, nil)
+		f.barred(&f.stale.provenance)
 		f.h.Store.remove(f.stale)
 		f.outcome = futile
 		return
@@ -224,6 +223,7 @@ func (f *fill) draft(status int, clean http.Header, source Source, received time
 		key: f.key, hash: f.hash, place: f.place, status: status, header: clean, request: asked,
 		verdict: f.verdict, source: source, storability: storable(f.asked, facts, source),
 		date: facts.date, requested: f.requested, received: received, began: f.began,
+		groups:    f.h.Store.fence.groups.membershipOf(f.uriOrigin, clean, f.groupsBegan),
 		forbidCDN: f.overridden || !source.Current && !f.verdict.Fingerprinted,
 	}
 }

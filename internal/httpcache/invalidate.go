@@ -19,6 +19,8 @@ var safe = map[string]bool{
 // or being fetched. It runs before the answer reaches the client, who may look
 // at once. Nothing else is touched, and the generation stays: otherwise anyone
 // who may POST could make the fence forget.
+//
+// Groups that the origin names are dropped too (RFC 9875, 3).
 func (x *exchange) invalidate(status int, h http.Header) {
 	if safe[x.r.Method] || status < 200 || status > 399 || x.r.Method == http.MethodConnect {
 		return
@@ -28,6 +30,7 @@ func (x *exchange) invalidate(status int, h http.Header) {
 	if len(appendOverrides(nil, x.r.Header, scheme, x.r.Host)) > 0 {
 		x.h.Store.invalidate(x.r.Host, x.r.URL, seen, x.r.Header)
 	}
+	x.invalidateGroups(h)
 	if seen != "" {
 		// The named locations are the visitor's, who does not know how the
 		// target is rewritten; neither do we, for another one.

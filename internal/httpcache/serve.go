@@ -266,6 +266,7 @@ func (f *fill) provenance() *provenance {
 // then.
 func (f *fill) startLocked(sh *shard) {
 	f.began = f.h.Store.Generation()
+	f.groupsBegan = f.h.Store.fence.groups.sequence.Load()
 	sh.fills[f.hash] = append(sh.fills[f.hash], f)
 	go f.run()
 }

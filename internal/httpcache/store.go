@@ -331,6 +331,10 @@ func (s *Store) evict(sh *shard) bool {
 // standing asks the fence about a stored entry; once per entry and generation,
 // else it costs one load. Entries behind the fence are dropped here.
 func (s *Store) standing(e *entry) standing {
+	if s.fence.groups.gaveUp(e.groups) {
+		s.remove(e)
+		return hardPurged
+	}
 	if judged := e.judged.Load(); judged>>1 == s.fence.generation.Load()+1 {
 		return standing(judged & 1)
 	}

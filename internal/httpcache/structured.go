@@ -46,12 +46,41 @@ func parseTargeted(lines []string) (cacherules.Directives, bool) {
 	}
 }
 
+// parseStrings reads a List of Strings (RFC 9651, 4.2.1), such as Cache-Groups.
+// Parameters are ignored. It reports false unless every member is a string.
+func parseStrings(lines []string) ([]string, bool) {
+	var out []string
+	p := structuredParser{rest: strings.Trim(strings.Join(lines, ","), " ")}
+	if p.rest == "" {
+		return nil, true
+	}
+	for {
+		one, ok := p.member()
+		if !ok || one.kind != 's' || !p.parameters() {
+			return nil, false
+		}
+		out = append(out, one.text)
+		p.blanks()
+		if p.rest == "" {
+			return out, true
+		}
+		if !p.take(',') {
+			return nil, false
+		}
+		p.blanks()
+		if p.rest == "" {
+			return nil, false // a trailing comma
+		}
+	}
+}
+
 // item is a bare item: kind i integer, d decimal, s string, t token, b boolean,
 // o other (byte sequence, date, display string), l inner list.
 type item struct {
 	kind  byte
 	n     int64
 	truth bool
+	text  string // of strings
 }
 
 func applyMembers(members map[string]item) (cacherules.Directives, bool) {
@@ -220,12 +249,13 @@ func (p *structuredParser) number() (item, bool) {
 
 func (p *structuredParser) text() (item, bool) {
 	p.take('"')
+	whole := p.rest
 	for p.rest != "" {
 		c := p.rest[0]
 		p.rest = p.rest[1:]
 		switch {
 		case c == '"':
-			return item{kind: 's'}, true
+			return item{kind: 's', text: unescaped(whole[:len(whole)-len(p.rest)-1])}, true
 		case c == '\\':
 			if !p.take('"') && !p.take('\\') {
 				return item{}, false
@@ -235,6 +265,21 @@ func (p *structuredParser) text() (item, bool) {
 		}
 	}
 	return item{}, false
+}
+
+// unescaped is the content of a valid string (RFC 9651, 4.2.5).
+func unescaped(text string) string {
+	if strings.IndexByte(text, '\\') < 0 {
+		return text
+	}
+	out := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		if text[i] == '\\' {
+			i++
+		}
+		out = append(out, text[i])
+	}
+	return string(out)
 }
 
 func isLower(c byte) bool { return 'a' <= c && c <= 'z' }

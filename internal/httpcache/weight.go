@@ -21,6 +21,7 @@ func (e *entry) weigh() int64 {
 	n := listCost + groupCost
 	n += scanned(unsafe.Sizeof(*e), 1) + allocated(e.packed)
 	n += scanned(unsafe.Sizeof(""), len(e.tags)) + scanned(unsafe.Sizeof(varied{}), len(e.vary))
+	n += e.groups.weigh()
 	if e.lengthText != e.fields.first("Content-Length") {
 		n += allocated(len(e.lengthText))
 	}

@@ -35,6 +35,9 @@ var shapes = map[string]shape{
 	"tags and variants": {body: 900, vary: "Accept-Language", tags: []string{"blog", "post:17", "author:4"}, fields: []string{
 		"Cache-Control: max-age=3600", "Content-Type: application/json", "Vary: Accept-Language", "Cache-Tag: a,b,c",
 	}},
+	"cache groups": {body: 900, fields: []string{
+		"Cache-Control: max-age=3600", `Cache-Groups: "orders", "customer-42", "a group of forty characters, or so"`,
+	}},
 	"a larger object": {body: 100_000, fields: []string{"Cache-Control: max-age=3600", "Content-Type: image/webp"}},
 }
 

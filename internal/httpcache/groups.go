@@ -1,0 +1,180 @@
+package httpcache
+
+import (
+	"hash/maphash"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+const (
+	groupsField            = "Cache-Groups"
+	groupInvalidationField = "Cache-Group-Invalidation"
+	// groupFloors is how many floors the origins share.
+	groupFloors = 256
+)
+
+// membership is the cache groups of an answer (RFC 9875, 2). Only judged
+// changes once it is shared.
+type membership struct {
+	names []string // as groupName writes them, sorted
+	floor uint64   // index of the origin's floor
+	// began is the number of invalidations when its fetch began.
+	began uint64
+	// judged is one more than the number at which it was last found valid.
+	judged atomic.Uint64
+}
+
+// groups remembers which groups unsafe requests have invalidated (RFC 9875, 3).
+// It is a barrier like the fence's, but one of its own: the fence's generation
+// belongs to purges, and anyone who may POST could raise it.
+//
+// Each invalidation has a number. An answer is invalid when its fetch began at
+// a lower number than that of the latest invalidation of one of its groups,
+// wherever it is: stored, being fetched, or being confirmed. Marks are bounded.
+// When there are too many the oldest falls out, and the floor that its origin
+// shares with one in groupFloors others rises to it: too much is invalidated,
+// never too little, and answers without groups are never concerned.
+type groups struct {
+	// sequence rises with every invalidation, after the marks are set.
+	sequence atomic.Uint64
+	seed     maphash.Seed
+
+	mu     sync.RWMutex
+	marks  *simplelru.LRU[string, groupMark] // by groupName; Peek only under RLock
+	floors [groupFloors]uint64
+}
+
+// groupMark is the latest invalidation of a group.
+type groupMark struct {
+	sequence uint64
+	floor    uint64 // index of its origin's floor
+}
+
+func newGroups(marks int) *groups {
+	g := &groups{seed: maphash.MakeSeed()}
+	g.marks = newLRU(marks, func(_ string, m groupMark) {
+		g.floors[m.floor] = max(g.floors[m.floor], m.sequence)
+	})
+	return g
+}
+
+// groupName is a group of an origin: the same name elsewhere is another group,
+// and case matters (RFC 9875, 2.1). No origin contains the byte between them.
+func groupName(origin, group string) string { return origin + "\x00" + group }
+
+// originOf is the URI origin of a request (RFC 9110, 4.3.1).
+func (h *Handler) originOf(r *http.Request) string {
+	scheme, _ := h.seen(r)
+	return scheme + "://" + canonicalHost(r.Host, scheme)
+}
+
+// membershipOf reads Cache-Groups; nil means no groups. A field that is no list
+// of strings counts as absent (RFC 9651, 4.2).
+func (g *groups) membershipOf(origin string, header http.Header, began uint64) *membership {
+	lines := header[groupsField]
+	if len(lines) == 0 {
+		return nil
+	}
+	found, ok := parseStrings(lines)
+	if !ok || len(found) == 0 {
+		return nil
+	}
+	m := &membership{names: make([]string, len(found)), floor: g.floorOf(origin), began: began}
+	for i, group := range found {
+		m.names[i] = groupName(origin, group)
+	}
+	slices.Sort(m.names)
+	m.names = slices.Compact(m.names)
+	return m
+}
+
+// floorOf is the index of an origin's floor.
+func (g *groups) floorOf(origin string) uint64 { return maphash.String(g.seed, origin) % groupFloors }
+
+// invalidate gives up what began before now and belongs to one of the groups.
+// The cost depends on the number of groups, not of answers.
+func (g *groups) invalidate(origin string, found []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	mark := groupMark{sequence: g.sequence.Load() + 1, floor: g.floorOf(origin)}
+	for _, group := range found {
+		g.marks.Add(groupName(origin, group), mark)
+	}
+	g.sequence.Store(mark.sequence)
+}
+
+// gaveUp reports that one of an answer's groups was invalidated after its fetch
+// began. It looks once for each answer and invalidation; else it costs a load.
+func (g *groups) gaveUp(m *membership) bool {
+	if m == nil {
+		return false
+	}
+	sequence := g.sequence.Load()
+	if m.began == sequence || m.judged.Load() == sequence+1 {
+		return false
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if m.began < g.floors[m.floor] {
+		return true
+	}
+	for _, name := range m.names {
+		if mark, ok := g.marks.Peek(name); ok && m.began < mark.sequence {
+			return true
+		}
+	}
+	m.judged.Store(sequence + 1)
+	return false
+}
+
+// invalidateGroups drops what an unsafe request says it has changed. Invalidated
+// answers invalidate no others of their groups: RFC 9875, 2.2.1, leaves that
+// open, and what one visitor posts would reach further than the origin said.
+func (x *exchange) invalidateGroups(h http.Header) {
+	lines := h[groupInvalidationField]
+	if len(lines) == 0 {
+		return
+	}
+	if found, ok := parseStrings(lines); ok && len(found) > 0 {
+		x.h.Store.fence.groups.invalidate(x.h.originOf(x.r), found)
+		x.h.Store.counters.invalidations.Add(1)
+	}
+}
+
+// reasonAgainst is why an answer is hardPurged.
+func (f *fence) reasonAgainst(p *provenance) Reason {
+	if f.groups.gaveUp(p.groups) {
+		return ReasonInvalidated
+	}
+	return ReasonFenced
+}
+
+// plain are the groups' names as the origin wrote them.
+func (m *membership) plain() []string {
+	if m == nil {
+		return nil
+	}
+	names := make([]string, len(m.names))
+	for i, name := range m.names {
+		_, names[i], _ = strings.Cut(name, "\x00")
+	}
+	return names
+}
+
+// weigh counts the memory behind the groups.
+func (m *membership) weigh() int {
+	if m == nil {
+		return 0
+	}
+	n := scanned(unsafe.Sizeof(*m), 1) + scanned(unsafe.Sizeof(""), cap(m.names))
+	for _, name := range m.names {
+		n += allocated(len(name))
+	}
+	return n
+}
