@@ -4,6 +4,7 @@
 # make bench    peers side by side, written to bench/RESULTS.md
 # make demo     the whole system on this machine, for a minute
 # make golden   rewrite the golden files of the adapt tests
+# make verdicts record what the public HTTP cache test suite says of the cache
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,7 +13,7 @@ GO ?= go
 PACKAGES := ./...
 FUZZTIME ?= 5s
 
-.PHONY: all build test tools format vet lint unit race fuzz bench-test bench demo golden
+.PHONY: all build test tools format vet lint unit race fuzz bench-test bench demo golden verdicts
 
 all: build
 
@@ -21,9 +22,11 @@ build:
 
 test: tools format vet lint race fuzz bench-test
 
-# What the tests need beyond Go: a C compiler for the race detector.
+# What the tests need beyond Go: a C compiler for the race detector, and the
+# public HTTP cache test suite with Node.js to run it.
 tools:
 	scripts/install-debian.sh gcc libc6-dev curl
+	scripts/install-suite.sh
 
 format:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
@@ -60,3 +63,9 @@ demo: build
 
 golden:
 	$(GO) test ./caddymodule -run Adapt -update
+
+# Two runs: the page has its totals from the lists.
+verdicts:
+	scripts/install-suite.sh
+	$(GO) test ./caddymodule -run PublicSuite -update
+	$(GO) test ./caddymodule -run ConformancePage -update

@@ -1,0 +1,124 @@
+package caddymodule
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// suiteFolder holds the public suite as npm has it, and the verdicts that are
+// expected of each profile.
+const suiteFolder = "testdata/suite"
+
+// suitePool has the suite's origin for a replica. Its scripts hang up and fail
+// on purpose, so nothing may set it aside or ask it again.
+const suitePool = `pool app {
+	discover static %s
+	breaker {
+		consecutive none
+		failure_ratio 100%%
+		min_requests 1000000
+	}
+	retry {
+		attempts none
+	}
+	queue {
+		max_inflight none
+	}
+}`
+
+// The public HTTP cache test suite (cache-tests.fyi) against both profiles. It
+// waits some three seconds in most of its tests, so the profiles go side by side.
+func TestPublicSuite(t *testing.T) {
+	origin := startSuiteOrigin(t)
+	e := newEdge(t)
+	profiles := map[string]string{"conformance": e.URL, "default": "http://" + freeAddress(t)}
+	config := e.caddyfile(fmt.Sprintf(suitePool, origin), "edge_cache {\n\tprofile conformance\n}\nedge_proxy app\n") +
+		profiles["default"] + " {\n\tedge_cache\n\tedge_proxy app\n}\n"
+	if err := e.loadText(config); err != nil {
+		t.Fatal(err)
+	}
+	expected := make(map[string][]expectation)
+	for profile := range profiles {
+		expected[profile] = readExpectations(t, profile)
+	}
+	var both sync.WaitGroup
+	for profile, url := range profiles {
+		both.Go(func() {
+			tests, err := runSuite(t.Context(), url)
+			if err != nil {
+				t.Errorf("profile %s: %v", profile, err)
+				return
+			}
+			verdicts := verdictsOf(tests)
+			if *update {
+				writeExpectations(t, profile, tests, verdicts)
+				return
+			}
+			for _, complaint := range compare(tests, verdicts, expected[profile]) {
+				t.Errorf("profile %s: %s", profile, complaint)
+			}
+		})
+	}
+	both.Wait()
+}
+
+// suiteScript is a script of the suite, in its folder.
+func suiteScript(ctx context.Context, name string, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, "node", append([]string{name}, args...)...)
+	command.Dir = suiteFolder
+	return command
+}
+
+// startSuiteOrigin runs the suite's own origin until the test ends.
+func startSuiteOrigin(t *testing.T) (address string) {
+	t.Helper()
+	var complaints strings.Builder
+	command := suiteScript(context.Background(), "origin.mjs") // ends with its input
+	command.Stderr = &complaints
+	in, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatalf("%v: want Node.js; make tools installs it", err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close() // an origin that ended by itself has failed the test already
+		_ = command.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		_ = in.Close()
+		_ = command.Wait() // so that it has written all it has to say
+		t.Fatalf("the suite's origin gave no address: is the suite installed (make tools)?\n%s", complaints.String())
+	}
+	return strings.TrimSpace(line)
+}
+
+// runSuite plays the suite against the cache at the URL.
+func runSuite(ctx context.Context, url string) ([]suiteTest, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	out, err := suiteScript(ctx, "client.mjs", url).Output()
+	if exit, ok := err.(*exec.ExitError); ok {
+		return nil, fmt.Errorf("the suite's client: %w\n%s", err, exit.Stderr)
+	} else if err != nil {
+		return nil, err
+	}
+	var tests []suiteTest
+	if err := json.Unmarshal(out, &tests); err != nil {
+		return nil, fmt.Errorf("the suite's client: %w", err)
+	}
+	return tests, nil
+}

@@ -1,0 +1,21 @@
+// The suite's origin on a free port of the loopback interface; its own server
+// listens on every interface. Prints its address and ends with its input.
+import http from 'node:http'
+
+import handleConfig from 'http-cache-tests/server/handle-config.mjs'
+import handleState from 'http-cache-tests/server/handle-state.mjs'
+import handleTest from 'http-cache-tests/server/handle-test.mjs'
+
+const handlers = { config: handleConfig, state: handleState, test: handleTest }
+
+const server = http.createServer((request, response) => {
+  const [, kind, ...rest] = new URL(request.url, 'http://origin').pathname.split('/')
+  if (kind in handlers) return handlers[kind](rest, request, response)
+  response.writeHead(404).end()
+})
+
+server.listen(0, '127.0.0.1', () => {
+  process.stdout.write(`127.0.0.1:${server.address().port}\n`)
+  console.log = () => {} // the handlers' warnings: nobody reads on
+})
+process.stdin.resume().on('end', () => process.exit())
