@@ -72,6 +72,7 @@ func (s *Store) invalidate(host string, u *url.URL, seen string, header http.Hea
 func (s *Store) invalidateKey(sh *shard, hash uint64, key []byte) (found bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	sh.invalidations++
 	for _, f := range sh.fills[hash] {
 		if f.key == string(key) {
 			f.doomed.Store(true)

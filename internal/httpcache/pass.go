@@ -16,6 +16,9 @@ import (
 func (x *exchange) pass(reason Reason) (Result, error) {
 	w := &passWriter{ResponseWriter: x.w, x: x, reason: reason}
 	w.result = Result{Status: statusFor(reason), Reason: reason}
+	if reason == ReasonHead {
+		w.at = x.stamp()
+	}
 	err := x.o.Fetch(w, x.r)
 	if err != nil {
 		w.result.Status = StatusError
@@ -33,6 +36,7 @@ type passWriter struct {
 	reason Reason
 	result Result
 	wrote  bool
+	at     stamp // of a HEAD
 }
 
 // WriteHeader edits and writes the final header; 1xx responses pass as they are.
@@ -69,6 +73,9 @@ func (w *passWriter) edit(status int) {
 		x.leave()
 	}
 	x.watch(status, h, source)
+	if w.reason == ReasonHead {
+		x.learnFromHead(status, h, source, w.at)
+	}
 	x.invalidate(status, h)
 	x.v.Respond(cacherules.Response{
 		Status: status, Header: h, Bypassed: x.v.Bypasses(x.r), Version: source.Version, Request: x.r,

@@ -94,6 +94,8 @@ type shard struct {
 	recent  *simplelru.LRU[*entry, struct{}] // every entry of index, by use
 	fills   map[uint64][]*fill
 	refused *simplelru.LRU[uint64, time.Time] // key hash → until when
+	// invalidations counts what unsafe requests asked to drop, found or not.
+	invalidations uint64
 }
 
 // group is all stored answers of one key, oldest first. Keys whose hashes
