@@ -19,8 +19,8 @@ func rotation(tb testing.TB, n int, policy string) *Pool {
 		tb.Fatal(err)
 	}
 	p.settings = s
-	for i := range n {
-		r := newReplica("app", Address(fmt.Sprintf("10.0.0.%d:3000", i+1)))
+	for _, address := range addresses(n) {
+		r := newReplica("app", address)
 		r.record.Store(p.newRecord(r))
 		r.state.Store(uint32(up))
 		store(&r.record.Load().latency, 20)
@@ -30,6 +30,15 @@ func rotation(tb testing.TB, n int, policy string) *Pool {
 	}
 	p.publishLocked()
 	return p
+}
+
+// addresses are n different ones: 10.0.0.1:3000 and so on.
+func addresses(n int) []Address {
+	list := make([]Address, n)
+	for i := range list {
+		list[i] = Address(fmt.Sprintf("10.0.0.%d:3000", i+1))
+	}
+	return list
 }
 
 // BenchmarkAcquire is a pick and the slot's return: at most 1 µs and nothing

@@ -129,7 +129,7 @@ func (b *answerBody) end(o outcome) {
 	}
 	s := &b.x.slot
 	if o == cut {
-		s.record.observe(b.x.pool.now(), cut, untimed)
+		s.record.observe(b.x.pool.now(), cut, untimed, 0)
 	}
 	if b.judge {
 		s.conclude(o)

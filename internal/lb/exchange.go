@@ -251,7 +251,7 @@ func (x *exchange) learn(o outcome) {
 	if bodyless(x.in) || (x.in.ContentLength > 0 && x.in.ContentLength <= smallBody) {
 		elapsed = time.Duration(now - x.slot.began)
 	}
-	x.slot.record.observe(now, o, elapsed)
+	x.slot.record.observe(now, o, elapsed, load(&x.pool.median))
 	x.pool.refreshMedian(now)
 }
 

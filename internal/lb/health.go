@@ -215,6 +215,7 @@ func (p *Pool) checked(r *replica, seen identity, began int64, err error) {
 	if p.warmLocked(r) {
 		r.slowFrom.Store(p.now())
 	}
+	r.record.Load().begin(p.now())
 	p.moveLocked(r, up, "its checks pass")
 	p.news.add(p.about(r, ReplicaUp, ""))
 	p.assess()

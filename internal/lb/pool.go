@@ -221,6 +221,7 @@ func (p *Pool) assess() {
 // newRecord is the empty record of a process we know nothing about.
 func (p *Pool) newRecord(r *replica) *record {
 	record := new(record)
+	record.latencyAt.Store(p.now())
 	record.breaker.Store(p.newBreaker(r))
 	return record
 }
@@ -294,5 +295,7 @@ func (p *Pool) refreshMedian(now int64) {
 		return
 	}
 	slices.Sort(known)
-	store(&p.median, known[len(known)/2])
+	// The lower of two middles: of two replicas one that was slow to start must
+	// not say what is usual.
+	store(&p.median, known[(len(known)-1)/2])
 }

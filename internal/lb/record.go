@@ -21,6 +21,14 @@ const (
 
 	// unknownLatency, in milliseconds, stands for a pool that knows no latency.
 	unknownLatency = 20
+
+	// youth is the number of answers before which an estimate is not trusted:
+	// the first ones of a process pay for its start. Until then each answer
+	// brings the estimate at least half way down, and it fades four times as
+	// fast, so that an answer of 1.3 s among ones of 5 ms keeps a replica away
+	// for 14 s and not for a minute.
+	youth      = 8
+	youngFades = 4
 )
 
 // record is what was learnt about one process behind an address. Another
@@ -31,18 +39,29 @@ type record struct {
 	failures atomic.Int64
 
 	latency   atomic.Uint64 // float64, milliseconds; 0 when nothing is known
-	latencyAt atomic.Int64
+	latencyAt atomic.Int64  // of the last answer; before the first, when the record was made
+	answers   atomic.Int64  // that told a latency
 	failing   atomic.Uint64 // float64, share of failures, 0 to 1
 	failingAt atomic.Int64
 
-	mu sync.Mutex // writers of the four above
+	mu sync.Mutex // writers of the five above
+}
+
+// begin lets an estimate of which nothing is known fade from now on.
+func (r *record) begin(now int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if load(&r.latency) == 0 {
+		r.latencyAt.Store(now)
+	}
 }
 
 // untimed is the elapsed time of a try that says nothing about latency.
 const untimed time.Duration = -1
 
-// observe learns from an answer, or from the lack of one, after elapsed.
-func (r *record) observe(now int64, o outcome, elapsed time.Duration) {
+// observe learns from an answer, or from the lack of one, after elapsed, in a
+// pool with this median of latencies.
+func (r *record) observe(now int64, o outcome, elapsed time.Duration, median float64) {
 	if o.failed() {
 		r.failures.Add(1)
 	}
@@ -55,8 +74,12 @@ func (r *record) observe(now int64, o outcome, elapsed time.Duration) {
 	// something too. Quick failures have not: they would attract traffic.
 	telling := o == good || o == late || (o == neutral && estimate > 0 && ms > estimate)
 	if elapsed != untimed && telling {
-		store(&r.latency, peak(estimate, ms, now-r.latencyAt.Load()))
+		if estimate == 0 && median > 0 {
+			ms = min(ms, outlier*2*median) // The first answer is no less an outlier than a later one.
+		}
+		store(&r.latency, peak(estimate, ms, now-r.latencyAt.Load(), r.young()))
 		r.latencyAt.Store(now)
+		r.answers.Add(1)
 	}
 	if o == neutral {
 		return
@@ -69,8 +92,19 @@ func (r *record) observe(now int64, o outcome, elapsed time.Duration) {
 	r.failingAt.Store(now)
 }
 
+// young reports whether the estimate rests on few answers, or on none.
+func (r *record) young() bool { return r.answers.Load() < youth }
+
+// memory is the time, in nanoseconds, in which an estimate loses 63 %.
+func memory(young bool) float64 {
+	if young {
+		return float64(latencyMemory) / youngFades
+	}
+	return float64(latencyMemory)
+}
+
 // peak moves an estimate up at once and down slowly.
-func peak(estimate, ms float64, age int64) float64 {
+func peak(estimate, ms float64, age int64, young bool) float64 {
 	if estimate == 0 {
 		return ms
 	}
@@ -78,7 +112,10 @@ func peak(estimate, ms float64, age int64) float64 {
 	if ms > estimate {
 		return ms
 	}
-	keep := math.Exp(-float64(age) / float64(latencyMemory))
+	keep := math.Exp(-float64(age) / memory(young))
+	if young {
+		keep = min(keep, 0.5)
+	}
 	return max(estimate*keep+ms*(1-keep), 1e-3)
 }
 
@@ -99,19 +136,27 @@ func mix(share, miss float64, age int64) float64 {
 //
 // A latency fades while the replica is idle, so that one that was slow once is
 // tried again; the floor keeps a very fast or faded one from drawing a herd. A
-// replica of which nothing is known yet counts as twice the median.
+// replica of which nothing is known yet begins at twice the median and fades
+// like the others: with one request at a time nobody is ever busy, and it would
+// get none for ever.
 func (r *record) cost(now int64, median, load1 float64) float64 {
-	estimate := load(&r.latency)
-	age := float64(now - r.latencyAt.Load())
+	estimate, floor := load(&r.latency), median/4
+	if median == 0 {
+		floor = unknownLatency / 4
+	}
 	switch {
 	case estimate == 0 && median == 0:
 		estimate = unknownLatency
 	case estimate == 0:
 		estimate = 2 * median
-	case age > float64(latencyMemory/100):
-		estimate *= math.Exp(-age / float64(latencyMemory))
+	case median == 0:
+		floor = 0
 	}
-	estimate = max(estimate, median/4)
+	memory := memory(r.young())
+	if age := float64(now - r.latencyAt.Load()); age > memory/100 {
+		estimate *= math.Exp(-age / memory)
+	}
+	estimate = max(estimate, floor)
 	success := 1.0
 	if failing := load(&r.failing); failing > 0 {
 		age := float64(now - r.failingAt.Load())

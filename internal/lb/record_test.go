@@ -16,16 +16,19 @@ func TestPeak(t *testing.T) {
 	tests := map[string]struct {
 		estimate, ms float64
 		age          time.Duration
+		young        bool
 		want         float64
 	}{
-		"the first sample is the estimate":                   {0, 30, time.Hour, 30},
-		"a slower answer counts at once":                     {20, 50, 0, 50},
-		"an outlier counts as four times the estimate":       {20, 5000, 0, 80},
-		"a faster answer at the same moment changes nothing": {20, 10, 0, 20},
-		"after 10 s, 63 % of the way down":                   {20, 10, 10 * time.Second, 10 + 10/math.E},
+		"the first sample is the estimate":                   {0, 30, time.Hour, false, 30},
+		"a slower answer counts at once":                     {20, 50, 0, false, 50},
+		"an outlier counts as four times the estimate":       {20, 5000, 0, false, 80},
+		"a faster answer at the same moment changes nothing": {20, 10, 0, false, 20},
+		"of a young one, half way down":                      {1300, 5, 0, true, 652.5},
+		"after 5 s, a young one is at 86 %":                  {20, 10, 5 * time.Second, true, 10 + 10/math.E/math.E},
+		"after 10 s, 63 % of the way down":                   {20, 10, 10 * time.Second, false, 10 + 10/math.E},
 	}
 	for name, test := range tests {
-		if got := peak(test.estimate, test.ms, int64(test.age)); !near(got, test.want) {
+		if got := peak(test.estimate, test.ms, int64(test.age), test.young); !near(got, test.want) {
 			t.Errorf("%s: %g: want %g", name, got, test.want)
 		}
 	}
@@ -35,22 +38,34 @@ func TestCost(t *testing.T) {
 	const now = int64(time.Hour)
 	known := func(ms float64, latencyAge time.Duration, failing float64, failingAge time.Duration) *record {
 		r := new(record)
+		r.answers.Store(youth)
 		store(&r.latency, ms)
 		store(&r.failing, failing)
 		r.latencyAt.Store(now - int64(latencyAge))
 		r.failingAt.Store(now - int64(failingAge))
 		return r
 	}
+	unknown := func(age time.Duration) *record {
+		r := new(record)
+		r.latencyAt.Store(now - int64(age))
+		return r
+	}
+	young := known(100, 2500*time.Millisecond, 0, 0)
+	young.answers.Store(youth - 1)
 	tests := map[string]struct {
 		record        *record
 		median, load1 float64
 		want          float64
 	}{
 		"latency times requests":                    {known(30, 0, 0, 0), 20, 3, 90},
-		"unknown in a pool that knows nothing":      {new(record), 0, 1, unknownLatency},
-		"unknown counts as twice the median":        {new(record), 20, 1, 40},
+		"unknown in a pool that knows nothing":      {unknown(0), 0, 1, unknownLatency},
+		"unknown counts as twice the median":        {unknown(0), 20, 1, 40},
 		"a very fast one counts as a quarter of it": {known(0.1, 0, 0, 0), 20, 1, 5},
 		"idle for 10 s: a third of it is left":      {known(100, 10*time.Second, 0, 0), 20, 1, 100 / math.E},
+		"of few answers, after 2.5 s already":       {young, 20, 1, 100 / math.E},
+		"unknown for 2.5 s: a third of it is left":  {unknown(2500 * time.Millisecond), 20, 1, 40 / math.E},
+		"unknown for an hour: the floor":            {unknown(time.Hour), 20, 1, 5},
+		"and in a pool that knows nothing":          {unknown(time.Hour), 0, 2, 2 * unknownLatency / 4},
 		"half failing costs four times":             {known(30, 0, 0.5, 0), 20, 1, 120},
 		"always failing costs 2500 times":           {known(30, 0, 1, 0), 20, 1, 75000},
 		"failures of 5 s ago count a third":         {known(30, 0, 1, 5*time.Second), 20, 1, 30 / math.Pow(1-1/math.E, 2)},
@@ -64,9 +79,9 @@ func TestCost(t *testing.T) {
 
 func TestObserve(t *testing.T) {
 	var r record
-	r.observe(1, good, 20*time.Millisecond)
-	r.observe(1, gateway, time.Millisecond)
-	r.observe(1, cut, untimed)
+	r.observe(1, good, 20*time.Millisecond, 0)
+	r.observe(1, gateway, time.Millisecond, 0)
+	r.observe(1, cut, untimed, 0)
 	if got := load(&r.latency); got != 20 {
 		t.Errorf("latency %g: want 20, from the good answer alone", got)
 	}
@@ -77,13 +92,22 @@ func TestObserve(t *testing.T) {
 	if got := r.failures.Load(); got != 2 {
 		t.Errorf("%d failures: want 2", got)
 	}
-	r.observe(1, neutral, 10*time.Millisecond)
+	r.observe(1, neutral, 10*time.Millisecond, 0)
 	if got := load(&r.latency); got != 20 {
 		t.Errorf("latency %g after a client left early: want 20", got)
 	}
-	r.observe(1, neutral, 60*time.Millisecond)
+	r.observe(1, neutral, 60*time.Millisecond, 0)
 	if got := load(&r.latency); got != 60 {
 		t.Errorf("latency %g after a client gave up at 60 ms: want 60", got)
+	}
+}
+
+func TestTheFirstAnswerIsAnOutlierToo(t *testing.T) {
+	var r record
+	r.observe(1, good, 1300*time.Millisecond, 5)
+	// Four times what stands for the unknown, twice the median.
+	if got := load(&r.latency); got != 40 {
+		t.Errorf("latency %g: want 40", got)
 	}
 }
 

@@ -1,199 +1,170 @@
 package lb
 
 import (
-	"container/heap"
-	"math"
-	"math/rand/v2"
-	"slices"
+	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-// simulation drives a policy and the real records through virtual time: each
-// replica works on eight requests at a time, service times are lognormal with
-// a mean of 20 ms, arrivals are Poisson.
-type simulation struct {
-	replicas []*simulated
-	now      int64
-	median   float64
-	dice     *rand.Rand
-	events   schedule
-	latency  []float64 // milliseconds
-	failed   int
+// inWorld runs a simulation in virtual time.
+func inWorld(t *testing.T, name string, n int, c Config, test func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, n, c)) })
+	})
 }
 
-const simulatedWorkers = 8
-
-type simulated struct {
-	record
-	waiting  []int64 // arrivals
-	inflight int
-	served   int
-	slowness float64
-	refuses  bool // answers 500 within a millisecond
-	joins    int64
-}
-
-func (s *simulation) Len() int      { return len(s.replicas) }
-func (s *simulation) Up(i int) bool { return s.now >= s.replicas[i].joins }
-func (s *simulation) Load(i int) int {
-	return s.replicas[i].inflight
-}
-
-func (s *simulation) Weight(i int) float64 {
-	joins := s.replicas[i].joins
-	if joins == 0 {
-		return 1
+// TestEveryoneIsTriedThoughTheLoadIsLow: with one request at a time nobody is
+// ever full, so a replica that looks dearer than its peer gets nothing at all
+// unless its price falls with time.
+func TestEveryoneIsTriedThoughTheLoadIsLow(t *testing.T) {
+	quiet := func(ms int) func(time.Duration) time.Duration {
+		return func(time.Duration) time.Duration { return time.Duration(ms) * time.Millisecond }
 	}
-	return min(1, max(0.1, float64(s.now-joins)/float64(10*time.Second)))
-}
-
-func (s *simulation) Cost(i int) float64 {
-	return s.replicas[i].cost(s.now, s.median, float64(s.replicas[i].inflight+1)) / s.Weight(i)
-}
-
-// due is the end of a request.
-type due struct {
-	at, arrived int64
-	replica     *simulated
-}
-
-type schedule []due
-
-func (s schedule) Len() int           { return len(s) }
-func (s schedule) Less(i, j int) bool { return s[i].at < s[j].at }
-func (s schedule) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
-func (s *schedule) Push(x any)        { *s = append(*s, x.(due)) }
-func (s *schedule) Pop() any {
-	last := (*s)[len(*s)-1]
-	*s = (*s)[:len(*s)-1]
-	return last
-}
-
-// service draws a time: lognormal, sigma 0.8, mean 20 ms.
-func (s *simulation) service(r *simulated) int64 {
-	if r.refuses {
-		return int64(time.Millisecond)
-	}
-	const sigma = 0.8
-	ms := 20 * r.slowness * math.Exp(sigma*s.dice.NormFloat64()-sigma*sigma/2)
-	return int64(ms * float64(time.Millisecond))
-}
-
-func (s *simulation) start(r *simulated, arrived int64) {
-	heap.Push(&s.events, due{s.now + s.service(r), arrived, r})
-}
-
-func (s *simulation) finish(e due) {
-	s.now = e.at
-	r, o := e.replica, good
-	if r.refuses {
-		o = faulty
-		s.failed++
-	}
-	elapsed := time.Duration(e.at - e.arrived)
-	r.observe(s.now, o, elapsed)
-	s.latency = append(s.latency, float64(elapsed)/float64(time.Millisecond))
-	r.inflight--
-	r.served++
-	if len(r.waiting) > 0 {
-		s.start(r, r.waiting[0])
-		r.waiting = r.waiting[1:]
-	}
-}
-
-func (s *simulation) arrive(p Policy) {
-	r := s.replicas[p.Pick(s)]
-	r.inflight++
-	if r.inflight > simulatedWorkers {
-		r.waiting = append(r.waiting, s.now)
-		return
-	}
-	s.start(r, s.now)
-}
-
-// simulate sends requests at a share of what ten good replicas could do, and
-// returns the 99th percentile of latency.
-func simulate(p Policy, replicas []*simulated, load1 float64, requests int) (*simulation, float64) {
-	s := &simulation{replicas: replicas, dice: rand.New(rand.NewPCG(1, 2)), now: 1}
-	gap := float64(20*time.Millisecond) / (10 * simulatedWorkers * load1)
-	next := s.now
-	for n := range requests {
-		next += int64(s.dice.ExpFloat64() * gap)
-		for len(s.events) > 0 && s.events[0].at <= next {
-			s.finish(heap.Pop(&s.events).(due))
+	inWorld(t, "the second of two whose first has answered", 2, Config{}, func(t *testing.T, w *world) {
+		for _, v := range w.apps {
+			v.service = quiet(5)
 		}
-		s.now = next
-		if n%100 == 0 {
-			s.medianNow()
+		w.apps[0].record.Load().observe(w.pool.now(), good, 5*time.Millisecond, 0)
+		w.run(5, 10*time.Second)
+		if got := w.share(w.apps[1]); got < 0.2 {
+			t.Errorf("it got %.0f %% of the traffic in 10 s: want its part", 100*got)
 		}
-		s.arrive(p)
-	}
-	slices.Sort(s.latency)
-	return s, s.latency[len(s.latency)*99/100]
+	})
+	inWorld(t, "a newcomer of which nothing is known", 3, Config{}, func(t *testing.T, w *world) {
+		w.apps[2].state.Store(uint32(joining))
+		for _, v := range w.apps {
+			v.service = quiet(5)
+		}
+		w.run(20, 30*time.Second)
+		w.apps[2].record.Store(w.pool.newRecord(w.apps[2].replica))
+		w.apps[2].state.Store(uint32(up))
+		w.run(20, 15*time.Second)
+		if w.apps[2].served == 0 {
+			t.Error("it got nothing for 15 s")
+		}
+	})
+	inWorld(t, "one whose first answer took 1.3 s", 2, Config{}, func(t *testing.T, w *world) {
+		for _, v := range w.apps {
+			v.service = quiet(5)
+		}
+		w.apps[0].record.Load().observe(w.pool.now(), good, 1300*time.Millisecond, 0)
+		w.run(20, 20*time.Second)
+		if w.apps[0].served == 0 {
+			t.Error("it was not tried again for 20 s")
+		}
+		w.forget()
+		w.run(20, 20*time.Second)
+		if got := w.share(w.apps[0]); got < 0.2 {
+			t.Errorf("it has %.0f %% of the traffic after that: want its part", 100*got)
+		}
+	})
 }
 
-func (s *simulation) medianNow() {
-	var known []float64
-	for _, r := range s.replicas {
-		if ms := load(&r.latency); ms > 0 {
-			known = append(known, ms)
-		}
-	}
-	if len(known) > 0 {
-		slices.Sort(known)
-		s.median = known[len(known)/2]
-	}
+// simulated is a run after a second in which everybody gets known.
+func simulated(w *world, load1 float64, length time.Duration) (p99 float64) {
+	w.run(full(10)*load1, time.Second)
+	w.forget()
+	w.run(full(10)*load1, length)
+	w.finish()
+	return w.p99()
 }
 
-func tenReplicas() []*simulated {
-	list := make([]*simulated, 10)
-	for i := range list {
-		list[i] = &simulated{slowness: 1}
-	}
-	return list
-}
+// evenTail is the 99th percentile of the service itself, without any waiting:
+// 20 · exp(0.8·2.326 − 0.32) ms.
+const evenTail = 93.0
 
 func TestLeastTimeInSimulation(t *testing.T) {
-	const requests = 60_000 // 21 s at seven tenths of what ten replicas can do
-	_, even := simulate(leastTime{}, tenReplicas(), 0.7, requests)
+	const length = 10 * time.Second
+	inWorld(t, "ten equals: the tail is that of the service itself", 10, Config{}, func(t *testing.T, w *world) {
+		if p99 := simulated(w, 0.7, length); p99 > 1.1*evenTail {
+			t.Errorf("p99 %.0f ms: want at most %.0f", p99, 1.1*evenTail)
+		}
+	})
+	for name, slowness := range map[string]float64{"ten": 10, "twenty": 20} {
+		for _, load1 := range []float64{0.1, 0.4, 0.7} {
+			name := fmt.Sprintf("one %s times as slow at load %.1f gets less than 1.5 %% and spoils no tail", name, load1)
+			inWorld(t, name, 10, Config{}, func(t *testing.T, w *world) {
+				w.apps[3].slowness = slowness
+				p99 := simulated(w, load1, length)
+				if share := w.share(w.apps[3]); share > 0.015 || p99 > 1.2*evenTail {
+					t.Errorf("share %.2f %%, p99 %.0f ms: want 1.5 %% and %.0f", 100*share, p99, 1.2*evenTail)
+				}
+			})
+		}
+	}
+	inWorld(t, "one that was slow and is well again has its part within 15 s", 10, Config{}, func(t *testing.T, w *world) {
+		w.apps[3].slowness = 10
+		simulated(w, 0.7, 5*time.Second)
+		w.apps[3].slowness = 1
+		w.run(full(10)*0.7, 15*time.Second)
+		w.forget()
+		w.run(full(10)*0.7, 5*time.Second)
+		if share := w.share(w.apps[3]); share < 0.05 {
+			t.Errorf("share %.1f %%: want at least half of a tenth", 100*share)
+		}
+	})
+	inWorld(t, "half slow, half fast: the slow ones get their smaller share", 10, Config{}, func(t *testing.T, w *world) {
+		for i, v := range w.apps {
+			v.slowness = 0.6 + float64(i%2) // 1.6 and 0.6 times, as in the study
+		}
+		// A request at a fast one is over in 0.6 of the time; the tail is that of
+		// a mix of which the slow ones do 27 % if they are filled alike.
+		if p99 := simulated(w, 0.7, length); p99 > 1.2*evenTail {
+			t.Errorf("p99 %.0f ms: want at most %.0f", p99, 1.2*evenTail)
+		}
+	})
+	inWorld(t, "a cold replica that joins is not run over", 10, Config{}, func(t *testing.T, w *world) {
+		herd(t, w, 9)
+	})
+	inWorld(t, "nor are five of ten that join together", 10, Config{}, func(t *testing.T, w *world) {
+		herd(t, w, 5)
+	})
+	inWorld(t, "a cold start of the whole pool fills all alike", 10, Config{}, func(t *testing.T, w *world) {
+		w.run(full(10)*0.7, 5*time.Second)
+		for _, v := range w.apps {
+			if share := w.share(v); share < 0.05 || share > 0.15 {
+				t.Errorf("%s has %.1f %%: want about a tenth", v.address, 100*share)
+			}
+		}
+	})
+}
 
-	t.Run("ten equals: the tail is that of the service itself", func(t *testing.T) {
-		// p99 of the lognormal alone: 20 · exp(0.8·2.326 − 0.32) = 93 ms.
-		if even > 1.2*93 {
-			t.Errorf("p99 %.0f ms: want at most 112", even)
+// herd lets all but the first few join a pool that is at work; they are eight
+// times as slow for their first five seconds.
+func herd(t *testing.T, w *world, old int) {
+	t.Helper()
+	for _, v := range w.apps[old:] {
+		v.state.Store(uint32(joining))
+	}
+	rate := full(old) * 0.6
+	w.run(rate, 10*time.Second)
+	w.forget()
+	for _, v := range w.apps[old:] {
+		v.record.Store(w.pool.newRecord(v.replica))
+		v.slowFrom.Store(w.pool.now())
+		v.state.Store(uint32(up))
+		v.slowness = 8
+	}
+	mean, looks := 0.0, 0.0
+	w.observed = func() {
+		for _, v := range w.apps[:old] {
+			mean += float64(v.inflight.Load()) / float64(old)
 		}
-	})
-	t.Run("one ten times as slow gets less than 1.5 % and spoils no tail", func(t *testing.T) {
-		replicas := tenReplicas()
-		replicas[3].slowness = 10
-		s, p99 := simulate(leastTime{}, replicas, 0.7, requests)
-		if share := float64(replicas[3].served) / float64(len(s.latency)); share > 0.015 || p99 > 1.2*even {
-			t.Errorf("share %.2f %%, p99 %.0f ms: want 1.5 %% and %.0f", 100*share, p99, 1.2*even)
+		looks++
+	}
+	w.run(rate, 5*time.Second)
+	mean /= looks
+	for _, v := range w.apps[old:] {
+		if float64(v.most) > 1.5*mean {
+			t.Errorf("%s had up to %d in flight while it was cold: want at most half more than the mean of the others, %.1f", v.address, v.most, mean)
 		}
-	})
-	t.Run("one that fails at once draws no traffic", func(t *testing.T) {
-		replicas := tenReplicas()
-		replicas[3].refuses = true
-		s, _ := simulate(leastTime{}, replicas, 0.7, requests)
-		if share := float64(s.failed) / requests; share > 0.001 {
-			t.Errorf("%.2f %% failed: want at most 0.1 %%", 100*share)
-		}
-	})
-	t.Run("half slow, half fast: the slow ones get their smaller share", func(t *testing.T) {
-		replicas := tenReplicas()
-		for i, r := range replicas {
-			r.slowness = 0.6 + float64(i%2)
-		}
-		if _, p99 := simulate(leastTime{}, replicas, 0.7, requests); p99 > 1.3*even {
-			t.Errorf("p99 %.0f ms: want at most %.0f", p99, 1.3*even)
-		}
-	})
-	t.Run("a cold replica that joins is not run over", func(t *testing.T) {
-		replicas := tenReplicas()
-		replicas[9].joins, replicas[9].slowness = int64(5*time.Second), 8
-		if _, p99 := simulate(leastTime{}, replicas, 0.6, requests); p99 > 1.2*even {
-			t.Errorf("p99 %.0f ms: want at most %.0f", p99, 1.2*even)
-		}
-	})
+		v.slowness = 1
+	}
+	w.run(rate, 10*time.Second)
+	w.finish()
+	if p99 := w.p99(); p99 > 1.2*evenTail {
+		t.Errorf("p99 %.0f ms: want at most %.0f", p99, 1.2*evenTail)
+	}
 }
