@@ -3,17 +3,8 @@ package lb
 import (
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 )
-
-// inWorld runs a simulation in virtual time.
-func inWorld(t *testing.T, name string, n int, c Config, test func(t *testing.T, w *world)) {
-	t.Helper()
-	t.Run(name, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, n, c)) })
-	})
-}
 
 // TestEveryoneIsTriedThoughTheLoadIsLow: with one request at a time nobody is
 // ever full, so a replica that looks dearer than its peer gets nothing at all

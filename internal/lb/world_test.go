@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/edgegw/edge/internal/named"
@@ -69,6 +70,14 @@ func (s *schedule) Pop() any {
 	last := (*s)[len(*s)-1]
 	*s = (*s)[:len(*s)-1]
 	return last
+}
+
+// inWorld runs a simulation in virtual time.
+func inWorld(t *testing.T, name string, n int, c Config, test func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, n, c)) })
+	})
 }
 
 // newWorld has n replicas that are up and known to nobody. Its keeper runs
