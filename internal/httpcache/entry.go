@@ -98,9 +98,6 @@ func newEntry(d draft) *entry {
 	e := &entry{
 		key: d.key, hash: d.hash, status: d.status,
 		vary:       variedBy(d.storability.names, d.request.Header),
-		validates:  hasValidator(d.header),
-		unstorable: forbidsEveryone(d.header),
-		length:     declaredLength(d.header),
 		freshness:  d.storability.freshness,
 		authorized: d.storability.authorized,
 		date:       d.date, requested: d.requested, received: d.received,
@@ -111,12 +108,19 @@ func newEntry(d draft) *entry {
 	if !d.verdict.Fingerprinted {
 		e.version = d.source.Version
 	}
-	if tags := d.header["Etag"]; len(tags) > 0 {
-		e.etag = tags[0]
-	}
-	e.modified, _ = fieldDate(d.header, "Last-Modified")
+	e.describe(d.header)
 	e.pack(d.header, out)
 	return e
+}
+
+// describe fills in what follows from the origin's header.
+func (e *entry) describe(origin http.Header) {
+	e.validates, e.unstorable = hasValidator(origin), forbidsEveryone(origin)
+	e.length = declaredLength(origin)
+	if tags := origin["Etag"]; len(tags) > 0 {
+		e.etag = tags[0]
+	}
+	e.modified, _ = fieldDate(origin, "Last-Modified")
 }
 
 // packSpace is how much of an entry's strings is gathered on the stack.
@@ -126,6 +130,12 @@ const packSpace = 2 << 10
 // memory. Values of a header as net/http reads it hold on to more than
 // themselves. The rule and the replica have one string for all their answers.
 func (e *entry) pack(origin, out http.Header) {
+	var space [packSpace]byte
+	e.packLines(appendFields(space[:0], origin, out, e.etag))
+}
+
+// packLines is pack for headers that are lines already.
+func (e *entry) packLines(b []byte) {
 	own := []*string{&e.key, &e.place.url, &e.etag, &e.version, &e.madeBy}
 	for i := range e.vary {
 		own = append(own, &e.vary[i].name, &e.vary[i].value)
@@ -133,8 +143,6 @@ func (e *entry) pack(origin, out http.Header) {
 	for i := range e.tags {
 		own = append(own, &e.tags[i])
 	}
-	var space [packSpace]byte
-	b := appendFields(space[:0], origin, out, e.etag)
 	lines := len(b)
 	for _, s := range own {
 		b = append(b, *s...)

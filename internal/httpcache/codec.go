@@ -1,0 +1,117 @@
+package httpcache
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// codecVersion is the first byte of an encoded answer. It changes with the
+// format; answers of another one are not read.
+const codecVersion = 1
+
+// errCodec is for an encoded answer that this version did not write.
+var errCodec = errors.New("stored answer is not of this format")
+
+// appendMeta encodes an answer without its body. What follows from the rest is
+// left out: hash, entity tag, declared length, sizes.
+func (e *entry) appendMeta(b []byte) []byte {
+	b = append(b, codecVersion)
+	b = appendPart(b, e.key)
+	b = binary.AppendUvarint(b, uint64(e.status))
+	b = appendPart(b, e.place.url)
+	b = binary.AppendUvarint(b, uint64(e.place.host))
+	b = binary.AppendUvarint(b, uint64(e.place.path))
+	b = binary.AppendUvarint(b, uint64(len(e.vary)))
+	for _, v := range e.vary {
+		b = append(appendPart(b, v.name), flagByte(v.present))
+		b = appendPart(b, v.value)
+	}
+	b = appendPart(b, string(e.fields))
+
+	b = appendPart(b, string(e.source))
+	b = append(b, flagByte(e.mustAsk), flagByte(e.authorized))
+	b = binary.AppendVarint(b, int64(e.lifetime))
+	b = binary.AppendVarint(b, int64(e.whileRevalidate))
+	b = binary.AppendVarint(b, int64(e.ifError))
+	b = appendTime(b, e.date)
+	b = appendTime(b, e.received)
+	b = appendTime(b, e.requested)
+	b = binary.AppendVarint(b, int64(e.initialAge))
+
+	b = appendTexts(b, e.tags)
+	b = appendTexts(b, []string{e.version, e.madeBy, e.replica, e.rule})
+	return binary.AppendUvarint(b, e.began)
+}
+
+func flagByte(set bool) byte {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+// decodeEntry makes an answer of what appendMeta appended and its body, which it
+// keeps. The caller gives it its hash.
+func decodeEntry(meta, whole []byte) (*entry, error) {
+	d := &decoder{rest: meta}
+	if d.byte() != codecVersion {
+		return nil, errCodec
+	}
+	e := &entry{key: d.text(), status: d.number(999)}
+	e.place.url = d.text()
+	e.place.host = d.number(len(e.place.url))
+	e.place.path = d.number(len(e.place.url))
+	e.vary = d.vary()
+	fields := d.fields()
+
+	e.source = LifetimeSource(d.text())
+	e.mustAsk, e.authorized = d.flag(), d.flag()
+	e.lifetime, e.whileRevalidate, e.ifError = d.duration(), d.duration(), d.duration()
+	e.date, e.received, e.requested = d.time(), d.time(), d.time()
+	e.initialAge = d.duration()
+
+	e.tags = d.texts()
+	facts := d.texts()
+	e.began = d.uvarint()
+	if !d.done() || len(facts) != 4 || e.status < 200 || e.place.host > e.place.path ||
+		len(whole) > 0 && !bodyAllowed(e.status) {
+		return nil, errCodec
+	}
+	e.version, e.madeBy, e.replica, e.rule = facts[0], facts[1], facts[2], facts[3]
+	e.describe(fields.origin())
+	e.packLines([]byte(fields))
+	stored := body{size: int64(len(whole))}
+	if len(whole) > 0 {
+		stored.chunks = [][]byte{whole}
+	}
+	e.seal(stored)
+	return e, nil
+}
+
+func (d *decoder) vary() []varied {
+	n := d.number(maxVaryFields)
+	if n == 0 {
+		return nil
+	}
+	fields := make([]varied, n)
+	for i := range fields {
+		fields[i] = varied{name: d.text(), present: d.flag(), value: d.text()}
+	}
+	return fields
+}
+
+// fields reads the lines of a header.
+func (d *decoder) fields() fieldLines {
+	text := d.text()
+	lines, last := &decoder{rest: []byte(text)}, ""
+	for len(lines.rest) > 0 {
+		flags, name := lines.byte(), lines.text()
+		lines.text()
+		if lines.bad || flags >= byte(noValue)<<1 || name < last {
+			d.fail()
+			return ""
+		}
+		last = name
+	}
+	return fieldLines(text)
+}
