@@ -149,6 +149,8 @@ func (x *exchange) stream(t *ticket) (Result, error) {
 		rp.forward = fwdStale
 	case t.known:
 		rp.forward = fwdVaryMiss
+	case f.completes != nil && f.completes.begun:
+		rp.forward, rp.forwardStatus = fwdPartial, http.StatusPartialContent
 	}
 	if stands, _ := x.h.Store.fence.judge(&f.head.provenance, f.began); stands != standsFirm {
 		rp.noCDN, rp.stored, rp.reason = true, false, x.h.Store.fence.reasonAgainst(&f.head.provenance)

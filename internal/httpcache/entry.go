@@ -28,7 +28,8 @@ type entry struct {
 	unstorable bool  // by any cache: see forbidsEveryone
 	length     int64 // declared by the origin; -1 if it is not
 	body       body
-	lengthText string // Content-Length; empty for statuses without a body
+	pieces     []piece // of the body, where it is not there as a whole
+	lengthText string  // Content-Length; empty for statuses without a body
 
 	etag     string
 	modified time.Time // Last-Modified, or zero

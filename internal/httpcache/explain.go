@@ -27,6 +27,9 @@ type Explanation struct {
 	Variants int `json:"variants"`
 	// Entry is the answer that matches the request; nil for none.
 	Entry *EntryInfo `json:"entry,omitempty"`
+	// Parts are the stored parts of an answer that is not stored as a whole, as
+	// Content-Range has them.
+	Parts []string `json:"parts,omitempty"`
 	// Generation is the current one.
 	Generation uint64 `json:"generation"`
 }
@@ -107,8 +110,28 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 	if d.action == fetch && x.Entry == nil && x.Uncacheable {
 		d = decision{action: pass, reason: ReasonRefused}
 	}
+	if part := h.explainPart(hash, key, r, &x); d.reason == ReasonRange || d.action == unavailable {
+		if _, ok := partServed(r, part, now); ok {
+			d = decision{action: serve}
+		}
+	}
 	x.Decision, x.Reason = actionNames[d.action], d.reason
 	return x
+}
+
+// explainPart is the stored part that stands firm, if there is one.
+func (h *Handler) explainPart(hash uint64, key []byte, r *http.Request, x *Explanation) *entry {
+	e := h.Store.peekPart(hash, key, r.Header)
+	if e == nil {
+		return nil
+	}
+	if stands, _ := h.Store.fence.judge(&e.provenance, e.began); stands != standsFirm {
+		return nil
+	}
+	for _, p := range e.pieces {
+		x.Parts = append(x.Parts, byteRange{start: p.start, length: p.body.size}.contentRange(e.length))
+	}
+	return e
 }
 
 // peek is find without marking as used.

@@ -58,6 +58,8 @@ type fill struct {
 	// the request is conditional on it.
 	stale      *entry
 	validating bool
+	// completes says which parts the fill completes; nil for none.
+	completes *completion
 	// alone: nobody may join. background: nobody waits.
 	alone, background bool
 	// overridden: the CDN's key may not say all that ours does.
@@ -128,6 +130,9 @@ func (x *exchange) newFill(d decision, e *entry, guess []varied) *fill {
 	f.buffer.reserve = func(n int64) bool { return x.h.reserve(f.hash, n) }
 	f.buffer.release = x.h.Store.release
 	f.buffer.idle = f.unread
+	if e == nil {
+		f.complete(x.h.Store.part(x))
+	}
 	return f
 }
 
@@ -180,6 +185,9 @@ func (f *fill) settle(w *fillWriter, err error) {
 		f.report(err)
 		close(f.ready)
 		return
+	}
+	if err == nil && f.outcome == answered {
+		err = f.writeAfter()
 	}
 	if err == nil && f.outcome == answered && f.head.length >= 0 && bodyAllowed(f.head.status) &&
 		f.buffer.written() != f.head.length {

@@ -18,6 +18,8 @@ type fillWriter struct {
 	decided bool
 	// discard: the body is of no use.
 	discard bool
+	// err keeps the body from being written.
+	err error
 }
 
 func (w *fillWriter) Header() http.Header { return w.header }
@@ -34,6 +36,7 @@ func (w *fillWriter) WriteHeader(status int) {
 	w.f.decideHeader(status, w.header)
 	w.discard = w.f.outcome != answered
 	close(w.f.ready)
+	w.err = w.f.writeBefore()
 }
 
 // relay passes a 1xx on to the leader; it is never stored. 101 cannot come: an
@@ -55,11 +58,17 @@ func (w *fillWriter) Write(p []byte) (int, error) {
 	if !bodyAllowed(w.f.head.status) {
 		return 0, http.ErrBodyNotAllowed
 	}
-	if err := w.f.buffer.write(w.f.ctx, p); err != nil {
-		if errors.Is(err, errNobody) {
+	if w.err == nil {
+		w.err = w.f.overflows(len(p))
+	}
+	if w.err == nil {
+		w.err = w.f.buffer.write(w.f.ctx, p)
+	}
+	if w.err != nil {
+		if errors.Is(w.err, errNobody) {
 			w.f.cancel(errNobody)
 		}
-		return 0, err
+		return 0, w.err
 	}
 	return len(p), nil
 }
@@ -101,6 +110,10 @@ func (f *fill) decideHeader(status int, header http.Header) {
 	defer func() {
 		if p := recover(); p != nil {
 			f.fault(fmt.Errorf("deciding panicked: %v", p))
+			if f.completes != nil {
+				f.giveUpParts() // what comes is not the whole
+				return
+			}
 			f.outcome, f.reason, f.shared = answered, ReasonFault, false
 			f.head = &entry{status: status, length: declaredLength(header)}
 			out := withoutHopByHop(header)
@@ -120,6 +133,9 @@ func (f *fill) decideHeader(status int, header http.Header) {
 		f.outcome, f.failure = failed, status
 		f.err = fmt.Errorf("origin answered %d", status)
 		f.report(f.err)
+		return
+	}
+	if f.completes != nil && f.decideRest(status, header, source, received) {
 		return
 	}
 	f.decideAnswer(status, header, source, received)

@@ -155,7 +155,7 @@ func (a *answerFacts) heuristicLifetime() (time.Duration, LifetimeSource) {
 	return min(max(0, a.date.Sub(modified)/heuristicShare), heuristicMax), FromHeuristic
 }
 
-// heuristicallyCacheable: RFC 9110, 15.1, without 206, which is never stored.
+// heuristicallyCacheable: RFC 9110, 15.1, without 206, which is never stored as such.
 func heuristicallyCacheable(status int) bool {
 	switch status {
 	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusNoContent,

@@ -26,21 +26,16 @@ func (x *exchange) stamp() stamp {
 }
 
 // draft is what the exchange knows of an answer that passed through, if it were
-// that to a GET.
+// that to a GET: what a fill would have known of it.
 func (x *exchange) draft(status int, clean http.Header, source Source, received time.Time, at stamp) draft {
-	facts := answerFacts{
-		status: status, header: clean, control: controlOf(clean),
-		verdict: x.v, policy: &x.h.Policy, date: dateOf(clean, received),
-	}
 	scheme, _ := x.h.seen(x.r)
-	asked := &http.Request{Method: http.MethodGet, URL: x.r.URL, Host: canonicalHost(x.r.Host, scheme), Header: x.r.Header}
-	return draft{
-		key: string(x.key), hash: x.hash, place: x.h.placeOfRequest(x.r), status: status, header: clean, request: asked,
-		verdict: x.v, source: source, storability: storable(x.r.Header, facts, source),
-		date: facts.date, requested: at.requested, received: received, began: at.began,
-		groups:    x.h.Store.fence.groups.membershipOf(x.h.originOf(x.r), clean, at.groups),
-		forbidCDN: x.h.overridden(x.r) || !source.Current && !x.v.Fingerprinted,
+	f := &fill{
+		h: x.h, verdict: x.v, asked: x.r.Header, key: string(x.key), hash: x.hash, place: x.h.placeOfRequest(x.r),
+		uriOrigin: x.h.originOf(x.r), overridden: x.h.overridden(x.r),
+		began: at.began, groupsBegan: at.groups, requested: at.requested,
+		request: &http.Request{URL: x.r.URL, Host: canonicalHost(x.r.Host, scheme)},
 	}
+	return f.draft(status, clean, source, received)
 }
 
 // likeness is what the answer to a HEAD says about a stored one.
@@ -91,29 +86,48 @@ func (x *exchange) learnFromHead(status int, h http.Header, source Source, at st
 		return
 	}
 	clean := withoutHopByHop(h)
-	alike := likenessOf(clean, e)
+	switch alike := likenessOf(clean, e); alike {
+	case same:
+		x.freshen(e, clean, source, at)
+	case outdated:
+		x.outdate(e, clean, source, at)
+	}
+}
+
+// freshen puts the stored answer with the news of a header in its place, or
+// drops it if that forbids to store it.
+func (x *exchange) freshen(e *entry, news http.Header, source Source, at stamp) {
+	s := x.h.Store
 	// A confirmation must not bring back what a hard purge removed meanwhile.
-	if stands, _ := s.fence.judge(&e.provenance, e.began); alike == unrelated || stands == hardPurged {
+	if stands, _ := s.fence.judge(&e.provenance, e.began); stands == hardPurged {
 		return
 	}
-	received := time.Now()
-	if alike == same {
-		clean = update304(e.fields.origin(), clean)
-		if source.Version == "" {
-			source.Version = e.madeBy
-		}
+	if source.Version == "" {
+		source.Version = e.madeBy
 	}
-	d := x.draft(e.status, clean, source, received, at)
+	d := x.draft(e.status, update304(e.fields.origin(), news), source, time.Now(), at)
 	switch reason := d.storability.reason; {
-	case reason == ReasonRollout, reason == ReasonAuthorization, reason == ReasonSetCookie:
-		// Another version's answer, or one visitor's, says nothing of it.
-	case alike == outdated, reason != "":
+	case personal(reason):
+	case reason != "":
 		s.remove(e)
 	default:
 		fresh := newEntry(d)
 		fresh.seal(e.body)
 		x.exchangeEntries(e, fresh, at)
 	}
+}
+
+// outdate drops a stored answer that the header of another one contradicts.
+func (x *exchange) outdate(e *entry, news http.Header, source Source, at stamp) {
+	if !personal(x.draft(e.status, news, source, time.Now(), at).storability.reason) {
+		x.h.Store.remove(e)
+	}
+}
+
+// personal reports an answer of another version, or for one visitor: it says
+// nothing about a stored one.
+func personal(reason Reason) bool {
+	return reason == ReasonRollout || reason == ReasonAuthorization || reason == ReasonSetCookie
 }
 
 // exchangeEntries puts an entry in the place of another.
@@ -138,7 +152,7 @@ func (s *Store) replace(old, e *entry, at stamp) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.invalidations != at.invalidations || !sh.recent.Contains(old) || !sameVary(old.vary, e.vary) ||
-		old.requested.After(e.requested) {
+		!e.supersedes(old) {
 		return false
 	}
 	g := sh.group(e.hash, []byte(e.key))

@@ -13,18 +13,21 @@ import (
 
 // pass sends the request to the origin as it is, on the client's own goroutine.
 // The answer goes straight through; only its header is edited.
-func (x *exchange) pass(reason Reason) (Result, error) {
+func (x *exchange) pass(reason Reason) (res Result, err error) {
 	w := &passWriter{ResponseWriter: x.w, x: x, reason: reason}
 	w.result = Result{Status: statusFor(reason), Reason: reason}
-	if reason == ReasonHead {
+	if reason == ReasonHead || reason == ReasonRange {
 		w.at = x.stamp()
 	}
-	err := x.o.Fetch(w, x.r)
+	complete := false
+	defer func() { res.Stored = w.capture.end(complete) }()
+	err = x.o.Fetch(w, x.r)
 	if err != nil {
 		w.result.Status = StatusError
 	} else if !w.wrote {
 		w.WriteHeader(http.StatusOK) // as net/http does for a silent handler
 	}
+	complete = err == nil
 	return w.result, err
 }
 
@@ -36,7 +39,9 @@ type passWriter struct {
 	reason Reason
 	result Result
 	wrote  bool
-	at     stamp // of a HEAD
+	at     stamp // of a HEAD or a Range
+	// capture copies a part that may be kept; nil for none.
+	capture *capture
 }
 
 // WriteHeader edits and writes the final header; 1xx responses pass as they are.
@@ -73,8 +78,11 @@ func (w *passWriter) edit(status int) {
 		x.leave()
 	}
 	x.watch(status, h, source)
-	if w.reason == ReasonHead {
+	switch w.reason {
+	case ReasonHead:
 		x.learnFromHead(status, h, source, w.at)
+	case ReasonRange:
+		w.capture = x.capture(status, h, source, w.at)
 	}
 	x.invalidate(status, h)
 	x.v.Respond(cacherules.Response{
@@ -85,7 +93,7 @@ func (w *passWriter) edit(status int) {
 	if unkeyed || !source.Current && !x.v.Fingerprinted {
 		cacherules.ForbidCDN(h)
 	}
-	line := cacheStatus(x.h.name(), statusLine{forward: forwardFor(w.reason), reason: w.reason})
+	line := cacheStatus(x.h.name(), statusLine{forward: forwardFor(w.reason), stored: w.capture != nil, reason: w.reason})
 	h[statusField] = append(h[statusField][:len(h[statusField]):len(h[statusField])], line)
 }
 
@@ -110,6 +118,7 @@ func (w *passWriter) Write(p []byte) (int, error) {
 	if !w.wrote {
 		w.WriteHeader(http.StatusOK)
 	}
+	w.capture.write(p)
 	return w.ResponseWriter.Write(p)
 }
 
@@ -117,6 +126,9 @@ func (w *passWriter) Write(p []byte) (int, error) {
 func (w *passWriter) ReadFrom(r io.Reader) (int64, error) {
 	if !w.wrote {
 		w.WriteHeader(http.StatusOK)
+	}
+	if w.capture != nil {
+		return io.Copy(struct{ io.Writer }{w}, r)
 	}
 	return io.Copy(w.ResponseWriter, r)
 }

@@ -86,18 +86,20 @@ func parseSpec(spec string, size int64) (byteRange, bool) {
 	return byteRange{start: start, length: end - start + 1}, true
 }
 
-// parseOffset reads digits and nothing else; huge numbers count as huge.
+// hugeOffset is what larger numbers count as.
+const hugeOffset = 1 << 62
+
+// parseOffset reads digits and nothing else.
 func parseOffset(text string) (int64, bool) {
-	const huge = 1 << 62
 	var n int64
 	for i := range len(text) {
 		if !isDigit(text[i]) {
 			return 0, false
 		}
-		if n < huge/10 {
+		if n < hugeOffset/10 {
 			n = n*10 + int64(text[i]-'0')
 		} else {
-			n = huge
+			n = hugeOffset
 		}
 	}
 	return n, text != ""
@@ -107,8 +109,8 @@ func parseOffset(text string) (int64, bool) {
 // strong and the same.
 func rangeApplies(request http.Header, e *entry) bool {
 	lines := request["If-Range"]
-	if len(lines) == 0 {
-		return true
+	if len(lines) != 1 {
+		return len(lines) == 0 // of two, neither is to be trusted
 	}
 	text := strings.Trim(lines[0], " \t")
 	if strings.HasPrefix(text, `"`) || strings.HasPrefix(text, "W/") {

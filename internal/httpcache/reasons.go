@@ -26,7 +26,8 @@ const (
 	ReasonAuthorizedRequest Reason = "authorized-request"
 	// ReasonRequestNoStore: the request forbids storing (RFC 9111, 5.2.1.5).
 	ReasonRequestNoStore Reason = "request-no-store"
-	// ReasonRange: a part was asked for and the whole is not stored.
+	// ReasonRange: a part was asked for, and neither the whole nor that part is
+	// stored.
 	ReasonRange Reason = "range"
 	// ReasonHead: only a GET fills the cache.
 	ReasonHead Reason = "head"
@@ -39,7 +40,7 @@ const (
 
 // Why an answer was not stored.
 const (
-	// ReasonPartial: 206, or a Content-Range.
+	// ReasonPartial: 206, or a Content-Range, although the whole was asked for.
 	ReasonPartial Reason = "partial"
 	// ReasonStatus: a 1xx or 304 that answers no question of ours, or a
 	// status that must-understand asks to understand.

@@ -111,8 +111,14 @@ func (x *exchange) run(e *entry, known bool, d decision) (Result, error) {
 			x.refresh(e, d)
 			return x.h.reply(x.w, x.r, reply{e: e, now: now, status: StatusStale, reason: d.reason})
 		case unavailable:
+			if res, done := x.replyPart(); done {
+				return res, nil
+			}
 			return x.unavailable(), nil
 		case pass:
+			if d.reason == ReasonRange {
+				return x.passRange()
+			}
 			return x.pass(d.reason)
 		}
 		if e == nil && x.h.Store.isRefused(x.hash, now) {
@@ -267,6 +273,7 @@ func (f *fill) provenance() *provenance {
 func (f *fill) startLocked(sh *shard) {
 	f.began = f.h.Store.Generation()
 	f.groupsBegan = f.h.Store.fence.groups.sequence.Load()
+	f.stampParts()
 	sh.fills[f.hash] = append(sh.fills[f.hash], f)
 	go f.run()
 }

@@ -172,14 +172,14 @@ func (s *Store) find(hash uint64, key []byte, request http.Header) (e *entry, kn
 	if e = g.match(request); e != nil {
 		sh.recent.Get(e)
 	}
-	return e, true
+	return e, e != nil || g.hasWhole()
 }
 
 // match is the newest stored answer for such a request: RFC 9111, 4.1.
 func (g *group) match(request http.Header) *entry {
 	for i := len(g.variants) - 1; i >= 0; i-- {
-		if matches(g.variants[i].vary, request) {
-			return g.variants[i]
+		if one := g.variants[i]; !one.isPart() && matches(one.vary, request) {
+			return one
 		}
 	}
 	return nil
@@ -199,6 +199,10 @@ func (s *Store) insert(e *entry) (stored bool) {
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	return s.insertLocked(sh, e)
+}
+
+func (s *Store) insertLocked(sh *shard, e *entry) (stored bool) {
 	g := sh.group(e.hash, []byte(e.key))
 	if g == nil {
 		g = &group{key: e.key, next: sh.index[e.hash]}
@@ -208,7 +212,7 @@ func (s *Store) insert(e *entry) (stored bool) {
 		if !sameVary(old.vary, e.vary) {
 			continue
 		}
-		if old.requested.After(e.requested) {
+		if !e.supersedes(old) {
 			return false
 		}
 		g.variants = append(g.variants[:i:i], g.variants[i+1:]...)

@@ -25,7 +25,12 @@ func (e *entry) weigh() int64 {
 	if e.lengthText != e.fields.first("Content-Length") {
 		n += allocated(len(e.lengthText))
 	}
-	return managed(int64(n) + e.body.held())
+	held := e.body.held()
+	for _, p := range e.pieces {
+		held += p.body.held()
+	}
+	n += scanned(unsafe.Sizeof(piece{}), cap(e.pieces))
+	return managed(int64(n) + held)
 }
 
 // managed adds what the runtime needs to manage memory: structures and mark
