@@ -12,6 +12,13 @@ const codecVersion = 1
 // errCodec is for an encoded answer that this version did not write.
 var errCodec = errors.New("stored answer is not of this format")
 
+// errUnkept is for an encoded answer that must not come back: a member of cache
+// groups, whose invalidations are not remembered, or no more than a part.
+var errUnkept = errors.New("stored answer is not to be kept")
+
+// keepable reports that the answer may be encoded to be read back later.
+func (e *entry) keepable() bool { return e.groups == nil && !e.isPart() }
+
 // appendMeta encodes an answer without its body. What follows from the rest is
 // left out: hash, entity tag, declared length, sizes.
 func (e *entry) appendMeta(b []byte) []byte {
@@ -79,6 +86,9 @@ func decodeEntry(meta, whole []byte) (*entry, error) {
 	}
 	e.version, e.madeBy, e.replica, e.rule = facts[0], facts[1], facts[2], facts[3]
 	e.describe(fields.origin())
+	if len(fields.values(groupsField)) > 0 || bodyAllowed(e.status) && e.length >= 0 && e.length != int64(len(whole)) {
+		return nil, errUnkept
+	}
 	e.packLines([]byte(fields))
 	stored := body{size: int64(len(whole))}
 	if len(whole) > 0 {

@@ -1,6 +1,8 @@
 package httpcache
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -231,6 +233,38 @@ func (w *world) post(url, found string) {
 	if _, err := w.h.Serve(httptest.NewRecorder(), httptest.NewRequest("POST", url, nil), nil, o); err != nil {
 		w.t.Error(err)
 	}
+}
+
+// Invalidations are not remembered for what comes back from a disk.
+func TestWhatIsNotReadBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		for name, c := range map[string]struct {
+			fields []string
+			ask    []string
+			err    error
+		}{
+			"a whole answer":            {nil, nil, nil},
+			"a member of cache groups":  {[]string{`Cache-Groups: "a"`}, nil, errUnkept},
+			"no more than a part of it": {nil, []string{"Range: bytes=0-4"}, errUnkept},
+		} {
+			w := newWorld(t)
+			w.origin.answer = file(alphabet, `"a"`, append(c.fields, minute)...)
+			w.get(site, c.ask...)
+			hash, key, request := w.h.keyOf(site)
+			e := w.h.Store.peek(hash, key, request, &Explanation{})
+			if len(c.ask) > 0 {
+				e = w.h.Store.peekPart(hash, key, request)
+			}
+			if e == nil || e.keepable() != (c.err == nil) {
+				t.Fatalf("%s: %+v: want it stored, and to be kept: %v", name, e, c.err == nil)
+			}
+			var text bytes.Buffer
+			_, _ = e.body.WriteTo(&text)
+			if _, err := decodeEntry(e.appendMeta(nil), text.Bytes()); !errors.Is(err, c.err) {
+				t.Errorf("%s: %v: want %v", name, err, c.err)
+			}
+		}
+	})
 }
 
 // Marks that fall out take what is older with them, of their own origin, and
