@@ -20,7 +20,7 @@ func logger() *zap.Logger {
 
 // poolTrouble lists the events of a pool that someone may have to act on.
 var poolTrouble = map[lb.Kind]bool{
-	lb.ReplicaSick: true, lb.BreakerOpened: true, lb.PanicBegan: true,
+	lb.ReplicaSick: true, lb.ReplicaEjected: true, lb.BreakerOpened: true, lb.PanicBegan: true,
 	lb.DiscoveryFailed: true, lb.RegistrationExpired: true,
 }
 

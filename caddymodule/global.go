@@ -130,6 +130,7 @@ func poolBlock(c *lb.Config) words {
 				"consecutive":   countOrNone(&c.Breaker.Consecutive),
 			}
 		}),
+		"eject":      func(d *caddyfile.Dispenser) error { return parseEject(d, &c.Eject) },
 		"slow_start": duration(&c.SlowStart),
 		"retry": block(func() words {
 			return words{"attempts": countOrNone(&c.Retry.Attempts), "budget": ratio(&c.Retry.Budget)}
@@ -164,6 +165,26 @@ func parseHealth(d *caddyfile.Dispenser, h *lb.Health) error {
 		"expect_body":     text(&h.ExpectBody),
 		"version_header":  text(&h.VersionHeader),
 		"instance_header": text(&h.InstanceHeader),
+	})
+}
+
+// parseEject reads "eject off" or "eject { … }".
+func parseEject(d *caddyfile.Dispenser, e *lb.Eject) error {
+	switch args := d.RemainingArgs(); {
+	case len(args) == 1 && args[0] == "off":
+		e.Off = true
+		return noBlock(d, "eject off")
+	case len(args) > 0:
+		return d.Errf("eject: spare argument %q: want off, or a block", args[0])
+	}
+	return readBlock(d, words{
+		"consecutive":   countOrNone(&e.Consecutive),
+		"failure_ratio": ratio(&e.FailureRatio),
+		"latency":       countOrNone(&e.Latency),
+		"min_requests":  count(&e.MinRequests),
+		"base":          duration(&e.Base),
+		"max":           duration(&e.Max),
+		"max_share":     ratio(&e.MaxShare),
 	})
 }
 

@@ -101,6 +101,10 @@ var (
 	poolRefused     = describe("edge_pool_refused_total", "Requests that the pool answered 503 itself.", "pool")
 	replicaInFlight = describe("edge_replica_in_flight", "Requests at a replica.", "pool", "replica", "version")
 	replicaLatency  = describe("edge_replica_latency_seconds", "Moving average of the time to the response header.", "pool", "replica", "version")
+	replicaEjected  = describe("edge_replica_ejected", "1 while a replica is set aside because it is worse than its peers.", "pool", "replica", "version")
+	replicaEjects   = describe("edge_replica_ejections_total", "Ejections of the process at an address.", "pool", "replica", "version")
+	replicaRequests = describe("edge_replica_requests_total", "Requests that were sent to the process at an address.", "pool", "replica", "version")
+	replicaFailures = describe("edge_replica_failures_total", "Requests that failed at the process at an address: no connection, reset, time-out, cut body, 5xx.", "pool", "replica", "version")
 	replicaBreaker  = describe("edge_replica_breaker", "0 closed, 1 half-open, 2 open.", "pool", "replica", "version")
 	purgesPending   = describe("edge_purges_pending", "Purges that are not finished.")
 )
@@ -110,7 +114,7 @@ func (gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		cacheEntries, cacheBytes, cacheMaxBytes, cacheStores, cacheEvictions, cacheFenced, generation,
 		poolReplicas, poolInFlight, poolQueued, poolDesired, poolPanic, poolRetries, poolRefused,
-		replicaInFlight, replicaLatency, replicaBreaker, purgesPending,
+		replicaInFlight, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending,
 	} {
 		to <- d
 	}
@@ -163,6 +167,14 @@ func collectPool(p *pool, gauge, counter func(*prometheus.Desc, float64, ...stri
 		gauge(replicaInFlight, float64(r.InFlight), s.Name, r.Address, r.Version)
 		gauge(replicaLatency, r.EWMA/1000, s.Name, r.Address, r.Version)
 		gauge(replicaBreaker, breakers[r.Breaker], s.Name, r.Address, r.Version)
+		ejected := 0.0
+		if r.EjectedUntil != nil {
+			ejected = 1
+		}
+		gauge(replicaEjected, ejected, s.Name, r.Address, r.Version)
+		counter(replicaEjects, float64(r.Ejections), s.Name, r.Address, r.Version)
+		counter(replicaRequests, float64(r.Requests), s.Name, r.Address, r.Version)
+		counter(replicaFailures, float64(r.Failures), s.Name, r.Address, r.Version)
 	}
 	for state, n := range states {
 		gauge(poolReplicas, float64(n), s.Name, state)

@@ -132,16 +132,18 @@ func TestMetricsFollowTraffic(t *testing.T) {
 		`edge_generation`:                                                           0,
 	})
 	for name, want := range map[string]float64{
-		`edge_pool_replicas{pool="app",state="up"}`:                                        1,
-		`edge_pool_replicas{pool="app",state="sick"}`:                                      0,
-		`edge_pool_replicas{pool="app",state="joining"}`:                                   0,
-		`edge_pool_in_flight{pool="app"}`:                                                  0,
-		`edge_pool_queued{pool="app"}`:                                                     0,
-		`edge_pool_panic{pool="app"}`:                                                      0,
-		`edge_cache_max_bytes`:                                                             512 << 20,
-		`edge_purges_pending`:                                                              0,
-		fmt.Sprintf(`edge_replica_breaker{pool="app",replica=%q,version="v1"}`, address):   0,
-		fmt.Sprintf(`edge_replica_in_flight{pool="app",replica=%q,version="v1"}`, address): 0,
+		`edge_pool_replicas{pool="app",state="up"}`:                                              1,
+		`edge_pool_replicas{pool="app",state="sick"}`:                                            0,
+		`edge_pool_replicas{pool="app",state="joining"}`:                                         0,
+		`edge_pool_in_flight{pool="app"}`:                                                        0,
+		`edge_pool_queued{pool="app"}`:                                                           0,
+		`edge_pool_panic{pool="app"}`:                                                            0,
+		`edge_cache_max_bytes`:                                                                   512 << 20,
+		`edge_purges_pending`:                                                                    0,
+		fmt.Sprintf(`edge_replica_ejected{pool="app",replica=%q,version="v1"}`, address):         0,
+		fmt.Sprintf(`edge_replica_ejections_total{pool="app",replica=%q,version="v1"}`, address): 0,
+		fmt.Sprintf(`edge_replica_breaker{pool="app",replica=%q,version="v1"}`, address):         0,
+		fmt.Sprintf(`edge_replica_in_flight{pool="app",replica=%q,version="v1"}`, address):       0,
 	} {
 		if got, there := after[name]; !there || got != want {
 			t.Errorf("%s is %v, there: %t: want %v", name, got, there, want)

@@ -90,14 +90,43 @@ type sourceView struct {
 }
 
 type replicaView struct {
-	ID       string  `json:"id"`
-	Address  string  `json:"address"`
-	Version  string  `json:"version"`
-	State    string  `json:"state"`
-	Why      string  `json:"why"`
-	InFlight int     `json:"in_flight"`
-	EWMA     float64 `json:"ewma_ms"`
-	Breaker  string  `json:"breaker"`
+	ID           string    `json:"id"`
+	Address      string    `json:"address"`
+	Instance     string    `json:"instance"`
+	Version      string    `json:"version"`
+	State        string    `json:"state"`
+	Why          string    `json:"why"`
+	Since        time.Time `json:"since"`
+	InFlight     int       `json:"in_flight"`
+	EWMA         float64   `json:"ewma_ms"`
+	Breaker      string    `json:"breaker"`
+	Ejections    int       `json:"ejections"`
+	EjectedFor   string    `json:"ejected_for"`
+	EjectedUntil time.Time `json:"ejected_until"`
+}
+
+// state is what to look at first: an ejected replica takes nothing, though its
+// checks pass.
+func (r replicaView) state() string {
+	if r.EjectedUntil.IsZero() {
+		return r.State
+	}
+	return r.State + ", ejected"
+}
+
+func (r replicaView) why() string {
+	if r.EjectedUntil.IsZero() {
+		return r.Why
+	}
+	return "until " + stamp(r.EjectedUntil) + ": " + r.EjectedFor
+}
+
+// latency is empty until an answer has been timed.
+func (r replicaView) latency() string {
+	if r.EWMA == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1fms", r.EWMA)
 }
 
 func printStatus(w io.Writer, answer json.RawMessage) error {
@@ -141,10 +170,11 @@ func printPool(out *console, pool poolView) {
 			out.say("  %s: %s", source.Source, source.Problem)
 		}
 	}
-	rows := [][]string{{"REPLICA", "VERSION", "STATE", "IN FLIGHT", "EWMA", "BREAKER", "WHY"}}
+	rows := [][]string{{"REPLICA", "INSTANCE", "VERSION", "STATE", "SINCE", "IN FLIGHT", "EWMA", "BREAKER", "EJECTIONS", "WHY"}}
 	for _, r := range pool.Replicas {
 		rows = append(rows, []string{
-			or(r.Address, r.ID), r.Version, r.State, fmt.Sprint(r.InFlight), fmt.Sprintf("%.1fms", r.EWMA), r.Breaker, r.Why,
+			or(r.Address, r.ID), r.Instance, r.Version, r.state(), stamp(r.Since), fmt.Sprint(r.InFlight), r.latency(), r.Breaker,
+			fmt.Sprint(r.Ejections), r.why(),
 		})
 	}
 	if len(pool.Replicas) == 0 {

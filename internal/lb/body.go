@@ -132,7 +132,7 @@ func (b *answerBody) end(o outcome) {
 		s.record.observe(b.x.pool.now(), cut, untimed, 0)
 	}
 	if b.judge {
-		s.conclude(o)
+		b.x.pool.conclude(s, o)
 	}
 	b.x.pool.give(s.replica, b.count)
 }

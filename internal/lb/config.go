@@ -17,6 +17,7 @@ type Config struct {
 
 	Health  Health  `json:"health,omitzero"`
 	Breaker Breaker `json:"breaker,omitzero"`
+	Eject   Eject   `json:"eject,omitzero"`
 	Retry   Retry   `json:"retry,omitzero"`
 	Queue   Queue   `json:"queue,omitzero"`
 
@@ -94,6 +95,43 @@ type Breaker struct {
 
 	// Consecutive gateway failures that open it. Default 5; -1 never.
 	Consecutive int `json:"consecutive,omitempty"`
+}
+
+// Eject says when a replica is set aside because it is worse than its peers
+// (outlier detection). A breaker looks at one replica alone and asks again after
+// a fixed time; an ejection compares, lasts longer each time, and is held to a
+// share of the pool. It comes back through slow start.
+type Eject struct {
+	// Off switches ejections off.
+	Off bool `json:"off,omitempty"`
+
+	// Consecutive gateway failures that eject a replica, if its peers fail less
+	// than half as often. Default 5; -1 never.
+	Consecutive int `json:"consecutive,omitempty"`
+
+	// FailureRatio of the last ten seconds above which a replica is ejected, if
+	// it is also three times the median of its peers. Default 10%.
+	FailureRatio unit.Ratio `json:"failure_ratio,omitzero"`
+
+	// Latency is how many times the median of its peers the mean latency of the
+	// last ten seconds must be, and 100 ms more than it. Default 5; -1 never.
+	Latency int `json:"latency,omitempty"`
+
+	// MinRequests in ten seconds before ratio and latency mean anything, of the
+	// replica and of the peers that it is compared with. Default 30.
+	MinRequests int `json:"min_requests,omitempty"`
+
+	// Base is how long the first ejection lasts, a fifth more or less. Each
+	// further one takes twice as long; a minute in rotation takes one doubling
+	// back. Default 5s.
+	Base unit.Duration `json:"base,omitzero"`
+
+	// Max is the longest ejection. Default 5m.
+	Max unit.Duration `json:"max,omitzero"`
+
+	// MaxShare of the replicas that may be ejected at a time. Default 50%;
+	// whatever it says, one that takes requests is left.
+	MaxShare unit.Ratio `json:"max_share,omitzero"`
 }
 
 // Retry says how often a request may be tried on another replica. Only what is
@@ -175,6 +213,14 @@ func (c Config) withDefaults() Config {
 	c.Breaker.Window = defaulted(c.Breaker.Window, 10*time.Second)
 	c.Breaker.Open = defaulted(c.Breaker.Open, 5*time.Second)
 	c.Breaker.Consecutive = number(c.Breaker.Consecutive, 5)
+
+	c.Eject.Consecutive = number(c.Eject.Consecutive, 5)
+	c.Eject.FailureRatio = unit.Ratio(c.Eject.FailureRatio.Or(0.1))
+	c.Eject.Latency = number(c.Eject.Latency, 5)
+	c.Eject.MinRequests = number(c.Eject.MinRequests, 30)
+	c.Eject.Base = defaulted(c.Eject.Base, 5*time.Second)
+	c.Eject.Max = defaulted(c.Eject.Max, 5*time.Minute)
+	c.Eject.MaxShare = unit.Ratio(c.Eject.MaxShare.Or(0.5))
 
 	c.Retry.Attempts = number(c.Retry.Attempts, 2)
 	c.Retry.Budget = unit.Ratio(c.Retry.Budget.Or(0.2))

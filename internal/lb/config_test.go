@@ -22,6 +22,7 @@ func TestTheZeroConfigTakesTheDocumentedDefaults(t *testing.T) {
 		SlowStart: ms(10_000), Drain: ms(30_000),
 		Health:    Health{Interval: ms(2000), Timeout: ms(1000), Passes: 1, Fails: 2},
 		Breaker:   Breaker{FailureRatio: 0.5, MinRequests: 20, Window: ms(10_000), Open: ms(5000), Consecutive: 5},
+		Eject:     Eject{Consecutive: 5, FailureRatio: 0.1, Latency: 5, MinRequests: 30, Base: ms(5000), Max: ms(300_000), MaxShare: 0.5},
 		Retry:     Retry{Attempts: 2, Budget: 0.2},
 		Queue:     Queue{MaxInflight: 200, Wait: ms(2000), Length: 1000},
 		Transport: Transport{DialTimeout: ms(3000), IdleTimeout: ms(4000), MaxIdle: 256},
@@ -38,6 +39,7 @@ func TestValidateReportsEveryMistakeAtOnce(t *testing.T) {
 		Health:   Health{Path: "healthz", ExpectStatus: 42, VersionHeader: "X App", Passes: -1},
 		Policy:   named.Spec{Name: "best"},
 		Breaker:  Breaker{FailureRatio: 1.5},
+		Eject:    Eject{FailureRatio: 2, Latency: -2, Base: ms(600_000)},
 		Retry:    Retry{Attempts: 9},
 		Drain:    -1,
 		Queue:    Queue{MaxInflight: -2},
@@ -53,6 +55,7 @@ func TestValidateReportsEveryMistakeAtOnce(t *testing.T) {
 		`address "app": want host:port`, `unknown name "bonjour": want one of `,
 		`health path "healthz": want a path that begins with /`, `health expect_status 42`, `health version_header "X App"`,
 		`health passes -1: want a number from 0 to 100`, `unknown name "best": want one of `,
+		`eject failure_ratio 2`, `eject latency -2`, `eject max 5m0s: want at least base, 10m0s`,
 		`breaker failure_ratio 1.5`, `retry attempts 9: want a number from -1 to 5`, `drain -1ns`, `queue max_inflight -2`,
 		`server_name, ca_file and unsafe_skip_verify want tls`,
 	} {

@@ -8,6 +8,8 @@ const (
 	ReplicaJoined       Kind = "replica_joined"       // found; takes nothing before its first passed check
 	ReplicaUp           Kind = "replica_up"           // its checks pass
 	ReplicaSick         Kind = "replica_sick"         // its checks fail
+	ReplicaEjected      Kind = "replica_ejected"      // worse than its peers: set aside for a while
+	ReplicaReadmitted   Kind = "replica_readmitted"   // its ejection is over: it comes back slowly
 	ReplicaChanged      Kind = "replica_changed"      // another process answers at the address
 	ReplicaDraining     Kind = "replica_draining"     // removed: takes no new requests
 	ReplicaGone         Kind = "replica_gone"         // drained, and its connections closed

@@ -11,8 +11,8 @@ import (
 type lenience uint8
 
 const (
-	strict      lenience = iota // healthy, and the breaker admits
-	anyHealth                   // health is presumed wrong
+	strict      lenience = iota // healthy, not ejected, and the breaker admits
+	anyHealth                   // health and ejections are presumed wrong
 	anyStanding                 // so are breakers, save those of replicas that cannot be reached
 	lenienceEnd
 )
@@ -89,7 +89,11 @@ func (x *exchange) inRotation(r *replica) bool {
 	default:
 		return false
 	}
-	b := r.record.Load().breaker.Load()
+	record := r.record.Load()
+	if record.ejection.on() && x.level < anyHealth && !x.pool.panicking.Load() {
+		return false
+	}
+	b := record.breaker.Load()
 	if b.unreachable() && r.is() != up {
 		return false // Checks cannot reach it either: the one that does closes the breaker.
 	}
@@ -240,7 +244,7 @@ func (x *exchange) settle(o outcome) {
 	}
 	x.held = false
 	x.learn(o)
-	x.slot.conclude(o)
+	x.pool.conclude(&x.slot, o)
 	x.pool.unclaim(x.slot.replica)
 }
 
@@ -255,8 +259,10 @@ func (x *exchange) learn(o outcome) {
 	x.pool.refreshMedian(now)
 }
 
-// conclude gives the breaker its verdict, once.
-func (s *slot) conclude(o outcome) {
+// conclude counts what a request came to, once: beside the replica's peers,
+// and for its breaker.
+func (p *Pool) conclude(s *slot, o outcome) {
+	p.compare(s.replica, s.record, o)
 	if s.probe != nil {
 		s.probe(o)
 		s.probe = nil

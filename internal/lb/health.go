@@ -201,10 +201,16 @@ func (p *Pool) checked(r *replica, seen identity, began int64, err error) {
 		}
 		return
 	}
+	recovered := r.fails > 0
 	r.fails = 0
 	r.passes++
 	p.identifyLocked(r, seen, began)
 	b := r.record.Load().breaker.Load()
+	if recovered || b.unreachable() {
+		// What was wrong with it showed in its checks too, and they pass again.
+		// Checks that passed all the while say nothing against an ejection.
+		p.readmit(r, "its checks pass again")
+	}
 	if b.unreachable() {
 		p.resetBreaker(r) // It can be reached again.
 		p.news.add(p.about(r, BreakerClosed, "a check reached it"))

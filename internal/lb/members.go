@@ -95,7 +95,7 @@ func (p *Pool) wakeKeeper() {
 	}
 }
 
-// keep ends what has a deadline: leases and drains.
+// keep ends what has a deadline: leases, ejections and drains.
 func (p *Pool) keep(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -132,6 +132,9 @@ func (p *Pool) keepOnce(now time.Time) time.Duration {
 		p.mergeLocked()
 	}
 	for _, r := range sorted(p.members) {
+		if ends := p.attendEjectionLocked(r, now); !ends.IsZero() {
+			next = earlier(next, ends)
+		}
 		if !r.is().leaving() {
 			continue
 		}

@@ -30,9 +30,10 @@ type Pool struct {
 
 	// What requests read. A request takes no lock that all share.
 	view       atomic.Pointer[view]
-	panicking  atomic.Bool   // most replicas look sick: health is presumed wrong
+	panicking  atomic.Bool   // most replicas look sick, or are ejected: health is presumed wrong
 	distrusted atomic.Bool   // most breakers are open: so are they
 	opened     atomic.Int64  // breakers that are not closed
+	reviewedAt atomic.Int64  // when replicas were last compared
 	median     atomic.Uint64 // float64, of the replicas' latencies, milliseconds
 	medianAt   atomic.Int64
 	queue      queue
@@ -41,6 +42,7 @@ type Pool struct {
 	refused    atomic.Int64
 
 	assessing sync.Mutex // one assessment at a time, so that the last one stands
+	ejecting  sync.Mutex // one ejection at a time, so that their number keeps its cap
 
 	news news
 	kick chan struct{} // wakes the keeper
@@ -191,13 +193,14 @@ func (p *Pool) assess() {
 	if v == nil {
 		return
 	}
-	ups, sicks, opened := 0, 0, 0
+	passed, aside, opened := 0, 0, 0
 	for _, r := range v.members {
-		switch r.is() {
-		case up:
-			ups++
-		case sick:
-			sicks++
+		switch state := r.is(); {
+		case state == sick, state == up && r.record.Load().ejection.on():
+			aside++
+			passed++
+		case state == up:
+			passed++
 		}
 		if !r.record.Load().breaker.Load().closed() {
 			opened++
@@ -206,7 +209,7 @@ func (p *Pool) assess() {
 	p.opened.Store(int64(opened))
 	p.distrusted.Store(2*opened > len(v.members))
 	// More than half of those that ever passed a check.
-	panicking := sicks > 0 && 2*sicks > ups+sicks
+	panicking := 2*aside > passed
 	if p.panicking.Swap(panicking) != panicking {
 		kind := PanicEnded
 		if panicking {

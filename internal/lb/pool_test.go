@@ -145,7 +145,7 @@ func TestAnOpenBreakerKeepsRequestsAwayAndAProbeIsHidden(t *testing.T) {
 	c := p.settings.Config
 	c.Discover[0].Args = append(c.Discover[0].Args, third.address, fourth.address)
 	c.Discover = []named.Spec{{Name: "static", Args: c.Discover[0].Args}}
-	c.Breaker.Open = ms(100)
+	c.Breaker.Open, c.Eject.Off = ms(100), true
 	if err := p.Configure(c); err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,10 @@ type record struct {
 	failing   atomic.Uint64 // float64, share of failures, 0 to 1
 	failingAt atomic.Int64
 
-	mu sync.Mutex // writers of the five above
+	ejection ejection
+
+	mu     sync.Mutex // guards the window, and writers of the five above
+	window window
 }
 
 // begin lets an estimate of which nothing is known fade from now on.
@@ -80,6 +83,7 @@ func (r *record) observe(now int64, o outcome, elapsed time.Duration, median flo
 		store(&r.latency, peak(estimate, ms, now-r.latencyAt.Load(), r.young()))
 		r.latencyAt.Store(now)
 		r.answers.Add(1)
+		r.timeLocked(now, elapsed)
 	}
 	if o == neutral {
 		return
@@ -157,12 +161,17 @@ func (r *record) cost(now int64, median, load1 float64) float64 {
 		estimate *= math.Exp(-age / memory)
 	}
 	estimate = max(estimate, floor)
-	success := 1.0
-	if failing := load(&r.failing); failing > 0 {
-		age := float64(now - r.failingAt.Load())
-		success = max(0.02, 1-failing*math.Exp(-age/float64(failureMemory)))
-	}
+	success := max(0.02, 1-r.failingAround(now))
 	return estimate * load1 / (success * success)
+}
+
+// failingAround is the share of failures around now. It fades too.
+func (r *record) failingAround(now int64) float64 {
+	failing := load(&r.failing)
+	if failing == 0 {
+		return 0
+	}
+	return failing * math.Exp(-float64(now-r.failingAt.Load())/float64(failureMemory))
 }
 
 func load(a *atomic.Uint64) float64     { return math.Float64frombits(a.Load()) }

@@ -166,7 +166,7 @@ func (x *exchange) another(o outcome) (slot, bool) {
 	if x.pool.budget.retry(x.pool.now(), float64(s.Retry.Budget)) && x.rearm() {
 		return next, true
 	}
-	next.conclude(neutral)
+	x.pool.conclude(&next, neutral)
 	next.record.requests.Add(-1)
 	x.pool.unclaim(next.replica)
 	return slot{}, false
@@ -219,7 +219,7 @@ func (x *exchange) deliver(resp *http.Response, err error, o outcome) (*http.Res
 	x.held = false
 	r := x.slot.replica
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		x.slot.conclude(o)
+		x.pool.conclude(&x.slot, o)
 		x.upgrade(resp)
 		return resp, nil
 	}
@@ -234,11 +234,11 @@ func (x *exchange) deliver(resp *http.Response, err error, o outcome) (*http.Res
 	// A probe is judged by its headers, so that no client can hold it open.
 	early := stream || o != good || x.slot.probe != nil
 	if early {
-		x.slot.conclude(o)
+		x.pool.conclude(&x.slot, o)
 	}
 	if resp.Body == http.NoBody || resp.ContentLength == 0 {
 		if !early {
-			x.slot.conclude(o)
+			x.pool.conclude(&x.slot, o)
 		}
 		x.pool.give(r, count)
 		return resp, nil

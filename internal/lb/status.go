@@ -9,7 +9,7 @@ import (
 type Status struct {
 	Name     string          `json:"name"`
 	Policy   string          `json:"policy"`
-	Panic    bool            `json:"panic"`     // most replicas look sick: health is ignored
+	Panic    bool            `json:"panic"`     // most replicas look sick or are ejected: both are ignored
 	InFlight int64           `json:"in_flight"` // requests at replicas
 	Queued   int64           `json:"queued"`    // requests that wait for a replica
 	Desired  int             `json:"desired"`   // replicas that an autoscaler should run; 0 when there is no limit to reckon with
@@ -28,25 +28,28 @@ type SourceStatus struct {
 
 // ReplicaStatus is one replica of a Status.
 type ReplicaStatus struct {
-	ID         string     `json:"id"`
-	Address    string     `json:"address"`
-	Source     []string   `json:"source"` // who names it: discoveries by their kind, and registered
-	Instance   string     `json:"instance,omitempty"`
-	Version    string     `json:"version,omitempty"`
-	State      string     `json:"state"` // joining, up, sick, draining, drained
-	Why        string     `json:"why,omitempty"`
-	Since      time.Time  `json:"since"`
-	InFlight   int64      `json:"in_flight"`
-	WebSockets int64      `json:"websockets"`
-	Streams    int64      `json:"streams"` // server-sent events
-	EWMA       float64    `json:"ewma_ms"`
-	Cost       float64    `json:"cost_ms"` // what least_time reckons one more request would take
-	Failing    float64    `json:"failing"` // recent share of failures
-	Breaker    string     `json:"breaker"` // closed, half-open, open
-	Requests   int64      `json:"requests"`
-	Failures   int64      `json:"failures"`
-	LeaseEnds  *time.Time `json:"lease_ends,omitempty"`
-	Weight     float64    `json:"weight"` // 1, less in slow start
+	ID           string     `json:"id"`
+	Address      string     `json:"address"`
+	Source       []string   `json:"source"` // who names it: discoveries by their kind, and registered
+	Instance     string     `json:"instance,omitempty"`
+	Version      string     `json:"version,omitempty"`
+	State        string     `json:"state"` // joining, up, sick, draining, drained
+	Why          string     `json:"why,omitempty"`
+	Since        time.Time  `json:"since"`
+	InFlight     int64      `json:"in_flight"`
+	WebSockets   int64      `json:"websockets"`
+	Streams      int64      `json:"streams"` // server-sent events
+	EWMA         float64    `json:"ewma_ms"`
+	Cost         float64    `json:"cost_ms"`                 // what least_time reckons one more request would take
+	Failing      float64    `json:"failing"`                 // recent share of failures
+	Breaker      string     `json:"breaker"`                 // closed, half-open, open
+	Ejections    int64      `json:"ejections"`               // of this process
+	EjectedFor   string     `json:"ejected_for,omitempty"`   // why, while it is ejected
+	EjectedUntil *time.Time `json:"ejected_until,omitempty"` // while it is ejected
+	Requests     int64      `json:"requests"`
+	Failures     int64      `json:"failures"`
+	LeaseEnds    *time.Time `json:"lease_ends,omitempty"`
+	Weight       float64    `json:"weight"` // 1, less in slow start
 }
 
 // busyShare is how full replicas should be when an autoscaler is content: the
@@ -95,6 +98,11 @@ func (p *Pool) replicaStatusLocked(r *replica) ReplicaStatus {
 		Breaker:  record.breaker.Load().String(),
 		Requests: record.requests.Load(), Failures: record.failures.Load(),
 		Weight: r.weight(p.now(), p.settings.SlowStart.D()),
+	}
+	rs.Ejections = record.ejection.total.Load()
+	if until := record.ejection.until.Load(); until != 0 {
+		ends := p.born.Add(time.Duration(until))
+		rs.EjectedUntil, rs.EjectedFor = &ends, record.ejection.reason()
 	}
 	if ends, leased := p.leases[r.address]; leased {
 		rs.LeaseEnds = &ends

@@ -63,6 +63,7 @@ func (c Config) rangeErrors() []error {
 		"slow_start": c.SlowStart, "drain": c.Drain,
 		"health interval": c.Health.Interval, "health timeout": c.Health.Timeout,
 		"breaker window": c.Breaker.Window, "breaker open": c.Breaker.Open,
+		"eject base": c.Eject.Base, "eject max": c.Eject.Max,
 		"queue wait":             c.Queue.Wait,
 		"transport dial_timeout": c.Transport.DialTimeout, "transport header_timeout": c.Transport.HeaderTimeout,
 		"transport idle_timeout": c.Transport.IdleTimeout,
@@ -77,6 +78,9 @@ func (c Config) rangeErrors() []error {
 		"health fails":         {c.Health.Fails, 0, 100},
 		"breaker min_requests": {c.Breaker.MinRequests, 0, 1e6},
 		"breaker consecutive":  {c.Breaker.Consecutive, -1, 1e6},
+		"eject consecutive":    {c.Eject.Consecutive, -1, 1e6},
+		"eject latency":        {c.Eject.Latency, -1, 1e6},
+		"eject min_requests":   {c.Eject.MinRequests, 0, 1e6},
 		"retry attempts":       {c.Retry.Attempts, -1, maxAttempts - 1},
 		"queue max_inflight":   {c.Queue.MaxInflight, -1, 1e6},
 		"queue length":         {c.Queue.Length, -1, 1e6},
@@ -87,11 +91,17 @@ func (c Config) rangeErrors() []error {
 			errs = append(errs, fmt.Errorf("%s %d: want a number from %d to %d", word, v.n, v.low, v.high))
 		}
 	}
-	ratios := map[string]unit.Ratio{"breaker failure_ratio": c.Breaker.FailureRatio, "retry budget": c.Retry.Budget}
+	ratios := map[string]unit.Ratio{
+		"breaker failure_ratio": c.Breaker.FailureRatio, "retry budget": c.Retry.Budget,
+		"eject failure_ratio": c.Eject.FailureRatio, "eject max_share": c.Eject.MaxShare,
+	}
 	for word, r := range sorted(ratios) {
 		if !(r >= 0 && r <= 1) {
 			errs = append(errs, fmt.Errorf("%s %v: want a share from 0 to 1, or such as 20%%", word, float64(r)))
 		}
+	}
+	if filled := c.withDefaults().Eject; filled.Max < filled.Base && c.Eject.Max >= 0 {
+		errs = append(errs, fmt.Errorf("eject max %s: want at least base, %s", filled.Max.D(), filled.Base.D()))
 	}
 	return append(errs, c.Health.errors()...)
 }

@@ -28,7 +28,7 @@ type world struct {
 	latency  []float64 // of all requests with their retries, milliseconds
 	tries    int
 	errors   int // that a visitor saw
-	refused  int // by the pool
+	refused  int // by the pool, after its wait
 	request  func() *http.Request
 	observed func() // called at each arrival, if set
 }
@@ -51,7 +51,7 @@ type virtual struct {
 type trip struct {
 	x       *exchange
 	arrived time.Time
-	at      *virtual
+	at      *virtual // nil while it waits for a slot
 }
 
 // due is the end of a try.
@@ -175,15 +175,22 @@ func (w *world) until(moment time.Time) {
 }
 
 func (w *world) arrive() {
-	x := &exchange{pool: w.pool, in: w.request()}
 	w.pool.budget.request(w.pool.now())
-	s, ok := x.take()
-	if !ok {
+	w.seek(&trip{x: &exchange{pool: w.pool, in: w.request()}, arrived: time.Now()})
+}
+
+// seek takes a slot or, like the queue, looks again until patience ends.
+func (w *world) seek(c *trip) {
+	if s, ok := c.x.take(); ok {
+		c.x.hold(s)
+		w.begin(c)
+		return
+	}
+	if time.Since(c.arrived) > w.pool.settings.Queue.Wait.D() {
 		w.refused++
 		return
 	}
-	x.hold(s)
-	w.begin(&trip{x: x, arrived: time.Now()})
+	heap.Push(&w.events, due{time.Now().Add(10 * time.Millisecond), c})
 }
 
 func (w *world) begin(c *trip) {
@@ -217,6 +224,10 @@ func (w *world) serviceOf(v *virtual) time.Duration {
 // end is the answer to a try: passed on, or tried again elsewhere.
 func (w *world) end(c *trip) {
 	v := c.at
+	if v == nil {
+		w.seek(c)
+		return
+	}
 	v.busy--
 	v.served++
 	if len(v.waiting) > 0 {
