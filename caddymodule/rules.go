@@ -147,7 +147,16 @@ func (w *rulesWriter) edit(status int) {
 		Header:   w.Header(),
 		Bypassed: w.ex.verdict.Bypasses(w.r),
 		Version:  w.ex.trace.Version,
+		Path:     askedPath(w.r),
 	})
+}
+
+// askedPath is the path by which the visitor asked, before any rewrite.
+func askedPath(r *http.Request) string {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		return original.URL.Path
+	}
+	return r.URL.Path
 }
 
 func (w *rulesWriter) Write(body []byte) (int, error) {
@@ -178,6 +187,8 @@ func (w *rulesWriter) FlushError() error {
 //	        name      <name>
 //	        unsafe_store_set_cookie
 //	        unsafe_store_authorized
+//	        unsafe_store_mismatched_type
+//	        unsafe_trust_vary
 //	    }
 //	}
 func parseRules(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -223,15 +234,17 @@ func parseRule(h httpcaddyfile.Helper) (Rule, error) {
 	}
 	r := &rule.Rule
 	errs = append(errs, readBlock(h.Dispenser, words{
-		"browser":                 parsed(&r.Browser, cacherules.ParseLifetime),
-		"edge":                    parsed(&r.Edge, cacherules.ParseLifetime),
-		"stale":                   parsed(&r.Stale, cacherules.ParseLifetime),
-		"override":                alone(&r.Override),
-		"tag":                     texts(&r.Tags),
-		"without_cookie":          texts(&r.WithoutCookie),
-		"name":                    text(&r.Name),
-		"unsafe_store_set_cookie": alone(&r.UnsafeStoreSetCookie),
-		"unsafe_store_authorized": alone(&r.UnsafeStoreAuthorized),
+		"browser":                      parsed(&r.Browser, cacherules.ParseLifetime),
+		"edge":                         parsed(&r.Edge, cacherules.ParseLifetime),
+		"stale":                        parsed(&r.Stale, cacherules.ParseLifetime),
+		"override":                     alone(&r.Override),
+		"tag":                          texts(&r.Tags),
+		"without_cookie":               texts(&r.WithoutCookie),
+		"name":                         text(&r.Name),
+		"unsafe_store_set_cookie":      alone(&r.UnsafeStoreSetCookie),
+		"unsafe_store_authorized":      alone(&r.UnsafeStoreAuthorized),
+		"unsafe_store_mismatched_type": alone(&r.UnsafeStoreMismatchedType),
+		"unsafe_trust_vary":            alone(&r.UnsafeTrustVary),
 		"match": func(d *caddyfile.Dispenser) error {
 			set, err := caddyhttp.ParseCaddyfileNestedMatcherSet(d)
 			rule.MatcherSetsRaw = append(rule.MatcherSetsRaw, set)

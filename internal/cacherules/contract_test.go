@@ -49,7 +49,7 @@ func written(t *testing.T, s named.Spec) Rule {
 			fields["tags"] = args
 		case wordWithoutCookie:
 			fields[word] = args
-		case wordOverride, wordStoreSetCookie, wordStoreAuthorized:
+		case wordOverride, wordStoreSetCookie, wordStoreAuthorized, wordStoreMismatched, wordTrustVary:
 			fields[word] = true
 		default:
 			fields[word] = args[0]

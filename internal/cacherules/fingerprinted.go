@@ -18,5 +18,6 @@ func init() {
 func newFingerprinted(s named.Spec) (Verdict, error) {
 	const year = 365 * 24 * time.Hour
 	return Verdict{Mode: Cacheable, Fingerprinted: true, Browser: For(year), Edge: For(year)},
-		applies(s, wordName, wordBrowser, wordEdge, wordOverride, wordTag, wordStoreSetCookie, wordStoreAuthorized)
+		applies(s, wordName, wordBrowser, wordEdge, wordOverride, wordTag,
+			wordStoreSetCookie, wordStoreAuthorized, wordStoreMismatched, wordTrustVary)
 }

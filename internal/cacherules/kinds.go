@@ -14,7 +14,7 @@ var Kinds named.Registry[Verdict]
 // allWords are the words of kinds to which everything applies.
 var allWords = []string{
 	wordName, wordBrowser, wordEdge, wordStale, wordOverride, wordTag,
-	wordWithoutCookie, wordStoreSetCookie, wordStoreAuthorized,
+	wordWithoutCookie, wordStoreSetCookie, wordStoreAuthorized, wordStoreMismatched, wordTrustVary,
 }
 
 // applies refuses the words of a rule that do not apply to its kind.

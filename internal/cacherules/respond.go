@@ -23,6 +23,9 @@ type Response struct {
 	// Request is what is being answered. Nil stands for a GET without
 	// credentials.
 	Request *http.Request
+	// Path is the decoded path by which the visitor asked, where Request has
+	// been rewritten; empty where it has not.
+	Path string
 }
 
 // Respond writes into the header what browsers and the CDN shall do with the
@@ -53,7 +56,8 @@ type Response struct {
 //	[4] Unless unsafe_store_set_cookie or unsafe_store_authorized allows it, or
 //	    the origin permits shared caches to store in spite of Authorization
 //	    (RFC 9111, 3.5: public, s-maxage, must-revalidate). Also an answer with
-//	    too many tags to be purged by all of them.
+//	    too many tags to be purged by all of them, and one under an asset's
+//	    name that is something else; see Verdict.Mismatched.
 //	[5] Unless the origin speaks to CDNs itself and the rule has no override.
 //
 // An answer that is not forbidden to the CDN gets its tags; see Verdict.Tags
@@ -98,7 +102,8 @@ func (v *Verdict) respondForbidden(in Response) {
 func (v *Verdict) respondStorable(in Response, said Directives) {
 	h := in.Header
 	fills, unsaid, spoken := v.fills(in.Status, h), Unsaid(h), targeted(h)
-	personal := v.hasSetCookie(h) || v.isAuthorized(in.Request, said) || v.tooManyTags(h)
+	personal := v.hasSetCookie(h) || v.isAuthorized(in.Request, said) || v.tooManyTags(h) ||
+		v.Mismatched(in.path(), in.Status, h)
 	if fills && v.Browser.Set {
 		tellBrowsers(h, v.forBrowsers(v.Edge.Set && !personal))
 	}
@@ -110,6 +115,14 @@ func (v *Verdict) respondStorable(in Response, said Directives) {
 		tellCDN(h, v.forCDN())
 	}
 	v.tag(in)
+}
+
+// path is the one by which the visitor asked.
+func (in *Response) path() string {
+	if in.Path == "" && in.Request != nil && in.Request.URL != nil {
+		return in.Request.URL.Path
+	}
+	return in.Path
 }
 
 // hasSetCookie reports cookies that the rule does not permit to store.

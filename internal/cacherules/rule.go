@@ -42,6 +42,16 @@ type Rule struct {
 	// UnsafeStoreAuthorized stores answers to requests with Authorization,
 	// for every visitor to get. Default: off.
 	UnsafeStoreAuthorized bool `json:"unsafe_store_authorized,omitempty"`
+	// UnsafeStoreMismatchedType stores what its name says to be an asset and
+	// its Content-Type to be something else, such as HTML under /x.css.
+	// Default: off; only the origin's public, s-maxage, or a lifetime for CDNs
+	// permits it.
+	UnsafeStoreMismatchedType bool `json:"unsafe_store_mismatched_type,omitempty"`
+	// UnsafeTrustVary believes that the origin's Vary names every request field
+	// that changes its answers: what Vary leaves out is one answer for all,
+	// here and at the CDN, even where the field asks frameworks for another
+	// form of the page. Default: off.
+	UnsafeTrustVary bool `json:"unsafe_trust_vary,omitempty"`
 }
 
 // The words of a rule's block.
@@ -55,6 +65,8 @@ const (
 	wordWithoutCookie   = "without_cookie"
 	wordStoreSetCookie  = "unsafe_store_set_cookie"
 	wordStoreAuthorized = "unsafe_store_authorized"
+	wordStoreMismatched = "unsafe_store_mismatched_type"
+	wordTrustVary       = "unsafe_trust_vary"
 )
 
 // spec is the rule in the shape of a Caddyfile: what kinds are built from.
@@ -70,6 +82,7 @@ func (r Rule) spec() named.Spec {
 	}
 	for word, on := range map[string]bool{
 		wordOverride: r.Override, wordStoreSetCookie: r.UnsafeStoreSetCookie, wordStoreAuthorized: r.UnsafeStoreAuthorized,
+		wordStoreMismatched: r.UnsafeStoreMismatchedType, wordTrustVary: r.UnsafeTrustVary,
 	} {
 		if on {
 			s.Options[word] = nil

@@ -103,6 +103,7 @@ func (r Rule) apply(v *Verdict) {
 	v.Tags = slices.Clone(r.Tags)
 	v.WithoutCookie = slices.Clone(r.WithoutCookie)
 	v.StoreSetCookie, v.StoreAuthorized = r.UnsafeStoreSetCookie, r.UnsafeStoreAuthorized
+	v.StoreMismatchedType, v.TrustVary = r.UnsafeStoreMismatchedType, r.UnsafeTrustVary
 }
 
 // mistakes are those that concern values and their combination.

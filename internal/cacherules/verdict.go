@@ -62,12 +62,19 @@ type Verdict struct {
 	// StoreAuthorized (unsafe_store_authorized) permits storing answers to
 	// requests with Authorization.
 	StoreAuthorized bool
+	// StoreMismatchedType (unsafe_store_mismatched_type) permits storing what
+	// Mismatched is about.
+	StoreMismatchedType bool
+	// TrustVary (unsafe_trust_vary) believes that Vary names all that changes
+	// an answer.
+	TrustVary bool
 }
 
 // Reasons for which a rule vetoes storing, as Veto returns them.
 const (
-	// VetoPrivate: the rule is private.
-	VetoPrivate = "rule-private"
+	// VetoPrivate: the rule is private. Such requests go past a cache, so only
+	// one that did not ask Bypasses comes so far.
+	VetoPrivate = "rule"
 	// VetoFingerprintedError: a fingerprinted name, and no success.
 	VetoFingerprintedError = "fingerprinted-error"
 	// VetoFingerprintedHTML: a fingerprinted name, but an HTML page.

@@ -91,7 +91,7 @@ type draft struct {
 func newEntry(d draft) *entry {
 	out := maps.Clone(d.header)
 	d.verdict.Respond(cacherules.Response{
-		Status: d.status, Header: out, Version: d.source.Version, Request: d.request,
+		Status: d.status, Header: out, Version: d.source.Version, Request: d.request, Path: d.place.pathName(),
 	})
 	if d.forbidCDN {
 		cacherules.ForbidCDN(out)

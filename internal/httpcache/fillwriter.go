@@ -232,7 +232,7 @@ func (f *fill) decideConfirmed(header http.Header, source Source, received time.
 func (f *fill) draft(status int, clean http.Header, source Source, received time.Time) draft {
 	facts := answerFacts{
 		status: status, header: clean, control: controlOf(clean),
-		verdict: f.verdict, policy: &f.h.Policy, date: dateOf(clean, received),
+		verdict: f.verdict, policy: &f.h.Policy, path: f.place.pathName(), date: dateOf(clean, received),
 	}
 	asked := &http.Request{Method: http.MethodGet, URL: f.request.URL, Host: f.request.Host, Header: f.asked}
 	return draft{

@@ -78,6 +78,7 @@ type answerFacts struct {
 	control control
 	verdict *cacherules.Verdict
 	policy  *Policy
+	path    string    // decoded, by which the visitor asked
 	date    time.Time // Date, or the time of receipt
 }
 

@@ -109,6 +109,9 @@ func placeOf(host, target string) place {
 	return p
 }
 
+// pathName is the path, decoded.
+func (p *place) pathName() string { return p.url[p.host:p.path] }
+
 // placeOfRequest is the place of a request as the visitor sent it.
 func (h *Handler) placeOfRequest(r *http.Request) place {
 	_, target := h.seen(r)

@@ -87,6 +87,7 @@ func (w *passWriter) edit(status int) {
 	x.invalidate(status, h)
 	x.v.Respond(cacherules.Response{
 		Status: status, Header: h, Bypassed: x.v.Bypasses(x.r), Version: source.Version, Request: x.r,
+		Path: x.askedPath(),
 	})
 	// What no key covers must not be stored further out either.
 	unkeyed := w.reason == ReasonMethodOverride || w.reason == ReasonRequestBody || x.h.overridden(x.r)
@@ -106,11 +107,21 @@ func (x *exchange) watch(status int, h http.Header, source Source) {
 	clean := withoutHopByHop(h)
 	facts := answerFacts{
 		status: status, header: clean, control: controlOf(clean), verdict: x.v, policy: &x.h.Policy,
+		path: x.askedPath(),
 	}
 	facts.date = dateOf(clean, time.Now())
 	if declaredLength(clean) <= x.h.Store.maxObject.Load() && storable(x.r.Header, facts, source).reason == "" {
 		x.h.Store.accept(x.hash)
 	}
+}
+
+// askedPath is the path by which the visitor asked, decoded.
+func (x *exchange) askedPath() string {
+	if _, target := x.h.seen(x.r); target == "" {
+		return x.r.URL.Path
+	}
+	p := x.h.placeOfRequest(x.r)
+	return p.pathName()
 }
 
 // Write implements http.ResponseWriter.

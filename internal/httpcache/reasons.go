@@ -54,6 +54,8 @@ const (
 	ReasonAuthorization Reason = "authorization"
 	// ReasonSetCookie: the answer sets a cookie.
 	ReasonSetCookie Reason = "set-cookie"
+	// ReasonMismatchedType: an asset's name, and something else under it.
+	ReasonMismatchedType Reason = "mismatched-type"
 	// ReasonVary: it varies on everything, or on what this gateway cannot see.
 	ReasonVary Reason = "vary"
 	// ReasonNoFreshness: nobody said how long it may be kept.

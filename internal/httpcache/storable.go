@@ -56,6 +56,8 @@ func forbidden(request http.Header, a answerFacts, source Source, authorized boo
 		return ReasonRollout
 	case len(a.header["Set-Cookie"]) > 0 && !a.verdict.StoreSetCookie && !a.policy.StoreSetCookie:
 		return ReasonSetCookie
+	case a.verdict.Mismatched(a.path, a.status, a.header):
+		return ReasonMismatchedType
 	case len(request["Authorization"]) > 0 && !authorized:
 		return ReasonAuthorization
 	case cacherules.ParseDirectives(request["Cache-Control"]).NoStore:

@@ -55,6 +55,10 @@ func TestStorable(t *testing.T) {
 		"announced trailers":                           {nil, facts(200, nil, nil, "Cache-Control: max-age=9", "Trailer: X"), current, ReasonTrailer},
 		"a version that is not current":                {nil, facts(200, nil, nil, "Cache-Control: max-age=9"), Source{Version: "2"}, ReasonRollout},
 		"a fingerprinted asset of any version":         {nil, facts(200, fingerprinted, nil), Source{Version: "2"}, ""},
+		"HTML under a style sheet's name":              {nil, under("/account/x.css", facts(200, page(time.Minute, 0), nil, "Content-Type: text/html")), current, ReasonMismatchedType},
+		"HTML under one, with a lifetime of its own":   {nil, under("/account/x.css", facts(200, nil, nil, "Content-Type: text/html", "Cache-Control: max-age=9")), current, ReasonMismatchedType},
+		"HTML under one, public":                       {nil, under("/x.css", facts(200, nil, nil, "Content-Type: text/html", "Cache-Control: max-age=9, public")), current, ""},
+		"HTML under one, and the rule allows it":       {nil, under("/x.css", facts(200, &cacherules.Verdict{StoreMismatchedType: true}, nil, "Content-Type: text/html", "Cache-Control: max-age=9")), current, ""},
 		"HTML under a fingerprinted name":              {nil, facts(200, fingerprinted, nil, "Content-Type: text/html"), current, cacherules.VetoFingerprintedHTML},
 		"a 404 under a fingerprinted name":             {nil, facts(404, fingerprinted, nil, "Cache-Control: max-age=9"), current, cacherules.VetoFingerprintedError},
 		"a rule gives lifetimes to no error":           {nil, facts(404, page(time.Minute, 0), nil), current, cacherules.VetoUnsaid},
@@ -102,4 +106,10 @@ func TestVariantsMatch(t *testing.T) {
 	if matches(absent, http.Header{"Accept": {""}}) || !matches(absent, http.Header{}) {
 		t.Error("an empty field is not an absent one")
 	}
+}
+
+// under is an answer to a request for a path.
+func under(path string, f answerFacts) answerFacts {
+	f.path = path
+	return f
 }
