@@ -139,7 +139,7 @@ func (r Rule) mistakes(v *Verdict) []error {
 // Judge returns the verdict of the first rule that is about the request, or
 // Unruled. It reads the request and changes nothing; the cookies are for
 // Verdict.Bypasses to judge. It allocates nothing, unless the path has letters
-// outside ASCII, segments to resolve or parameters.
+// outside ASCII, or can be read in more than one way.
 func (s *Ruleset) Judge(r *http.Request) *Verdict {
 	if s == nil {
 		return &Unruled
@@ -149,28 +149,15 @@ func (s *Ruleset) Judge(r *http.Request) *Verdict {
 		sent = "/" // RFC 9110, 4.2.3
 	}
 	v := s.first(r, clean(sent))
-	if hasDots(sent) && s.first(r, sent) != v {
-		return &ambiguous
+	if isPlain(sent) {
+		return v
 	}
-	if strings.IndexByte(sent, ';') >= 0 && s.first(r, clean(withoutParameters(sent))) != v {
-		return &ambiguous
-	}
-	return v
-}
-
-// withoutParameters is a path as servers see it that take what follows a
-// semicolon in a segment for parameters (RFC 3986, 3.3): to them
-// "/account;x.css" is "/account".
-func withoutParameters(p string) string {
-	var b strings.Builder
-	for segment := range strings.SplitAfterSeq(p, "/") {
-		name, parameters, _ := strings.Cut(segment, ";")
-		b.WriteString(name)
-		if strings.HasSuffix(parameters, "/") {
-			b.WriteByte('/')
+	for other := range readings(sent) {
+		if s.first(r, other) != v {
+			return &ambiguous
 		}
 	}
-	return b.String()
+	return v
 }
 
 func (s *Ruleset) first(r *http.Request, path string) *Verdict {
