@@ -53,6 +53,10 @@ type entry struct {
 	// packed is the length of the string that all of the above are cut from.
 	packed int
 
+	// uses and lastUsed are the shard's: how often it was found, and when by
+	// the shard's count of such events.
+	uses, lastUsed uint64
+
 	// judged is the generation at which the fence last found it standing,
 	// shifted by one, with the lowest bit for a soft purge.
 	judged atomic.Uint64

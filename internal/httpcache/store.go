@@ -93,6 +93,7 @@ type shard struct {
 	index   map[uint64]*group
 	recent  *simplelru.LRU[*entry, struct{}] // every entry of index, by use
 	fills   map[uint64][]*fill
+	events  uint64                            // insertions and finds
 	refused *simplelru.LRU[uint64, time.Time] // key hash → until when
 	// invalidations counts what unsafe requests asked to drop, found or not.
 	invalidations uint64
@@ -171,6 +172,7 @@ func (s *Store) find(hash uint64, key []byte, request http.Header) (e *entry, kn
 	}
 	if e = g.match(request); e != nil {
 		sh.recent.Get(e)
+		sh.useLocked(e)
 	}
 	return e, e != nil || g.hasWhole()
 }
@@ -220,13 +222,16 @@ func (s *Store) insertLocked(sh *shard, e *entry) (stored bool) {
 		break
 	}
 	if len(g.variants) >= maxVariants {
-		oldest := g.variants[0]
-		g.variants = append([]*entry(nil), g.variants[1:]...)
-		s.forgetLocked(sh, oldest)
+		at := g.leastUseful()
+		loser := g.variants[at]
+		g.variants = append(append([]*entry(nil), g.variants[:at]...), g.variants[at+1:]...)
+		s.forgetLocked(sh, loser)
 		s.counters.evictions.Add(1)
 	}
 	g.variants = append(g.variants, e)
 	sh.recent.Add(e, struct{}{})
+	sh.events++
+	e.lastUsed = sh.events
 	s.counters.entries.Add(1)
 	s.counters.stores.Add(1)
 	return true
