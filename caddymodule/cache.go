@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -64,6 +65,9 @@ func seen(r *http.Request) (scheme, target string) {
 	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	if ok && original.RequestURI != r.RequestURI {
 		target = original.RequestURI
+		if !strings.HasPrefix(target, "/") && original.URL != nil { // RFC 9112, 3.2.2: a whole URL
+			target = original.URL.RequestURI()
+		}
 	}
 	return scheme, target
 }

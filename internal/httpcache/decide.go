@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/edgegw/edge/internal/cacherules"
@@ -117,6 +118,8 @@ func bypassOf(r *http.Request, v *cacherules.Verdict) Reason {
 		return ReasonPrecondition
 	case overridesMethod(r.Header):
 		return ReasonMethodOverride
+	case hidesFields(r.Header["Connection"]):
+		return ReasonConnection
 	}
 	return ""
 }
@@ -125,6 +128,27 @@ func bypassOf(r *http.Request, v *cacherules.Verdict) Reason {
 // another method. No key covers them, so their answers must not be shared.
 func overridesMethod(h http.Header) bool {
 	return len(h["X-Http-Method-Override"]) > 0 || len(h["X-Http-Method"]) > 0 || len(h["X-Method-Override"]) > 0
+}
+
+// aboutConnection are the words of Connection that name no field which an
+// answer could depend on.
+var aboutConnection = map[string]bool{
+	"": true, "close": true, "keep-alive": true, "Keep-Alive": true, "upgrade": true, "http2-settings": true, "te": true, "trailer": true,
+}
+
+// hidesFields reports a Connection that names fields of its own. They end here
+// (RFC 9110, 7.6.1): the origin answers as if they had not been sent, and the
+// answer would be stored as one to a request with them.
+func hidesFields(connection []string) bool {
+	for _, line := range connection {
+		for word := range strings.SplitSeq(line, ",") {
+			word = strings.Trim(word, " \t")
+			if !aboutConnection[word] && !aboutConnection[strings.ToLower(word)] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // tunnels reports a request that turns the connection into something else.

@@ -62,7 +62,7 @@ type fill struct {
 	completes *completion
 	// alone: nobody may join. background: nobody waits.
 	alone, background bool
-	// overridden: the CDN's key may not say all that ours does.
+	// overridden: the CDN's key may not say all that ours and Vary do.
 	overridden bool
 	began      uint64
 	// groupsBegan is the number of group invalidations until then.
@@ -119,7 +119,7 @@ func (x *exchange) newFill(d decision, e *entry, guess []varied) *fill {
 	f.request.Header = f.request.Header.Clone()
 	scheme, _ := x.h.seen(x.r)
 	f.request.Host = canonicalHost(x.r.Host, scheme)
-	f.overridden = x.h.overridden(x.r)
+	f.overridden = x.h.overridden(x.r) || shaped(x.r.Header, x.v)
 	if d.validate {
 		f.validating = true
 		askWhole(f.request.Header, e)

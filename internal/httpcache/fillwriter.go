@@ -177,7 +177,11 @@ func (f *fill) decideAnswer(status int, header http.Header, source Source, recei
 // requests should not queue for it. What depends on the one request does not
 // count.
 func remembered(reason Reason) bool {
-	return reason != ReasonAuthorization && reason != ReasonNoRoom && reason != ReasonFault
+	switch reason {
+	case ReasonAuthorization, ReasonRequestError, ReasonNoRoom, ReasonFault:
+		return false
+	}
+	return true
 }
 
 // retire drops the stored answer that this one outdates though it cannot take
@@ -187,7 +191,7 @@ func (f *fill) retire(status int) {
 		return
 	}
 	switch f.reason {
-	case ReasonRollout, ReasonAuthorization, ReasonNoRoom, ReasonSetCookie:
+	case ReasonRollout, ReasonAuthorization, ReasonRequestError, ReasonNoRoom, ReasonSetCookie:
 		return
 	}
 	f.h.Store.remove(f.stale)
@@ -234,13 +238,14 @@ func (f *fill) draft(status int, clean http.Header, source Source, received time
 		status: status, header: clean, control: controlOf(clean),
 		verdict: f.verdict, policy: &f.h.Policy, path: f.place.pathName(), date: dateOf(clean, received),
 	}
+	negotiated := wasNegotiated(f.asked, clean) && !f.verdict.TrustVary
 	asked := &http.Request{Method: http.MethodGet, URL: f.request.URL, Host: f.request.Host, Header: f.asked}
 	return draft{
 		key: f.key, hash: f.hash, place: f.place, status: status, header: clean, request: asked,
 		verdict: f.verdict, source: source, storability: storable(f.asked, facts, source),
 		date: facts.date, requested: f.requested, received: received, began: f.began,
 		groups:    f.h.Store.fence.groups.membershipOf(f.uriOrigin, clean, f.groupsBegan),
-		forbidCDN: f.overridden || !source.Current && !f.verdict.Fingerprinted,
+		forbidCDN: f.overridden || negotiated || !source.Current && !f.verdict.Fingerprinted,
 	}
 }
 

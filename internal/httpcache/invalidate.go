@@ -12,6 +12,9 @@ import (
 var safe = map[string]bool{
 	http.MethodGet: true, http.MethodHead: true, http.MethodOptions: true, http.MethodTrace: true,
 	"PROPFIND": true, "REPORT": true, "SEARCH": true, "QUERY": true,
+	// Words by which other caches are told to forget. They are in no registry,
+	// and change nothing at an origin, which may well answer them with 200.
+	"PURGE": true, "BAN": true,
 }
 
 // invalidate drops what an unsafe request has changed (RFC 9111, 4.4): its

@@ -27,6 +27,8 @@ func TestUnsafeRequestsInvalidate(t *testing.T) {
 		"a POST that failed":              {"POST", site, 500, nil, true},
 		"a POST that was refused":         {"POST", site, 403, nil, true},
 		"a POST to another query":         {"POST", site + "?a", 200, nil, true},
+		"PURGE is for other caches":       {"PURGE", site, 200, nil, true},
+		"BAN is, too":                     {"BAN", site, 200, nil, true},
 		"OPTIONS changes nothing":         {"OPTIONS", site, 200, nil, true},
 		"a safe WebDAV method":            {"PROPFIND", site, 207, nil, true},
 		"a Location that makes no sense":  {"POST", "http://example.com/other", 201, []string{"Location: http://[::1"}, true},

@@ -90,12 +90,16 @@ func (w *passWriter) edit(status int) {
 		Path: x.askedPath(),
 	})
 	// What no key covers must not be stored further out either.
-	unkeyed := w.reason == ReasonMethodOverride || w.reason == ReasonRequestBody || x.h.overridden(x.r)
-	if unkeyed || !source.Current && !x.v.Fingerprinted {
+	if unkeyed(w.reason) || x.h.overridden(x.r) || shaped(x.r.Header, x.v) || !source.Current && !x.v.Fingerprinted {
 		cacherules.ForbidCDN(h)
 	}
 	line := cacheStatus(x.h.name(), statusLine{forward: forwardFor(w.reason), stored: w.capture != nil, reason: w.reason})
 	h[statusField] = append(h[statusField][:len(h[statusField]):len(h[statusField])], line)
+}
+
+// unkeyed reports a request with a part that no key covers, of any cache.
+func unkeyed(reason Reason) bool {
+	return reason == ReasonMethodOverride || reason == ReasonRequestBody || reason == ReasonConnection
 }
 
 // watch ends the memory of an uncacheable key when an answer could be stored

@@ -18,6 +18,9 @@ const (
 	ReasonRequestBody Reason = "request-body"
 	// ReasonMethodOverride: a field that makes frameworks see another method.
 	ReasonMethodOverride Reason = "method-override"
+	// ReasonConnection: the request's Connection names fields of its own, which
+	// the origin does not get to see (RFC 9110, 7.6.1).
+	ReasonConnection Reason = "connection"
 	// ReasonPrecondition: If-Match and If-Unmodified-Since are for the origin
 	// (RFC 9111, 4.3.2).
 	ReasonPrecondition Reason = "precondition"
@@ -45,6 +48,9 @@ const (
 	// ReasonStatus: a 1xx or 304 that answers no question of ours, or a
 	// status that must-understand asks to understand.
 	ReasonStatus Reason = "status"
+	// ReasonRequestError: the answer says that this request was wrong, not what
+	// the resource is.
+	ReasonRequestError Reason = "request-error"
 	// ReasonNoStore: the origin says no-store.
 	ReasonNoStore Reason = "no-store"
 	// ReasonPrivate: the origin says private.
@@ -136,7 +142,7 @@ func forwardFor(reason Reason) forward {
 		return fwdBypass
 	case ReasonMethod:
 		return fwdMethod
-	case ReasonRequestNoStore, ReasonAuthorizedRequest, ReasonPrecondition:
+	case ReasonRequestNoStore, ReasonAuthorizedRequest, ReasonPrecondition, ReasonConnection:
 		return fwdRequest
 	case ReasonRange:
 		return fwdPartial

@@ -33,6 +33,7 @@ func storable(request http.Header, a answerFacts, source Source) storability {
 		s.reason = ReasonVary
 		return s
 	}
+	s.names = alsoBy(s.names, implied(request, a.header, s.names, a.verdict))
 	s.freshness = freshnessOf(a)
 	s.reason = worthKeeping(a, s.freshness)
 	return s
@@ -48,6 +49,8 @@ func forbidden(request http.Header, a answerFacts, source Source, authorized boo
 		return ReasonStatus
 	case c.MustUnderstand && !understood(a.status):
 		return ReasonStatus
+	case aboutRequest(a.status, request):
+		return ReasonRequestError
 	case c.NoStore && !c.MustUnderstand: // RFC 9111, 5.2.2.3 lifts it
 		return ReasonNoStore
 	case c.private():

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// maxVariants is how many answers one key may hold; the oldest makes room.
+	// maxVariants is how many answers one key may hold; the least useful makes
+	// room.
 	maxVariants = 64
 	// maxVaryFields bounds what a lookup has to compare.
 	maxVaryFields = 32
@@ -48,6 +49,16 @@ func varyNames(h http.Header) (names []string, ok bool) {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	return names, len(names) <= maxVaryFields
+}
+
+// alsoBy adds names to names, sorted, each once.
+func alsoBy(names, more []string) []string {
+	if len(more) == 0 {
+		return names
+	}
+	names = append(names, more...)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // variedBy takes the named fields' values from a request.
