@@ -93,15 +93,20 @@ type rawClient struct {
 
 func (e *edge) rawClient() *rawClient {
 	e.t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(e.URL, "http://"))
+	return rawTo(e.t, strings.TrimPrefix(e.URL, "http://"))
+}
+
+func rawTo(t *testing.T, address string) *rawClient {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
-		e.t.Fatal(err)
+		t.Fatal(err)
 	}
-	e.t.Cleanup(func() { _ = conn.Close() }) // the test may have closed it
+	t.Cleanup(func() { _ = conn.Close() }) // the test may have closed it
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		e.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return &rawClient{t: e.t, Conn: conn, in: bufio.NewReader(conn)}
+	return &rawClient{t: t, Conn: conn, in: bufio.NewReader(conn)}
 }
 
 // send writes a request as it stands, line ends given as \n.
