@@ -73,11 +73,14 @@ func FuzzRange(f *testing.F) {
 }
 
 func TestSeveralParts(t *testing.T) {
-	w := newWorld(t, "Cache-Control: max-age=60", "Content-Type: text/x")
+	w := newWorld(t, "Cache-Control: max-age=60", "Content-Type: text/x", "Content-Range: of a 200: no meaning")
 	w.get(site)
 	got := w.get(site, "Range: bytes=0-1,3-4")
 	if got.ResponseRecorder.Code != http.StatusPartialContent {
 		t.Fatalf("status %d: want 206", got.ResponseRecorder.Code)
+	}
+	if values, found := got.Header()["Content-Range"]; found {
+		t.Errorf("Content-Range %q beside several parts: want none (RFC 9110, 15.3.7.2)", values)
 	}
 	if length := got.Header().Get("Content-Length"); length != itoa(got.Body.Len()) {
 		t.Errorf("Content-Length %s of %d bytes", length, got.Body.Len())

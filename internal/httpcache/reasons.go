@@ -43,7 +43,7 @@ const (
 
 // Why an answer was not stored.
 const (
-	// ReasonPartial: 206, or a Content-Range, although the whole was asked for.
+	// ReasonPartial: 206, although the whole was asked for.
 	ReasonPartial Reason = "partial"
 	// ReasonStatus: a 1xx or 304 that answers no question of ours, or a
 	// status that must-understand asks to understand.

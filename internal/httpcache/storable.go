@@ -43,7 +43,7 @@ func storable(request http.Header, a answerFacts, source Source) storability {
 func forbidden(request http.Header, a answerFacts, source Source, authorized bool) Reason {
 	c := &a.control
 	switch {
-	case a.status == http.StatusPartialContent, len(a.header["Content-Range"]) > 0:
+	case a.status == http.StatusPartialContent: // RFC 9110, 14.4: Content-Range means nothing elsewhere
 		return ReasonPartial
 	case a.status < 200, a.status == http.StatusNotModified:
 		return ReasonStatus

@@ -37,6 +37,7 @@ func TestStorable(t *testing.T) {
 		"CDN-Cache-Control lifts no-store":             {nil, facts(200, nil, nil, "Cache-Control: no-store", "CDN-Cache-Control: max-age=9"), current, ""},
 		"CDN-Cache-Control forbids":                    {nil, facts(200, nil, nil, "Cache-Control: max-age=9", "CDN-Cache-Control: no-store"), current, ReasonNoStore},
 		"a partial answer":                             {nil, facts(206, nil, nil, "Cache-Control: max-age=9"), current, ReasonPartial},
+		"Content-Range on another status says nothing": {nil, facts(200, nil, nil, "Cache-Control: max-age=9", "Content-Range: bytes 0-4/9"), current, ""},
 		"a 304 that we did not ask for":                {nil, facts(304, nil, nil, "Cache-Control: max-age=9"), current, ReasonStatus},
 		"Set-Cookie":                                   {nil, facts(200, nil, nil, "Cache-Control: max-age=9", "Set-Cookie: a=b"), current, ReasonSetCookie},
 		"Set-Cookie, and the policy allows it":         {nil, facts(200, nil, &Policy{StoreSetCookie: true}, "Cache-Control: max-age=9", "Set-Cookie: a=b"), current, ""},
