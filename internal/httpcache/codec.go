@@ -40,6 +40,7 @@ func (e *entry) appendMeta(b []byte) []byte {
 	b = binary.AppendVarint(b, int64(e.lifetime))
 	b = binary.AppendVarint(b, int64(e.whileRevalidate))
 	b = binary.AppendVarint(b, int64(e.ifError))
+	b = binary.AppendVarint(b, int64(e.unreachable))
 	b = appendTime(b, e.date)
 	b = appendTime(b, e.received)
 	b = appendTime(b, e.requested)
@@ -73,7 +74,8 @@ func decodeEntry(meta, whole []byte) (*entry, error) {
 
 	e.source = LifetimeSource(d.text())
 	e.mustAsk, e.authorized = d.flag(), d.flag()
-	e.lifetime, e.whileRevalidate, e.ifError = d.duration(), d.duration(), d.duration()
+	e.lifetime, e.whileRevalidate = d.duration(), d.duration()
+	e.ifError, e.unreachable = d.duration(), d.duration()
 	e.date, e.received, e.requested = d.time(), d.time(), d.time()
 	e.initialAge = d.duration()
 

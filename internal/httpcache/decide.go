@@ -88,10 +88,19 @@ func decideStored(e *entry, stands standing, now time.Time) decision {
 	return decision{action: fetch, validate: validate, alone: e.lifetime == 0}
 }
 
-// servesOnError reports that a stored answer may stand in for a failing origin
-// (RFC 5861, 4).
-func servesOnError(e *entry, now time.Time) bool {
-	return e != nil && -e.ttl(now) < e.ifError
+// standsIn is the reason for which a stored answer may stand in for the origin,
+// which answered with a failure (RFC 5861, 4) or, with status zero, not at all
+// (RFC 9111, 4.2.4). Empty if it may not.
+func standsIn(e *entry, status int, now time.Time) Reason {
+	switch {
+	case e == nil:
+		return ""
+	case -e.ttl(now) < e.ifError:
+		return ReasonStaleIfError
+	case status == 0 && -e.ttl(now) < e.unreachable:
+		return ReasonStaleUnreachable
+	}
+	return ""
 }
 
 // isFailure lists the statuses for which stale-if-error speaks: RFC 5861, 4.

@@ -59,6 +59,7 @@ type EntryInfo struct {
 	TTL                  string         `json:"ttl"`
 	StaleWhileRevalidate unit.Duration  `json:"stale_while_revalidate"`
 	StaleIfError         unit.Duration  `json:"stale_if_error"`
+	StaleUnreachable     unit.Duration  `json:"stale_unreachable"`
 	AlwaysRevalidate     bool           `json:"always_revalidate,omitempty"`
 
 	Tags    []string `json:"tags,omitempty"`
@@ -158,6 +159,7 @@ func describe(e *entry, now time.Time) *EntryInfo {
 		Lifetime: unit.Duration(e.lifetime), LifetimeFrom: e.source,
 		Age: e.currentAge(now).Truncate(time.Second).String(), TTL: e.ttl(now).Truncate(time.Second).String(),
 		StaleWhileRevalidate: unit.Duration(e.whileRevalidate), StaleIfError: unit.Duration(e.ifError),
+		StaleUnreachable: unit.Duration(e.unreachable),
 		AlwaysRevalidate: e.mustAsk,
 		Tags:             e.tags, Groups: e.groups.plain(), Version: e.madeBy, Replica: e.replica, Rule: e.rule, Began: e.began,
 	}

@@ -129,7 +129,7 @@ func (f *fill) decideHeader(status int, header http.Header) {
 		f.decideConfirmed(header, source, received)
 		return
 	}
-	if isFailure(status) && servesOnError(f.stale, received) {
+	if isFailure(status) && standsIn(f.stale, status, received) != "" {
 		f.outcome, f.failure = failed, status
 		f.err = fmt.Errorf("origin answered %d", status)
 		f.report(f.err)

@@ -67,6 +67,9 @@ type freshness struct {
 	// whileRevalidate and ifError are how long past lifetime it may be served
 	// stale (RFC 5861).
 	whileRevalidate, ifError time.Duration
+	// unreachable is likewise, while the origin gives no answer at all; zero
+	// where somebody has said what to do on errors.
+	unreachable time.Duration
 	// mustAsk: not without asking the origin each time.
 	mustAsk bool
 }
@@ -104,6 +107,11 @@ func freshnessOf(a answerFacts) freshness {
 	}
 	f.whileRevalidate = window(c.StaleWhileRevalidate, a.verdict.Stale.D())
 	f.ifError = window(c.StaleIfError, max(a.verdict.Stale.D(), a.policy.StaleOnError.D()))
+	// RFC 9111, 4.2.4: a cache that is disconnected needs no permission. But a
+	// window of zero has been said too, and a lifetime of zero means "ask".
+	if f.lifetime > 0 && !c.StaleIfError.Set && !a.verdict.Edge.Set {
+		f.unreachable = a.policy.StaleUnreachable.Or(defaultStaleUnreachable)
+	}
 	return f
 }
 

@@ -48,6 +48,10 @@ type Policy struct {
 	// the origin fails, where neither origin nor rule say (RFC 9111, 4.2.4).
 	// Default 0: not at all.
 	StaleOnError unit.Duration `json:"stale_on_error,omitempty"`
+	// StaleUnreachable is how long past its lifetime an answer that had one
+	// may be served while the origin gives no answer at all, where neither
+	// origin nor rule say (RFC 9111, 4.2.4). Default 10m, as for pages.
+	StaleUnreachable unit.Duration `json:"stale_unreachable,omitempty"`
 	// MaxRefreshes is how many background refreshes the store may have at
 	// once. Default 64. Past it stale answers are served without a refresh.
 	MaxRefreshes int64 `json:"max_refreshes,omitempty"`
@@ -64,6 +68,9 @@ func (p *Policy) Validate() error {
 	}
 	if p.StaleOnError < 0 {
 		errs = append(errs, fmt.Errorf("stale_on_error %s: want 0 or more", p.StaleOnError))
+	}
+	if p.StaleUnreachable < 0 {
+		errs = append(errs, fmt.Errorf("stale_unreachable %s: want more than 0, or 0 for %s", p.StaleUnreachable, defaultStaleUnreachable))
 	}
 	if p.MaxRefreshes < 0 {
 		errs = append(errs, fmt.Errorf("max_refreshes %d: want 1 or more, or 0 for %d", p.MaxRefreshes, defaultMaxRefreshes))
@@ -84,6 +91,8 @@ const (
 	defaultName         = "edge"
 	defaultMaxRefreshes = 64
 	defaultAbandon      = time.Minute
+
+	defaultStaleUnreachable = 10 * time.Minute
 )
 
 func (p *Policy) withDefaults() Policy {

@@ -81,7 +81,7 @@ func (m *model) visit(w *world, path string) {
 	if err != nil {
 		confirmed = produced
 	}
-	if produced < hard || confirmed < soft && got.Reason != ReasonStaleIfError {
+	if produced < hard || confirmed < soft && got.Reason != ReasonStaleIfError && got.Reason != ReasonStaleUnreachable {
 		m.mu.Lock()
 		m.wrong = append(m.wrong, fmt.Sprintf("%s: %s (%s) of %d, confirmed at %d, after a hard purge at %d, a soft one at %d",
 			path, got.Status, got.Reason, produced, confirmed, hard, soft))

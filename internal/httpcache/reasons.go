@@ -94,6 +94,8 @@ const (
 	ReasonStaleWhileRevalidate Reason = "stale-while-revalidate"
 	// ReasonStaleIfError: stale, within the window, and the origin fails.
 	ReasonStaleIfError Reason = "stale-if-error"
+	// ReasonStaleUnreachable: stale, within the window, and no answer came.
+	ReasonStaleUnreachable Reason = "stale-unreachable"
 	// ReasonSoftPurged: a soft purge left it as a validator only.
 	ReasonSoftPurged Reason = "soft-purged"
 	// ReasonNoCache: the origin wants to be asked each time.

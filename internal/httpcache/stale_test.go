@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/unit"
 )
 
@@ -128,6 +129,56 @@ func TestStaleIfError(t *testing.T) {
 			if c.status == StatusStale && !strings.Contains(got.Header().Get("Cache-Status"), "detail=stale-if-error") {
 				t.Errorf("%s: Cache-Status %q: want the reason", name, got.Header().Get("Cache-Status"))
 			}
+		})
+	}
+}
+
+// RFC 9111, 4.2.4: a cache that is disconnected may serve stale answers unless
+// told otherwise. One that is answered with a failure is not disconnected.
+func TestStaleWhileUnreachable(t *testing.T) {
+	const minute = time.Minute
+	asked := page(minute, 0) // a rule that has said how long
+	for name, c := range map[string]struct {
+		fields  string
+		verdict *cacherules.Verdict
+		after   time.Duration
+		answer  func(http.ResponseWriter, *http.Request) error
+		code    int // zero for no answer
+	}{
+		"no connection":                         {"Cache-Control: max-age=10", nil, minute, down, 200},
+		"a lifetime of the targeted field":      {"CDN-Cache-Control: max-age=10", nil, minute, down, 200},
+		"no validator is needed":                {"Expires: Sat, 01 Jan 2000 00:00:10 GMT", nil, minute, down, 200},
+		"ten minutes and no longer":             {"Cache-Control: max-age=10", nil, 10*minute + 10*time.Second, down, 0},
+		"a 503 is an answer":                    {"Cache-Control: max-age=10", nil, minute, respond(503, "sorry"), 503},
+		"a 500 is an answer":                    {"Cache-Control: max-age=10", nil, minute, respond(500, "sorry"), 500},
+		"must-revalidate forbids":               {"Cache-Control: max-age=10, must-revalidate", nil, minute, down, 0},
+		"proxy-revalidate forbids":              {"Cache-Control: max-age=10, proxy-revalidate", nil, minute, down, 0},
+		"s-maxage implies it":                   {"Cache-Control: s-maxage=10", nil, minute, down, 0},
+		"no-cache forbids":                      {"Cache-Control: max-age=10, no-cache", nil, minute, down, 0},
+		"stale-if-error says how long":          {"Cache-Control: max-age=10, stale-if-error=20", nil, minute, down, 0},
+		"stale-if-error=0 says not at all":      {"Cache-Control: max-age=10, stale-if-error=0", nil, minute, down, 0},
+		"a rule says not at all":                {"Cache-Control: max-age=10", asked, minute, down, 0},
+		"what was never fresh is not kept":      {"Cache-Control: max-age=0", nil, minute, down, 0},
+		"a rule that says nothing of lifetimes": {"Cache-Control: max-age=10", &cacherules.Verdict{Mode: cacherules.Cacheable, Browser: cacherules.For(0)}, minute, down, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := newWorld(t, c.fields) // it is 2000-01-01 in every bubble
+				if c.verdict != nil {
+					w.verdict = c.verdict
+				}
+				w.get(site)
+				wait(c.after)
+				w.origin.answer = c.answer
+				switch got := w.get(site); {
+				case c.code == 0 && got.err == nil:
+					t.Errorf("%s %d: want the origin's error", got.Status, got.ResponseRecorder.Code)
+				case c.code != 0 && (got.err != nil || got.ResponseRecorder.Code != c.code):
+					t.Errorf("%v %d: want %d", got.err, got.ResponseRecorder.Code, c.code)
+				case c.code == 200 && got.Reason != ReasonStaleUnreachable:
+					t.Errorf("%s (%s): want the reason", got.Status, got.Reason)
+				}
+			})
 		})
 	}
 }
