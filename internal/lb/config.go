@@ -73,7 +73,8 @@ type Health struct {
 
 	// InstanceHeader is the response header in which a replica says which
 	// process it is. A change of it, or of the version, at an address means
-	// another process: what was learnt about the old one is forgotten.
+	// another process: it takes nothing before its own check has passed, and
+	// what was learnt about the old one is forgotten.
 	InstanceHeader string `json:"instance_header,omitempty"`
 }
 

@@ -192,11 +192,12 @@ func (x *exchange) takeProbe() (slot, bool) {
 //	claim: inflight+1, then reads the state
 //	drain: writes the state, then reads inflight
 //
-// One of the two sees the other.
+// One of the two sees the other. Nor is a process asked of which the pick did
+// not know that it is another one by now.
 func (x *exchange) claim(r *replica) (slot, bool) {
 	n := r.inflight.Add(1)
 	limit := x.limit(r)
-	if (limit > 0 && n > limit) || r.is().leaving() {
+	if (limit > 0 && n > limit) || r.is().leaving() || r.unproven() {
 		x.pool.unclaim(r)
 		return slot{}, false
 	}

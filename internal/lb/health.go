@@ -91,7 +91,8 @@ func (p *Pool) check(ctx context.Context, r *replica, s *settings) (identity, er
 	return ask(ctx, checker, r, s)
 }
 
-// ask makes the HTTP request of a check.
+// ask makes the HTTP request of a check. The identity is that of whoever
+// answered, also when the answer does not pass.
 func ask(ctx context.Context, checker *http.Transport, r *replica, s *settings) (identity, error) {
 	h := &s.Health
 	scheme := "http"
@@ -111,22 +112,23 @@ func ask(ctx context.Context, checker *http.Transport, r *replica, s *settings) 
 		return identity{}, err
 	}
 	defer resp.Body.Close()
+	seen := identityOf(resp.Header, h)
 	switch {
 	case h.ExpectStatus == 0 && (resp.StatusCode < 200 || resp.StatusCode > 299):
-		return identity{}, fmt.Errorf("status %d: want 200 to 299", resp.StatusCode)
+		return seen, fmt.Errorf("status %d: want 200 to 299", resp.StatusCode)
 	case h.ExpectStatus != 0 && resp.StatusCode != h.ExpectStatus:
-		return identity{}, fmt.Errorf("status %d: want %d", resp.StatusCode, h.ExpectStatus)
+		return seen, fmt.Errorf("status %d: want %d", resp.StatusCode, h.ExpectStatus)
 	}
 	if h.ExpectBody != "" {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxHealthBody))
 		if err != nil {
-			return identity{}, err
+			return seen, err
 		}
 		if !bytes.Contains(body, []byte(h.ExpectBody)) {
-			return identity{}, fmt.Errorf("the body lacks %q", h.ExpectBody)
+			return seen, fmt.Errorf("the body lacks %q", h.ExpectBody)
 		}
 	}
-	return identityOf(resp.Header, h), nil
+	return seen, nil
 }
 
 func identityOf(header http.Header, h *Health) identity {
@@ -180,10 +182,14 @@ func (p *Pool) checked(r *replica, seen identity, began int64, err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	was := r.is()
-	if was.leaving() {
+	// A check that was under way when another process showed says nothing about
+	// that one.
+	if r.is().leaving() || began <= r.cutOff {
 		return
 	}
+	recovered := r.fails > 0
+	p.identifyLocked(r, seen, began)
+	was := r.is()
 	first := !r.checked.Swap(true)
 	h := &p.settings.Health
 	if err != nil {
@@ -201,10 +207,8 @@ func (p *Pool) checked(r *replica, seen identity, began int64, err error) {
 		}
 		return
 	}
-	recovered := r.fails > 0
 	r.fails = 0
 	r.passes++
-	p.identifyLocked(r, seen, began)
 	b := r.record.Load().breaker.Load()
 	if recovered || b.unreachable() {
 		// What was wrong with it showed in its checks too, and they pass again.
@@ -222,6 +226,7 @@ func (p *Pool) checked(r *replica, seen identity, began int64, err error) {
 		r.slowFrom.Store(p.now())
 	}
 	r.record.Load().begin(p.now())
+	r.replaced = false
 	p.moveLocked(r, up, "its checks pass")
 	p.news.add(p.about(r, ReplicaUp, ""))
 	p.assess()
@@ -264,11 +269,28 @@ func (p *Pool) identifyLocked(r *replica, seen identity, began int64) {
 	if !other || (known.since != 0 && now-known.since < int64(changeEvery)) {
 		return
 	}
-	r.record.Store(p.newRecord(r))
-	if p.warmLocked(r) {
-		r.slowFrom.Store(now)
-	}
-	r.transport.Load().CloseIdleConnections()
 	p.news.add(p.about(r, ReplicaChanged, "another process answers at the address"))
+	p.cutOffLocked(r, now)
+}
+
+// cutOffLocked starts afresh with another process at r's address. What was
+// learnt about the old one, and what is kept for it, stays with the requests
+// that it still works on: they finish over their own transport and record. The
+// new one takes nothing before it has passed its checks.
+func (p *Pool) cutOffLocked(r *replica, now int64) {
+	r.record.Store(p.newRecord(r))
+	old := r.transport.Swap(newTransport(r, p.settings))
+	old.CloseIdleConnections() // Those in use close when they fall idle.
+	r.slowFrom.Store(0)
+	r.passes, r.fails, r.cutOff = 0, 0, now
+	if !r.is().leaving() {
+		r.replaced = true
+		r.checked.Store(false)
+		p.moveLocked(r, joining, "another process answers at the address: waiting for its first check")
+		select {
+		case r.recheck <- struct{}{}:
+		default:
+		}
+	}
 	p.assess()
 }

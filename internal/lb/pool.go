@@ -225,17 +225,23 @@ func (p *Pool) assess() {
 func (p *Pool) newRecord(r *replica) *record {
 	record := new(record)
 	record.latencyAt.Store(p.now())
-	record.breaker.Store(p.newBreaker(r))
+	record.breaker.Store(p.newBreaker(r, record))
 	return record
 }
 
-func (p *Pool) newBreaker(r *replica) *breaker {
-	return newBreaker(p.settings.Breaker, p.now, func(to gobreaker.State) { p.breakerChanged(r, to) })
+// newBreaker is silent once another process has taken the record's place.
+func (p *Pool) newBreaker(r *replica, of *record) *breaker {
+	return newBreaker(p.settings.Breaker, p.now, func(to gobreaker.State) {
+		if r.record.Load() == of {
+			p.breakerChanged(r, to)
+		}
+	})
 }
 
 // resetBreaker gives r a breaker that has seen nothing.
 func (p *Pool) resetBreaker(r *replica) {
-	r.record.Load().breaker.Store(p.newBreaker(r))
+	of := r.record.Load()
+	of.breaker.Store(p.newBreaker(r, of))
 	p.assess()
 }
 

@@ -93,6 +93,8 @@ type membership struct {
 	held      bool // drained by an operator: discovery does not bring it back
 	stopCheck context.CancelFunc
 	recheck   chan struct{}
+	cutOff    int64 // when another process showed last; checks from before say nothing about it
+	replaced  bool  // another process has shown, and has not passed its checks yet
 }
 
 func newReplica(pool string, address Address) *replica {
@@ -108,6 +110,9 @@ func newReplica(pool string, address Address) *replica {
 }
 
 func (r *replica) is() state { return state(r.state.Load()) }
+
+// unproven reports whether no check of the process there has come to an end.
+func (r *replica) unproven() bool { return r.is() == joining && !r.checked.Load() }
 
 // idle reports whether nothing of a visitor's is under way.
 func (r *replica) idle() bool {

@@ -117,15 +117,16 @@ type ReplicaVersion struct {
 }
 
 // Versions lists the replicas that may still answer: healthy ones, sick ones
-// (they are asked when most are sick) and those that still finish requests. A
-// replica that has not passed a check yet is not among them.
+// (they are asked when most are sick), those that still finish requests, and
+// those where another process showed and is being checked. A replica that has
+// not passed a check yet is otherwise not among them.
 func (p *Pool) Versions() []ReplicaVersion {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := []ReplicaVersion{}
 	for _, r := range sorted(p.members) {
-		switch r.is() {
-		case up, sick, draining:
+		switch state := r.is(); {
+		case state == up, state == sick, state == draining, state == joining && r.replaced:
 			list = append(list, ReplicaVersion{ID: r.id, Version: r.identity.Load().version})
 		}
 	}
