@@ -65,7 +65,7 @@ func eachPolicy(t *testing.T, test func(t *testing.T, p Policy)) {
 
 func TestEveryPolicyPicksOnlyWhoIsUp(t *testing.T) {
 	eachPolicy(t, func(t *testing.T, p Policy) {
-		for _, n := range []int{0, 1, 4, 40} {
+		for _, n := range []int{0, 1, 4, 32, 33, 100} {
 			for mask := range 16 {
 				up := make([]bool, n)
 				any := false
@@ -117,17 +117,22 @@ func TestEveryPolicyRefusesWordsItDoesNotKnow(t *testing.T) {
 
 func TestEveryPolicySparesAReplicaInSlowStart(t *testing.T) {
 	eachPolicy(t, func(t *testing.T, p Policy) {
-		const picks = 4000
-		hits := 0
-		view := row{up: allUp(4), weight: []float64{0.1, 1, 1, 1}, cost: []float64{10, 1, 1, 1}}
-		for range picks {
-			if p.Pick(view) == 0 {
-				hits++
+		for _, n := range []int{4, 100} {
+			picks, hits := 1000*n, 0
+			view := row{up: allUp(n), weight: make([]float64, n), cost: make([]float64, n)}
+			for i := range n {
+				view.weight[i], view.cost[i] = 1, 1
 			}
-		}
-		// A tenth of a fair quarter is 100; half of the quarter is the limit.
-		if hits > picks/8 {
-			t.Errorf("one in slow start got %d of %d", hits, picks)
+			view.weight[0], view.cost[0] = 0.1, 10
+			for range picks {
+				if p.Pick(view) == 0 {
+					hits++
+				}
+			}
+			// Its full part is 1000, a tenth of it 100; half is the limit.
+			if hits > 500 {
+				t.Errorf("one of %d in slow start got %d of %d", n, hits, picks)
+			}
 		}
 	})
 }

@@ -6,7 +6,7 @@ func init() {
 	Policies.Register("p2c", plain(func() Policy { return powerOfTwo{} }), named.Spec{})
 }
 
-// powerOfTwo draws two replicas and takes the one with fewer requests in
+// powerOfTwo draws two different replicas and takes the one with fewer requests in
 // flight.
 type powerOfTwo struct{}
 

@@ -3,6 +3,7 @@ package lb
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/edgegw/edge/internal/named"
 )
@@ -46,7 +47,7 @@ const fullScan = 32
 func lowest(c Candidates, measure func(Candidates, int) float64) int {
 	n := c.Len()
 	if n > fullScan {
-		if i := lowestOf(c, measure, 3); i >= 0 {
+		if i := lowestOf(c, measure, mostDraws); i >= 0 {
 			return i
 		}
 	}
@@ -67,14 +68,21 @@ func lowest(c Candidates, measure func(Candidates, int) float64) int {
 	return best
 }
 
-// lowestOf compares a number of random draws; -1 when none of them is up.
+// mostDraws is the most that lowestOf compares.
+const mostDraws = 3
+
+// lowestOf compares a number of random draws, each of another candidate, or
+// all when there are fewer; -1 when none is up.
 func lowestOf(c Candidates, measure func(Candidates, int) float64, draws int) int {
+	var room [mostDraws]int
+	drawn := room[:0]
 	best, least := -1, 0.0
 	for range draws {
-		i := anyUp(c)
+		i := anyUpBut(c, drawn)
 		if i < 0 {
 			return best
 		}
+		drawn = append(drawn, i)
 		if m := measure(c, i); best < 0 || m < least {
 			best, least = i, m
 		}
@@ -84,19 +92,23 @@ func lowestOf(c Candidates, measure func(Candidates, int) float64, draws int) in
 
 // anyUp returns a random candidate that is up, each as likely as the other, or
 // -1 when none is.
-func anyUp(c Candidates) int {
+func anyUp(c Candidates) int { return anyUpBut(c, nil) }
+
+// anyUpBut is anyUp without those that were drawn already: two draws of the
+// same replica are no choice.
+func anyUpBut(c Candidates, drawn []int) int {
 	n := c.Len()
 	if n == 0 {
 		return -1
 	}
 	for range 4 { // Most are up most of the time: no need to look at all.
-		if i := rand.IntN(n); c.Up(i) {
+		if i := rand.IntN(n); c.Up(i) && !slices.Contains(drawn, i) {
 			return i
 		}
 	}
 	chosen, ups := -1, 0
 	for i := range n {
-		if !c.Up(i) {
+		if !c.Up(i) || slices.Contains(drawn, i) {
 			continue
 		}
 		ups++

@@ -39,13 +39,16 @@ func TestRoundRobinSharesEvenlyAroundOneThatIsDown(t *testing.T) {
 	}
 }
 
-// Among equals every policy shares evenly. 1000 picks over ten: the standard
-// deviation of a share is 9.5, so 50 to 150 holds in all but one of 10^6 runs.
+// Among equals every policy shares evenly. 100 picks for each of n: the
+// standard deviation of a share is 10, so 45 to 155 holds in all but one of
+// 10^6 runs even of 100 shares.
 func TestEveryPolicySharesEvenlyAmongEquals(t *testing.T) {
 	eachPolicy(t, func(t *testing.T, p Policy) {
-		for i, n := range shares(p, row{up: allUp(10)}) {
-			if n < 50 || n > 150 {
-				t.Errorf("candidate %d got %d of 1000", i, n)
+		for _, n := range []int{10, 100} {
+			for i, hits := range shares(p, row{up: allUp(n)}) {
+				if hits < 45 || hits > 155 {
+					t.Errorf("candidate %d of %d got %d: want about 100", i, n, hits)
+				}
 			}
 		}
 	})
@@ -82,12 +85,46 @@ func TestLeastConnTakesTheIdlest(t *testing.T) {
 	}
 }
 
-// With two draws of four the busiest is picked when both draws are it: 1/16.
-// 400 picks: 25 expected, deviation 4.8.
-func TestP2CTakesTheBusiestSeldom(t *testing.T) {
-	view := row{up: allUp(4), load: []int{9, 1, 1, 1}}
-	if hits := shares(mustPolicy(t, "p2c"), view); hits[0] < 3 || hits[0] > 50 {
-		t.Errorf("%v: want about 25 at the busiest", hits)
+// Two draws of four are never the same replica, so the busiest is never taken;
+// and the idlest whenever it is drawn: in half of all picks. 400 picks: 200
+// expected, deviation 10.
+func TestP2CTakesTheBetterOfTwo(t *testing.T) {
+	view := row{up: allUp(4), load: []int{9, 2, 2, 1}}
+	if hits := shares(mustPolicy(t, "p2c"), view); hits[0] != 0 || hits[3] < 150 || hits[3] > 250 {
+		t.Errorf("%v: want none at the busiest and about 200 at the idlest", hits)
+	}
+	view.up = []bool{true, false, false, false}
+	if hits := shares(mustPolicy(t, "p2c"), view); hits[0] != 400 {
+		t.Errorf("%v: want all at the only one", hits)
+	}
+}
+
+// Of 100 with one idle replica two draws find it with 2 %: 10000 picks, 200
+// expected, deviation 14. Three draws, as above 32 replicas: 3 %, 300 and 17.
+func TestDrawsAmongMany(t *testing.T) {
+	view := row{up: allUp(100), load: make([]int, 100), cost: make([]float64, 100)}
+	for i := range 100 {
+		view.load[i], view.cost[i] = 5, 5
+	}
+	view.load[50], view.cost[50] = 0, 0
+	for name, want := range map[string]int{"p2c": 200, "least_conn": 300, "least_time": 300} {
+		if hits := shares(mustPolicy(t, name), view); hits[50] < want-90 || hits[50] > want+90 {
+			t.Errorf("%s: the idlest of 100 got %d of 10000: want about %d", name, hits[50], want)
+		}
+	}
+}
+
+// Up to 32 replicas all are compared, so the idlest is always found.
+func TestAFullScanFindsTheIdlest(t *testing.T) {
+	view := row{up: allUp(fullScan), load: make([]int, fullScan), cost: make([]float64, fullScan)}
+	for i := range fullScan {
+		view.load[i], view.cost[i] = 5, 5
+	}
+	view.load[7], view.cost[7] = 0, 0
+	for _, name := range []string{"least_conn", "least_time"} {
+		if hits := shares(mustPolicy(t, name), view); hits[7] != 100*fullScan {
+			t.Errorf("%s: the idlest of 32 got %d of %d: want all", name, hits[7], 100*fullScan)
+		}
 	}
 }
 
