@@ -45,7 +45,7 @@ func drawn(random *rand.Rand) (*entry, []byte) {
 			freshness: freshness{
 				source: FromMaxAge, lifetime: time.Duration(random.Int64N(1e15)), mustAsk: random.IntN(2) == 0,
 				whileRevalidate: time.Duration(random.Int64N(1e15)), ifError: time.Duration(random.Int64N(1e15)),
-				unreachable:     time.Duration(random.Int64N(1e15)),
+				unreachable: time.Duration(random.Int64N(1e15)),
 			},
 		},
 		date: time.Unix(random.Int64N(1<<33), 0), requested: now, received: now.Add(time.Duration(random.Int64N(1e9))),
