@@ -1,12 +1,15 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -22,6 +25,11 @@ type Cache struct {
 	// on every option that the public HTTP cache test suite tests: heuristic
 	// freshness, storing Set-Cookie, stale on error. Default: default.
 	Profile string `json:"profile,omitempty"`
+	// NormalizeVary names request fields, such as Accept-Language, or "*" for
+	// all, whose values are made equal, as far as their definitions permit,
+	// before a stored answer that varies by them is looked for. Default: none;
+	// all with profile conformance.
+	NormalizeVary []string `json:"normalize_vary,omitempty"`
 
 	handler *httpcache.Handler
 	app     *App
@@ -49,6 +57,11 @@ func (c *Cache) Provision(ctx caddy.Context) error {
 	if !known {
 		return fmt.Errorf("edge_cache profile %q: want default or conformance", c.Profile)
 	}
+	names, err := httpcache.ParseNormalizeVary(c.NormalizeVary)
+	if err != nil {
+		return fmt.Errorf("edge_cache normalize_vary %w", err)
+	}
+	policy.NormalizeVary = slices.Concat(policy.NormalizeVary, names)
 	c.app = app
 	c.handler = &httpcache.Handler{Store: app.gateway.store, Policy: policy, Seen: seen, Answering: answering, Event: onCacheEvent}
 	return nil
@@ -143,6 +156,7 @@ func (o *origin) Source(r *http.Request) httpcache.Source {
 //
 //	edge_cache [<matcher>] {
 //	    profile default|conformance
+//	    normalize_vary <fields...>
 //	}
 func parseCache(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next()
@@ -155,11 +169,31 @@ func parseCache(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 			return "", fmt.Errorf("%q: want default or conformance", name)
 		}
 		return name, nil
-	})})
+	}), "normalize_vary": fieldNames(&c.NormalizeVary)})
 	if err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// fieldNames reads the names of fields that Vary may name.
+func fieldNames(to *[]string) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		word := d.Val()
+		var given []string
+		if err := texts(&given)(d); err != nil {
+			return err
+		}
+		var errs []error
+		for _, field := range given {
+			names, err := httpcache.ParseNormalizeVary([]string{field})
+			if err != nil {
+				errs = append(errs, d.Errf("%s %v", word, err))
+			}
+			*to = append(*to, names...)
+		}
+		return errors.Join(errs...)
+	}
 }
 
 var (

@@ -61,11 +61,7 @@ func (x *exchange) mayFollow(t *ticket) (res Result, done, decided bool, err err
 		return res, true, true, err
 	}
 	if !matches(f.head.vary, x.r.Header) {
-		names := make([]string, len(f.head.vary))
-		for i := range names {
-			names[i] = f.head.vary[i].name
-		}
-		t.rekey = variedBy(names, x.r.Header)
+		t.rekey = variedAs(f.head.vary, x.r.Header)
 		return Result{}, false, true, nil
 	}
 	if stands, _ := x.h.Store.fence.judge(&f.head.provenance, f.began); stands != standsFirm {

@@ -102,7 +102,7 @@ func newEntry(d draft) *entry {
 	}
 	e := &entry{
 		key: d.key, hash: d.hash, status: d.status,
-		vary:       variedBy(d.storability.names, d.request.Header),
+		vary:       variedBy(d.storability.names, d.storability.normalize, d.request.Header),
 		freshness:  d.storability.freshness,
 		authorized: d.storability.authorized,
 		date:       d.date, requested: d.requested, received: d.received,

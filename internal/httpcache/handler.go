@@ -52,6 +52,11 @@ type Policy struct {
 	// may be served while the origin gives no answer at all, where neither
 	// origin nor rule say (RFC 9111, 4.2.4). Default 10m, as for pages.
 	StaleUnreachable unit.Duration `json:"stale_unreachable,omitempty"`
+	// NormalizeVary names request fields whose values are made equal, as far as
+	// their definitions permit, before an answer that varies by them is looked
+	// for (RFC 9111, 4.1): Accept, Accept-Charset and Accept-Language by case
+	// and weights, others as lists, "*" for all. Default none.
+	NormalizeVary []string `json:"normalize_vary,omitempty"`
 	// MaxRefreshes is how many background refreshes the store may have at
 	// once. Default 64. Past it stale answers are served without a refresh.
 	MaxRefreshes int64 `json:"max_refreshes,omitempty"`
@@ -65,6 +70,9 @@ func (p *Policy) Validate() error {
 	var errs []error
 	if strings.ContainsFunc(p.Name, func(r rune) bool { return r < ' ' || r > '~' }) {
 		errs = append(errs, fmt.Errorf("name %q: want printable ASCII (RFC 9211, 2)", p.Name))
+	}
+	if _, err := ParseNormalizeVary(p.NormalizeVary); err != nil {
+		errs = append(errs, fmt.Errorf("normalize_vary %w", err))
 	}
 	if p.StaleOnError < 0 {
 		errs = append(errs, fmt.Errorf("stale_on_error %s: want 0 or more", p.StaleOnError))
@@ -84,7 +92,7 @@ func (p *Policy) Validate() error {
 // Conformance is the policy that the public HTTP cache test suite asks for:
 // every option on that it tests.
 func Conformance() Policy {
-	return Policy{Heuristic: true, StoreSetCookie: true, StaleOnError: unit.Duration(24 * time.Hour)}
+	return Policy{Heuristic: true, StoreSetCookie: true, StaleOnError: unit.Duration(24 * time.Hour), NormalizeVary: []string{allFields}}
 }
 
 const (

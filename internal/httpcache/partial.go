@@ -62,6 +62,7 @@ func (s *Store) touch(e *entry) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.recent.Get(e)
+	sh.useLocked(e)
 }
 
 // passRange answers a request for a part whose whole is not stored: from the

@@ -206,11 +206,7 @@ func (s *Store) foundLocked(sh *shard, x *exchange) (*entry, []varied) {
 		return nil, nil
 	}
 	newest := g.variants[len(g.variants)-1]
-	names := make([]string, len(newest.vary))
-	for i := range newest.vary {
-		names[i] = newest.vary[i].name
-	}
-	return g.match(x.r.Header), variedBy(names, x.r.Header)
+	return g.match(x.r.Header), variedAs(newest.vary, x.r.Header)
 }
 
 // joinLocked takes a place in a fill in flight whose answer the request may have.

@@ -15,6 +15,8 @@ type storability struct {
 	freshness freshness
 	// names are the fields of Vary.
 	names []string
+	// normalize is Policy.NormalizeVary.
+	normalize []string
 	// authorized: it may be given to requests with Authorization too.
 	authorized bool
 }
@@ -23,7 +25,7 @@ type storability struct {
 // given the request's fields. The caller adds what only it knows: size,
 // completeness, the fence.
 func storable(request http.Header, a answerFacts, source Source) storability {
-	s := storability{authorized: sharesAuthorized(a.verdict, &a.control)}
+	s := storability{authorized: sharesAuthorized(a.verdict, &a.control), normalize: a.policy.NormalizeVary}
 	s.reason = forbidden(request, a, source, s.authorized)
 	if s.reason != "" {
 		return s

@@ -87,7 +87,7 @@ func TestVaryNames(t *testing.T) {
 }
 
 func TestVariantsMatch(t *testing.T) {
-	stored := variedBy([]string{"Accept"}, http.Header{"Accept": {" a ", "b"}})
+	stored := variedBy([]string{"Accept"}, nil, http.Header{"Accept": {" a ", "b"}})
 	for name, c := range map[string]struct {
 		request http.Header
 		want    bool
@@ -103,7 +103,7 @@ func TestVariantsMatch(t *testing.T) {
 			t.Errorf("%s: %v: want %v", name, got, c.want)
 		}
 	}
-	absent := variedBy([]string{"Accept"}, http.Header{})
+	absent := variedBy([]string{"Accept"}, nil, http.Header{})
 	if matches(absent, http.Header{"Accept": {""}}) || !matches(absent, http.Header{}) {
 		t.Error("an empty field is not an absent one")
 	}

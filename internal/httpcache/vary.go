@@ -26,6 +26,7 @@ type varied struct {
 	name    string
 	value   string
 	present bool
+	form    form // of the value
 }
 
 // varyNames reads the field names of Vary, canonical, sorted, each once. It
@@ -61,24 +62,39 @@ func alsoBy(names, more []string) []string {
 	return slices.Compact(names)
 }
 
-// variedBy takes the named fields' values from a request.
-func variedBy(names []string, request http.Header) []varied {
+// variedBy takes the named fields' values from a request, in the form that
+// Policy.NormalizeVary gives them.
+func variedBy(names, normalize []string, request http.Header) []varied {
 	if len(names) == 0 {
 		return nil
 	}
 	fields := make([]varied, len(names))
 	for i, name := range names {
-		fields[i] = varied{name: name, value: joined(request[name]), present: len(request[name]) > 0}
+		f := formOf(name, normalize)
+		fields[i] = varied{name: name, value: f.in(request[name]), present: len(request[name]) > 0, form: f}
 	}
 	return fields
 }
 
-// matches reports that a request has the same values. Field lines are joined
-// and trimmed, nothing else is made equal (RFC 9111, 4.1).
+// variedAs takes the same fields' values from another request.
+func variedAs(like []varied, request http.Header) []varied {
+	if len(like) == 0 {
+		return nil
+	}
+	fields := slices.Clone(like)
+	for i := range fields {
+		lines := request[fields[i].name]
+		fields[i].value, fields[i].present = fields[i].form.in(lines), len(lines) > 0
+	}
+	return fields
+}
+
+// matches reports that a request has the same values, in the form of the
+// stored ones.
 func matches(fields []varied, request http.Header) bool {
 	for i := range fields {
 		lines := request[fields[i].name]
-		if (len(lines) > 0) != fields[i].present || joined(lines) != fields[i].value {
+		if (len(lines) > 0) != fields[i].present || fields[i].form.in(lines) != fields[i].value {
 			return false
 		}
 	}
