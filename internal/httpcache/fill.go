@@ -15,6 +15,10 @@ import (
 // answered.
 var ErrOriginPanic = errors.New("origin handler panicked")
 
+// errGoexit is for an origin handler that ended its goroutine: fetches have one
+// of their own, so nobody else would notice.
+var errGoexit = fmt.Errorf("%w: runtime.Goexit", ErrOriginPanic)
+
 // errClosed ends the fetches of a store that is closed.
 var errClosed = errors.New("cache is closed")
 
@@ -140,7 +144,13 @@ func (x *exchange) newFill(d decision, e *entry, guess []varied) *fill {
 // it should be.
 func (f *fill) run() {
 	w := &fillWriter{f: f, header: make(http.Header)}
-	err := f.fetch(w)
+	err := errGoexit // unless fetch returns
+	defer func() { f.end(w, err) }()
+	err = f.fetch(w)
+}
+
+// end ends the fill, whatever came of its fetch.
+func (f *fill) end(w *fillWriter, err error) {
 	f.settle(w, err)
 	if f.background {
 		f.h.Store.refreshes.Add(-1)
@@ -153,8 +163,7 @@ func (f *fill) run() {
 	close(f.done)
 }
 
-// fetch calls the origin and turns panics, and even the end of the goroutine,
-// into errors.
+// fetch calls the origin and turns panics into errors.
 func (f *fill) fetch(w *fillWriter) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -133,6 +134,10 @@ func TestWaitersAreReleased(t *testing.T) {
 		"on an aborted answer": {panics(http.ErrAbortHandler), func(err error) bool {
 			return err != nil && strings.Contains(err.Error(), "abort Handler")
 		}},
+		"when the goroutine ends": {func(http.ResponseWriter, *http.Request) error {
+			runtime.Goexit()
+			return nil
+		}, func(err error) bool { return errors.Is(err, ErrOriginPanic) }},
 	} {
 		inBubble(t, func(t *testing.T) {
 			w := newWorld(t)
