@@ -65,7 +65,16 @@ func (s *Store) peekPart(hash uint64, key []byte, request http.Header) *entry {
 // supersedes reports that an answer takes the place of the stored one to the
 // same request: unless that is newer. A whole one replaces parts in any case.
 func (e *entry) supersedes(old *entry) bool {
-	return !e.isPart() && old.isPart() || !old.requested.After(e.requested)
+	return !e.isPart() && old.isPart() || !old.newerThan(e)
+}
+
+// newerThan says which of two answers was asked for later: by the generation,
+// which purges go by, and within one by the clock.
+func (e *entry) newerThan(other *entry) bool {
+	if e.began != other.began {
+		return e.began > other.began
+	}
+	return e.requested.After(other.requested)
 }
 
 // sealParts gives the entry pieces of its body, and counts its bytes. Pieces

@@ -154,6 +154,15 @@ func TestAnOlderAnswerDoesNotReplaceANewerOne(t *testing.T) {
 	if s.insert(older) || !s.has(newer) {
 		t.Error("an answer that was asked for earlier replaced a later one")
 	}
+	// Between a purge and the next tick of the clock, the generation decides.
+	purged := sealed(s, "/", 1)
+	purged.began = 1
+	put(t, s, purged)
+	same := sealed(s, "/", 1)
+	same.requested = newer.requested
+	if s.insert(same) || !s.has(purged) {
+		t.Error("an answer from before a purge replaced one from after it")
+	}
 }
 
 func TestFillsInFlightCountToo(t *testing.T) {
