@@ -100,7 +100,8 @@ func (x *exchange) fallBack(t *ticket) (Result, error) {
 	if e == nil {
 		e = t.f.stale
 	}
-	if reason := standsIn(e, t.f.failure, now); reason != "" && matches(e.vary, x.r.Header) && x.h.Store.standing(e) != hardPurged {
+	if reason := standsIn(e, t.f.failure, now); reason != "" && matches(e.vary, x.r.Header) &&
+		!e.invalidated.Load() && x.h.Store.standing(e) != hardPurged {
 		return x.h.reply(x.w, x.r, reply{
 			e: e, now: now, status: StatusStale, reason: reason,
 			forward: fwdStale, forwardStatus: t.f.failure, collapsed: !t.leader,

@@ -60,6 +60,9 @@ type entry struct {
 	// judged is the generation at which the fence last found it standing,
 	// shifted by one, with the lowest bit for a soft purge.
 	judged atomic.Uint64
+	// invalidated by an unsafe request: a fetch may still confirm it, but a
+	// failing origin must not bring it back.
+	invalidated atomic.Bool
 	// pausedUntil, in Unix nanoseconds, keeps background refreshes apart.
 	pausedUntil atomic.Int64
 }

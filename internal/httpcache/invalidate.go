@@ -84,6 +84,7 @@ func (s *Store) invalidateKey(sh *shard, hash uint64, key []byte) (found bool) {
 	}
 	if g := sh.group(hash, key); g != nil {
 		for _, e := range g.variants {
+			e.invalidated.Store(true)
 			s.removeLocked(sh, e)
 		}
 		found = true

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestUnsafeRequestsInvalidate(t *testing.T) {
@@ -76,5 +77,37 @@ func TestAFillInFlightIsInvalidatedToo(t *testing.T) {
 			t.Errorf("stored %v (%s): want it kept out", got.Stored, got.Reason)
 		}
 		after.get(site).wants(t, StatusHit, 200, "new")
+	})
+}
+
+// A request finds a stale copy and, before it asks the origin about it, an
+// unsafe request invalidates it. Whoever comes then and waits for that fetch
+// must not be given the copy when the origin fails.
+func TestWhatWasInvalidatedDoesNotStandInForAFailingOrigin(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, "Cache-Control: max-age=10, stale-if-error=600", `ETag: "a"`)
+		w.get(site)
+		wait(20 * time.Second)
+		g := newGate()
+		w.origin.detaching = func() {
+			w.origin.detaching = nil
+			w.origin.answer = respond(http.StatusNoContent, "")
+			w.do(http.MethodPost, site)
+			w.origin.answer = func(rw http.ResponseWriter, r *http.Request) error {
+				<-g.header
+				return errDown
+			}
+		}
+		first := w.startGet(site)
+		w.settled()
+		second := w.startGet(site)
+		w.settled()
+		close(g.header)
+		if got := <-first; got.err != errDown && got.Status != StatusStale {
+			t.Errorf("who asked before it: %v %s", got.err, got.Status)
+		}
+		if got := <-second; got.err != errDown || w.origin.fetches() != 3 {
+			t.Errorf("who asked after it: %v %s %q: want the origin's error", got.err, got.Status, got.Body)
+		}
 	})
 }
