@@ -74,6 +74,9 @@ type fence struct {
 	mu    sync.RWMutex
 	marks *simplelru.LRU[string, barrier] // kind and value → barrier; Peek only under RLock
 	floor barrier
+	// unknown is the barrier of all tags and versions together: an answer that
+	// is not there yet may belong to any of them.
+	unknown barrier
 	// lengths counts the prefix marks of each length; sorted lists the lengths.
 	lengths map[int]int
 	sorted  []int
@@ -139,6 +142,9 @@ func (f *fence) purge(p Purge) uint64 {
 	}
 	for _, prefix := range p.Prefixes {
 		f.markPrefixLocked(prefix, b)
+	}
+	if len(p.Tags) > 0 || len(p.Versions) > 0 {
+		f.unknown = f.unknown.join(b)
 	}
 	for _, tag := range p.Tags {
 		f.markLocked(markTag+cacherules.CanonicalTag(tag), b)
@@ -207,6 +213,16 @@ func (b barrier) standing(began uint64) standing {
 		return softPurged
 	}
 	return standsFirm
+}
+
+// mayStand reports that an answer of which only the place is known, since its
+// header is not there yet, will stand firm whatever it turns out to belong to.
+// Who would wait for another one could wait in vain, and for long.
+func (f *fence) mayStand(at place, began uint64) bool {
+	b, _ := f.barrierOf(&provenance{place: at})
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return b.join(f.unknown).standing(began) == standsFirm
 }
 
 // barrierOf is the highest of the barriers of everything an answer belongs to.

@@ -233,7 +233,10 @@ func (x *exchange) mayJoin(f *fill) bool {
 	}
 	// A request that began after a purge must not get an answer from before
 	// it, and soft purges count here too: it would pass for fresh.
-	stands, _ := x.h.Store.fence.judge(f.provenance(), f.began)
+	if !f.isReady() || f.head == nil {
+		return x.h.Store.fence.mayStand(f.place, f.began)
+	}
+	stands, _ := x.h.Store.fence.judge(&f.head.provenance, f.began)
 	return stands == standsFirm
 }
 
@@ -253,14 +256,6 @@ func (f *fill) suits(request http.Header) bool {
 		return matches(f.guess, request)
 	}
 	return f.shared && f.head != nil && matches(f.head.vary, request)
-}
-
-// provenance is all that is known of the answer yet.
-func (f *fill) provenance() *provenance {
-	if f.isReady() && f.head != nil {
-		return &f.head.provenance
-	}
-	return &provenance{place: f.place}
 }
 
 // startLocked makes the fill known and runs it. Its generation is loaded
