@@ -116,6 +116,7 @@ func TestACrowdWaitsForOneCompletion(t *testing.T) {
 		w := newWorld(t)
 		w.origin.answer = file(alphabet, `"a"`, minute)
 		w.get(site, "Range: bytes=0-4")
+		w.h.Store.Purge(Purge{Tags: []string{"unrelated"}})
 		g := newGate()
 		w.origin.answer = g.answer(206, alphabet[5:], minute, `ETag: "a"`, "Content-Range: bytes 5-25/26")
 		all := w.startMany(20, site)
@@ -135,7 +136,7 @@ func TestACrowdWaitsForOneCompletion(t *testing.T) {
 func TestPartsNeverMix(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
-			m := &model{random: rand.New(rand.NewPCG(seed, 3))}
+			m := &changing{random: rand.New(rand.NewPCG(seed, 3))}
 			w := newWorld(t)
 			w.origin.answer = func(rw http.ResponseWriter, r *http.Request) error {
 				m.mu.Lock()
@@ -167,7 +168,7 @@ func TestPartsNeverMix(t *testing.T) {
 					m.mu.Unlock()
 					w.h.Store.Purge(Purge{Everything: true})
 					m.mu.Lock()
-					m.hard = map[string]int{"": m.now}
+					m.oldest = m.now
 					m.mu.Unlock()
 				}
 			})
@@ -181,9 +182,24 @@ func TestPartsNeverMix(t *testing.T) {
 	}
 }
 
-func (m *model) visitPart(t *testing.T, w *world) {
+// changing is a file that changes, and below which number nobody may see it.
+type changing struct {
+	mu          sync.Mutex
+	random      *rand.Rand
+	now, oldest int
+}
+
+func (m *changing) intn(n int) int {
 	m.mu.Lock()
-	oldest := m.hard[""]
+	defer m.mu.Unlock()
+	return m.random.IntN(n)
+}
+
+func (m *changing) nap(longest time.Duration) { wait(time.Duration(m.intn(int(longest)))) }
+
+func (m *changing) visitPart(t *testing.T, w *world) {
+	m.mu.Lock()
+	oldest := m.oldest
 	m.mu.Unlock()
 	var fields []string
 	want := 100

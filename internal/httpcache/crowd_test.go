@@ -16,7 +16,7 @@ const roundTrip = time.Second
 // slowly answers after a round trip.
 func slowly(answer func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		time.Sleep(roundTrip)
+		wait(roundTrip)
 		return answer(w, r)
 	}
 }

@@ -68,7 +68,9 @@ type fill struct {
 	alone, background bool
 	// overridden: the CDN's key may not say all that ours and Vary do.
 	overridden bool
-	began      uint64
+	// began is the generation at which the oldest of what it brings did; started
+	// that at which the origin was asked. They differ when it completes parts.
+	began, started uint64
 	// groupsBegan is the number of group invalidations until then.
 	groupsBegan uint64
 	uriOrigin   string

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -290,87 +287,5 @@ func TestTooManyGroupsInvalidateTooMuch(t *testing.T) {
 	}
 	if g.gaveUp(oldElsewhere) || g.gaveUp(young) {
 		t.Error("another origin's answer, or a younger one, is invalidated: want them kept")
-	}
-}
-
-// An answer that was produced before a group was
-// invalidated is not given to a request that begins afterwards.
-func TestNothingFromBeforeAnInvalidationIsServedAfterIt(t *testing.T) {
-	for seed := range uint64(40) {
-		if wrong := groupSchedule(t, seed, true); len(wrong) > 0 {
-			t.Errorf("seed %d: %s", seed, wrong[0])
-		}
-	}
-	if wrong := groupSchedule(t, 1, false); len(wrong) == 0 {
-		t.Error("no violation without any invalidation: the schedule checks nothing")
-	}
-}
-
-func groupSchedule(t *testing.T, seed uint64, apply bool) (wrong []string) {
-	synctest.Test(t, func(t *testing.T) {
-		m := &model{random: rand.New(rand.NewPCG(seed, 2)), hard: map[string]int{}, soft: map[string]int{}}
-		w := newWorld(t)
-		w.origin.answer = func(rw http.ResponseWriter, r *http.Request) error {
-			m.mu.Lock()
-			produced := strconv.Itoa(m.now)
-			m.mu.Unlock()
-			m.nap(40 * time.Millisecond)
-			setFields(rw.Header(), []string{"Cache-Control: max-age=2, stale-while-revalidate=1", "X-Confirmed: " + produced,
-				`ETag: "a"`, `Cache-Groups: "all", "` + r.URL.Path + `"`})
-			if r.Header.Get("If-None-Match") != "" && m.intn(3) > 0 {
-				rw.WriteHeader(http.StatusNotModified)
-				return nil
-			}
-			rw.WriteHeader(http.StatusOK)
-			m.nap(40 * time.Millisecond)
-			_, err := rw.Write([]byte(produced))
-			return err
-		}
-		w.origin.detaching = func() { m.nap(20 * time.Millisecond) }
-		if seed%2 == 0 {
-			w.h.Store = newStore(Options{}, 2)
-		}
-		paths := []string{"/a", "/b"}
-		var all sync.WaitGroup
-		for range 5 {
-			all.Go(func() {
-				for range 30 {
-					m.visit(w, paths[m.intn(len(paths))])
-					m.nap(400 * time.Millisecond)
-				}
-			})
-		}
-		all.Go(func() {
-			for range 30 {
-				m.nap(300 * time.Millisecond)
-				m.invalidateGroup(w, paths, apply)
-			}
-		})
-		all.Wait()
-		w.h.Store.Close()
-		wrong = m.wrong
-	})
-	return wrong
-}
-
-// invalidateGroup raises the content's number and posts to a group.
-func (m *model) invalidateGroup(w *world, paths []string, apply bool) {
-	matched := paths
-	group := "all"
-	if m.intn(2) == 0 {
-		group = paths[m.intn(len(paths))]
-		matched = []string{group}
-	}
-	m.mu.Lock()
-	m.now++
-	number := m.now
-	m.mu.Unlock()
-	if apply {
-		w.post("http://example.com/x", `"`+group+`"`)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, path := range matched {
-		m.hard[path], m.soft[path] = number, number
 	}
 }

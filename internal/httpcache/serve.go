@@ -234,7 +234,7 @@ func (x *exchange) mayJoin(f *fill) bool {
 	// A request that began after a purge must not get an answer from before
 	// it, and soft purges count here too: it would pass for fresh.
 	if !f.isReady() || f.head == nil {
-		return x.h.Store.fence.mayStand(f.place, f.began)
+		return x.h.Store.fence.mayStand(f.place, f.started)
 	}
 	stands, _ := x.h.Store.fence.judge(&f.head.provenance, f.began)
 	return stands == standsFirm
@@ -263,6 +263,7 @@ func (f *fill) suits(request http.Header) bool {
 // then.
 func (f *fill) startLocked(sh *shard) {
 	f.began = f.h.Store.Generation()
+	f.started = f.began
 	f.groupsBegan = f.h.Store.fence.groups.sequence.Load()
 	f.stampParts()
 	sh.fills[f.hash] = append(sh.fills[f.hash], f)
