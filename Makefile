@@ -3,6 +3,8 @@
 # make build    the gateway, as bin/edge
 # make bench    peers side by side, written to bench/RESULTS.md
 # make demo     the whole system on this machine, for a minute
+# make schedules  N=100000 random schedules of the cache, from seed FROM=0
+# make mutants  break the cache in many small ways; the schedules must notice
 # make golden   rewrite the golden files of the adapt tests
 # make verdicts record what the public HTTP cache test suite says of the cache
 
@@ -12,8 +14,10 @@ SHELL := /bin/bash
 GO ?= go
 PACKAGES := ./...
 FUZZTIME ?= 5s
+N ?= 100000
+FROM ?= 0
 
-.PHONY: all build test tools format vet lint unit race fuzz bench-test bench demo golden verdicts
+.PHONY: all build test tools format vet lint unit race fuzz bench-test bench demo schedules mutants golden verdicts
 
 all: build
 
@@ -60,6 +64,13 @@ bench:
 
 demo: build
 	bin/edge demo
+
+# In a clock of its own: a schedule of some ten seconds takes ten milliseconds.
+schedules:
+	$(GO) test ./internal/httpcache -run '^TestSchedules$$' -count=1 -v -timeout 6h -schedules $(N) -seed $(FROM)
+
+mutants:
+	scripts/mutate.sh
 
 golden:
 	$(GO) test ./caddymodule -run Adapt -update

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Breaks the cache in many small ways, one at a time and in a copy of the file,
+# and expects the random schedules to notice. What they miss is printed, and
+# the exit code says so.
+# Usage: scripts/mutate.sh [NAME...]     (default: all of scripts/mutants.tsv)
+#        SCHEDULES=1000 scripts/mutate.sh ...
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+list=scripts/mutants.tsv
+package=internal/httpcache
+schedules=${SCHEDULES:-400}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+names() { grep -v '^#' "$list" | cut -f1 | awk 'NF && !seen[$0]++'; }
+
+# mutate NAME: the changed files, and an overlay that puts them in the place of
+# the real ones. A mutant that changes nothing is out of date.
+mutate() {
+	local name=$1 file edit
+	rm -rf "$work/files" && mkdir -p "$work/files"
+	while IFS=$'\t' read -r _ file edit; do
+		[ -f "$work/files/$file" ] || cp "$package/$file" "$work/files/$file"
+		cp "$work/files/$file" "$work/before"
+		perl -0pi -e "$edit" "$work/files/$file"
+		if cmp -s "$work/before" "$work/files/$file"; then
+			echo "$name: $edit changes nothing in $file: bring $list up to date" >&2
+			exit 1
+		fi
+	done < <(awk -F'\t' -v name="$name" '$1 == name' "$list")
+	for file in "$work"/files/*; do
+		printf '"%s": "%s"\n' "$PWD/$package/$(basename "$file")" "$file"
+	done | paste -sd, | sed 's/.*/{"Replace": {&}}/' >"$work/overlay.json"
+}
+
+chosen=("$@")
+[ ${#chosen[@]} -gt 0 ] || mapfile -t chosen < <(names)
+killed=0 missed=()
+for name in "${chosen[@]}"; do
+	mutate "$name"
+	if go test -overlay "$work/overlay.json" -vet=off -count=1 -timeout 3m -run '^TestSchedules$' "./$package" -schedules "$schedules" >"$work/out" 2>&1; then
+		missed+=("$name")
+		echo "MISSED  $name"
+	elif grep -q 'build failed\|setup failed' "$work/out"; then
+		cat "$work/out" >&2
+		echo "$name does not compile: bring $list up to date" >&2
+		exit 1
+	else
+		killed=$((killed + 1))
+		how=$(grep -m1 -oE '(seed [0-9]+|panic|timed out|lost their aim|deadlock).*' "$work/out" || true)
+		echo "killed  $name: ${how:0:230}"
+	fi
+done
+echo "$killed of ${#chosen[@]} mutants killed"
+[ ${#missed[@]} -eq 0 ]
