@@ -92,12 +92,17 @@ func decideStored(e *entry, stands standing, now time.Time) decision {
 // which answered with a failure (RFC 5861, 4) or, with status zero, not at all
 // (RFC 9111, 4.2.4). Empty if it may not.
 func standsIn(e *entry, status int, now time.Time) Reason {
-	switch {
-	case e == nil:
+	if e == nil {
 		return ""
-	case -e.ttl(now) < e.ifError:
+	}
+	past := -e.ttl(now)
+	if e.mustAsk {
+		past = max(past, 0) // being fresh is no excuse: RFC 9111, 5.2.2.4
+	}
+	switch {
+	case past < e.ifError:
 		return ReasonStaleIfError
-	case status == 0 && -e.ttl(now) < e.unreachable:
+	case status == 0 && past < e.unreachable:
 		return ReasonStaleUnreachable
 	}
 	return ""

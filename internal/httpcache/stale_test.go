@@ -114,6 +114,7 @@ func TestStaleIfError(t *testing.T) {
 		"the policy's window":                    {"max-age=10", Policy{StaleOnError: unit.Duration(time.Hour)}, 20 * time.Second, failing, StatusStale, 200},
 		"a 404 is an answer":                     {"max-age=10, stale-if-error=30", Policy{}, 20 * time.Second, respond(404, "bad"), StatusMiss, 404},
 		"must-revalidate forbids":                {"max-age=10, must-revalidate, stale-if-error=30", Policy{}, 20 * time.Second, failing, StatusMiss, 502},
+		"no-cache forbids, fresh or not":         {"no-cache, max-age=60", Policy{}, 0, failing, StatusMiss, 502},
 		"no-cache forbids what the policy gives": {`no-cache`, Policy{StaleOnError: unit.Duration(time.Hour)}, 0, failing, StatusMiss, 502},
 	} {
 		inBubble(t, func(t *testing.T) {
