@@ -271,7 +271,7 @@ func (f *fetching) chosenBy(h http.Header) {
 		return
 	}
 	h.Set("Vary", strings.Join(names, ", "))
-	f.a.vary = variedBy(names, f.r.Header)
+	f.a.vary = variedBy(names, nil, f.r.Header)
 }
 
 // posted is the answer to an unsafe request.
