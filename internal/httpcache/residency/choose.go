@@ -1,0 +1,102 @@
+package residency
+
+import "math"
+
+// enough residents make a list's own choice about as good as one among all
+// lists.
+const enough = 128
+
+// Alone reports that a list may choose by itself what goes: it has enough
+// residents, and not much less than its share of all bytes.
+func (l *List[R]) Alone(total int64, lists int) bool {
+	return l.Len() >= enough && l.Bytes() >= total/int64(2*lists)
+}
+
+// Bid is what a list would part with, at one moment.
+type Bid[R Resident] struct {
+	window, main int64
+	// candidate leaves the window next, victim the main part.
+	candidate, victim lot[R]
+}
+
+type lot[R Resident] struct {
+	r     R
+	there bool
+	used  uint32
+	bytes int64
+	often int
+}
+
+// Bid tells what the list would part with.
+func (l *List[R]) Bid() Bid[R] {
+	b := Bid[R]{window: l.bytes[window], main: l.main(), candidate: l.oldest(window), victim: l.oldest(probation)}
+	if !b.victim.there {
+		b.victim = l.oldest(protected)
+	}
+	return b
+}
+
+func (l *List[R]) oldest(p part) lot[R] {
+	r, _, ok := l.lists[p].GetOldest()
+	if !ok {
+		return lot[R]{}
+	}
+	return lot[R]{r: r, there: true, used: r.Mark().used, bytes: r.Bytes(), often: l.sketch.often(r.Hash())}
+}
+
+// Admit moves a resident of the window into the main part.
+func (l *List[R]) Admit(r R) {
+	if m := r.Mark(); m.part == window {
+		used := m.used
+		l.take(r)
+		l.put(r, probation, used)
+	}
+}
+
+// Step is what to do for more room: first admit, then evict. Either may be
+// missing; without both there is nothing to evict.
+type Step[R Resident] struct {
+	Admit, Evict   R
+	Admits, Evicts bool
+}
+
+// Choose takes one step towards room for so many bytes to come in, given the
+// bids of all lists that take part and the window's share of their bytes.
+func Choose[R Resident](bids []Bid[R], share float64, incoming int64) Step[R] {
+	var all Bid[R]
+	for i := range bids {
+		all.window += bids[i].window
+		all.main += bids[i].main
+		all.candidate = older(all.candidate, bids[i].candidate)
+		all.victim = older(all.victim, bids[i].victim)
+	}
+	c, v := all.candidate, all.victim
+	total := float64(all.window + all.main)
+	switch {
+	case !c.there && !v.there:
+		return Step[R]{}
+	case !c.there || v.there && float64(all.window+incoming) <= share*total:
+		return Step[R]{Evict: v.r, Evicts: true}
+	case float64(all.main+c.bytes) <= (1-share)*total:
+		return Step[R]{Admit: c.r, Admits: true} // there is room for it
+	case v.there && worthMore(c, v):
+		return Step[R]{Admit: c.r, Admits: true, Evict: v.r, Evicts: true}
+	}
+	return Step[R]{Evict: c.r, Evicts: true}
+}
+
+func older[R Resident](a, b lot[R]) lot[R] {
+	if !b.there || a.there && int32(b.used-a.used) >= 0 {
+		return a
+	}
+	return b
+}
+
+// worthMore reports that a candidate is worth more than a victim: it was used
+// more often lately, and takes less. Size counts by its fourth root: more would
+// gain requests and lose bytes, less the other way round (bench/hitratio).
+func worthMore[R Resident](c, v lot[R]) bool {
+	return float64(c.often)*root4(v.bytes) > float64(v.often)*root4(c.bytes)
+}
+
+func root4(n int64) float64 { return math.Sqrt(math.Sqrt(float64(n))) }

@@ -1,0 +1,88 @@
+package residency
+
+import "testing"
+
+// listWith makes a list of objects of ten bytes that were used so often, oldest
+// first.
+func listWith(windowUses, mainUses []int) (l *List[*object], inWindow, inMain []*object) {
+	l = New[*object]()
+	l.sketch.grow(1000)
+	add := func(p part, uses []int) (all []*object) {
+		for i, n := range uses {
+			o := &object{hash: hashOf(int(p)*100 + i), bytes: 10}
+			l.put(o, p, uint32(int(p)*1000+i))
+			for range n {
+				l.sketch.see(o.hash, 1000)
+			}
+			all = append(all, o)
+		}
+		return all
+	}
+	inMain = add(probation, mainUses)
+	return l, add(window, windowUses), inMain
+}
+
+func TestWhatGoesForRoom(t *testing.T) {
+	const share = 0.1
+	nine := []int{2, 2, 2, 2, 2, 2, 2, 2, 2}
+	t.Run("an empty list: nothing", func(t *testing.T) {
+		if s := Choose([]Bid[*object]{New[*object]().Bid()}, share, 10); s.Admits || s.Evicts {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("all in the window, room in the main part: the oldest moves on", func(t *testing.T) {
+		l, window, _ := listWith([]int{1, 1, 1}, nil)
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); !s.Admits || s.Evicts || s.Admit != window[0] {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("full, a newcomer used less than what would go: it goes itself", func(t *testing.T) {
+		l, window, _ := listWith([]int{1}, nine)
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admits || s.Evict != window[0] {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("full, a newcomer used as often: it goes itself, or loops would flush all", func(t *testing.T) {
+		l, window, _ := listWith([]int{2}, nine)
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admits || s.Evict != window[0] {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("full, a newcomer used more often: it comes in and the oldest goes", func(t *testing.T) {
+		l, window, main := listWith([]int{3}, nine)
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admit != window[0] || s.Evict != main[0] {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("used as often, but much smaller: it comes in", func(t *testing.T) {
+		l, window, main := listWith([]int{2}, nine)
+		bid := l.Bid()
+		bid.victim.bytes = 1000
+		if s := Choose([]Bid[*object]{bid}, share, 10); s.Admit != window[0] || s.Evict != main[0] {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("a window with room for what comes: the main part gives", func(t *testing.T) {
+		l, _, main := listWith([]int{3}, nine)
+		if s := Choose([]Bid[*object]{l.Bid()}, 0.5, 10); s.Admits || s.Evict != main[0] {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("several lists: the oldest of all, whichever has it", func(t *testing.T) {
+		young, _, _ := listWith([]int{1}, []int{2})
+		for _, o := range young.All() {
+			o.mark.used += 10_000
+		}
+		old, window, _ := listWith([]int{1}, []int{2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2})
+		if s := Choose([]Bid[*object]{young.Bid(), old.Bid()}, share, 10); s.Admits || s.Evict != window[0] {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("a clock that has turned over: older is still older", func(t *testing.T) {
+		a := lot[*object]{there: true, used: 1<<32 - 5}
+		b := lot[*object]{there: true, used: 3}
+		if older(a, b) != a || older(b, a) != a {
+			t.Error("want the one from before")
+		}
+	})
+}

@@ -1,0 +1,182 @@
+// Package residency decides which stored answers stay when memory runs short:
+// W-TinyLFU (Einziger, Friedman, Manes: TinyLFU: A Highly Efficient Cache
+// Admission Policy, ACM Transactions on Storage 13/4, 2017) over bytes.
+//
+// What is new enters a small window. What leaves the window enters the main
+// part only if it was used more often lately than what has to go for it, so a
+// scan passes through the window and flushes nothing. How large the window is
+// follows the traffic, see Climber.
+//
+// The structures are plain: whoever owns them locks.
+package residency
+
+import "github.com/hashicorp/golang-lru/v2/simplelru"
+
+// Resident is what a List holds. Hash and Bytes never change.
+type Resident interface {
+	comparable
+	Hash() uint64
+	Bytes() int64 // Bytes counts as it is when the resident comes or moves
+	// Mark belongs to the List that holds it.
+	Mark() *Mark
+}
+
+// Mark is where a resident stands. Its zero value stands nowhere.
+type Mark struct {
+	bytes int64  // as they were when it came
+	used  uint32 // tick of the last use
+	part  part
+}
+
+type part uint8
+
+const (
+	nowhere part = iota
+	window
+	probation
+	protected
+	parts
+)
+
+// protectedShare of the main part is for what was used again since it got
+// there (TinyLFU, 4: 80 %, from the design of segmented LRU).
+const protectedShare = 0.8
+
+// List is the residents of one share of the hashes.
+type List[R Resident] struct {
+	lists      [parts]*simplelru.LRU[R, struct{}] // by use; nowhere has none
+	bytes      [parts]int64
+	sketch     sketch
+	uses, adds int // since Count
+}
+
+// New makes an empty list.
+func New[R Resident]() *List[R] {
+	l := &List[R]{sketch: newSketch()}
+	for p := window; p < parts; p++ {
+		l.lists[p], _ = simplelru.NewLRU[R, struct{}](1<<40, nil) // refuses sizes below one only
+	}
+	return l
+}
+
+// Len is the number of residents.
+func (l *List[R]) Len() int {
+	return l.lists[window].Len() + l.lists[probation].Len() + l.lists[protected].Len()
+}
+
+// Bytes is what the residents take.
+func (l *List[R]) Bytes() int64 { return l.bytes[window] + l.main() }
+
+func (l *List[R]) main() int64 { return l.bytes[probation] + l.bytes[protected] }
+
+// Overhead is what the list has come to take, beside what each resident costs.
+func (l *List[R]) Overhead() int64 { return l.sketch.bytes() }
+
+// Shrink gives back what an empty list does not need, and returns how much.
+func (l *List[R]) Shrink() (bytes int64) {
+	if l.Len() > 0 {
+		return 0
+	}
+	bytes = l.sketch.bytes()
+	if bytes > 0 {
+		l.sketch = newSketch()
+	}
+	return bytes
+}
+
+// Has reports that r is a resident.
+func (l *List[R]) Has(r R) bool { return r.Mark().part != nowhere }
+
+// All are the residents.
+func (l *List[R]) All() []R {
+	all := make([]R, 0, l.Len())
+	for p := window; p < parts; p++ {
+		all = append(all, l.lists[p].Keys()...)
+	}
+	return all
+}
+
+// Wants is how many bytes a sketch that is large enough for one more resident
+// would take more; zero if it is large enough.
+func (l *List[R]) Wants() int64 { return l.sketch.wants(l.Len() + 1) }
+
+// Grow makes the sketch that large.
+func (l *List[R]) Grow() { l.sketch.grow(l.Len() + 1) }
+
+// Add takes a newcomer in.
+func (l *List[R]) Add(r R, tick uint32) {
+	l.put(r, window, tick)
+	l.adds++
+	l.sketch.see(r.Hash(), l.Len())
+}
+
+// Added is how many have come since Count.
+func (l *List[R]) Added() int { return l.adds }
+
+// Count is how many uses there were, and how many have come, since it was
+// called last.
+func (l *List[R]) Count() (uses, adds int) {
+	uses, adds = l.uses, l.adds
+	l.uses, l.adds = 0, 0
+	return uses, adds
+}
+
+// Replace takes r in where old stood, as what old was used for is what r will
+// be used for.
+func (l *List[R]) Replace(old, r R, tick uint32) {
+	p := old.Mark().part
+	if p == nowhere {
+		l.Add(r, tick)
+		return
+	}
+	l.take(old)
+	l.put(r, p, tick)
+	l.use(r)
+}
+
+// Use notes a use of a resident; of what has gone meanwhile it takes no note.
+func (l *List[R]) Use(r R, tick uint32) {
+	if !l.Has(r) {
+		return
+	}
+	r.Mark().used = tick
+	l.uses++
+	l.use(r)
+}
+
+func (l *List[R]) use(r R) {
+	l.sketch.see(r.Hash(), l.Len())
+	m := r.Mark()
+	if m.part != probation {
+		l.lists[m.part].Get(r)
+		return
+	}
+	l.take(r)
+	l.put(r, protected, m.used)
+	for l.bytes[protected] > int64(protectedShare*float64(l.main())) && l.lists[protected].Len() > 1 {
+		oldest, _, _ := l.lists[protected].GetOldest()
+		used := oldest.Mark().used
+		l.take(oldest)
+		l.put(oldest, probation, used)
+	}
+}
+
+// Remove lets a resident go.
+func (l *List[R]) Remove(r R) {
+	if l.Has(r) {
+		l.take(r)
+	}
+}
+
+func (l *List[R]) take(r R) {
+	m := r.Mark()
+	l.lists[m.part].Remove(r)
+	l.bytes[m.part] -= m.bytes
+	m.part = nowhere
+}
+
+func (l *List[R]) put(r R, p part, tick uint32) {
+	*r.Mark() = Mark{bytes: r.Bytes(), used: tick, part: p}
+	l.lists[p].Add(r, struct{}{})
+	l.bytes[p] += r.Mark().bytes
+}

@@ -1,0 +1,69 @@
+package residency
+
+import "testing"
+
+func TestTheSketchNeverUnderestimates(t *testing.T) {
+	s := newSketch()
+	s.grow(1000)
+	for name := range 1000 {
+		for range name % most {
+			s.see(hashOf(name), 1<<20) // no fading
+		}
+	}
+	exact := 0
+	for name := range 1000 {
+		got := s.often(hashOf(name))
+		if got < name%most {
+			t.Fatalf("hash %d was seen %d times, estimated %d", name, name%most, got)
+		}
+		if got == name%most {
+			exact++
+		}
+	}
+	// Four of sixteen counters for each hash: a wrong estimate needs four
+	// collisions with what was seen more often.
+	if exact < 850 {
+		t.Errorf("%d of 1000 estimates are exact: want nearly all", exact)
+	}
+}
+
+func TestTheSketchKeepsWhatItKnowsWhenItGrows(t *testing.T) {
+	s := newSketch()
+	for range 7 {
+		s.see(hashOf(1), 1<<20)
+	}
+	if n := s.wants(5000); n != 8*(8192-lineWords) {
+		t.Errorf("%d bytes wanted for 5000 hashes: want 8192 words", n)
+	}
+	s.grow(5000)
+	if n := s.often(hashOf(1)); n != 7 {
+		t.Errorf("seen 7 times, estimated %d after growing", n)
+	}
+	if s.wants(5000) != 0 || s.bytes() != 8*(8192-lineWords) {
+		t.Errorf("%d more wanted, %d taken", s.wants(5000), s.bytes())
+	}
+}
+
+func TestThePastFades(t *testing.T) {
+	s := newSketch()
+	s.grow(100)
+	for range 12 {
+		s.see(hashOf(1), 100)
+	}
+	for i := 0; s.often(hashOf(1)) > 6; i++ {
+		if i > sample*100+12 {
+			t.Fatal("nothing fades after ten uses for each hash")
+		}
+		s.see(hashOf(1000+i%100), 100)
+	}
+}
+
+func TestCountersEndAtTheMost(t *testing.T) {
+	s := newSketch()
+	for range 1000 {
+		s.see(hashOf(1), 1<<20)
+	}
+	if n := s.often(hashOf(1)); n != most {
+		t.Errorf("%d: want %d", n, most)
+	}
+}
