@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/internal/cacherules"
+	"github.com/edgegw/edge/internal/httpcache/residency"
 )
 
 // entry is a stored response, or one about to be: until its body is there it
@@ -63,6 +64,8 @@ type entry struct {
 	// invalidated by an unsafe request: a fetch may still confirm it, but a
 	// failing origin must not bring it back.
 	invalidated atomic.Bool
+	// stay is where the entry stands among the residents of its shard.
+	stay residency.Mark
 	// pausedUntil, in Unix nanoseconds, keeps background refreshes apart.
 	pausedUntil atomic.Int64
 }

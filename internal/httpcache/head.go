@@ -151,7 +151,7 @@ func (s *Store) replace(old, e *entry, at stamp) bool {
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.invalidations != at.invalidations || !sh.recent.Contains(old) || !sameVary(old.vary, e.vary) ||
+	if sh.invalidations != at.invalidations || !sh.stays.Has(old) || !sameVary(old.vary, e.vary) ||
 		!e.supersedes(old) {
 		return false
 	}
@@ -161,8 +161,7 @@ func (s *Store) replace(old, e *entry, at stamp) bool {
 			g.variants[i] = e
 		}
 	}
-	s.forgetLocked(sh, old)
-	sh.recent.Add(e, struct{}{})
+	s.stayLocked(sh, old, e)
 	e.uses, e.lastUsed = old.uses, old.lastUsed
 	s.counters.entries.Add(1)
 	s.counters.stores.Add(1)

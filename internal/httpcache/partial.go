@@ -61,7 +61,7 @@ func (s *Store) touch(e *entry) {
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.recent.Get(e)
+	sh.stays.Use(e, s.tick.Load())
 	sh.useLocked(e)
 }
 

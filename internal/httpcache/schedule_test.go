@@ -233,7 +233,8 @@ func (s *schedule) checkAtRest() {
 	now, held, entries, fills, keys := s.store.Stats(), int64(0), int64(0), 0, 0
 	for i := range s.store.shards {
 		sh := &s.store.shards[i]
-		for _, e := range sh.recent.Keys() {
+		held += sh.stays.Overhead()
+		for _, e := range sh.stays.All() {
 			held += e.size
 			entries++
 		}

@@ -11,12 +11,15 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/edgegw/edge/internal/httpcache/residency"
 )
 
 // Options bound a Store. The zero value stands for the defaults.
@@ -66,8 +69,6 @@ const (
 	// refusedFor is how long. A storable answer ends it at once, so this only
 	// bounds how long a key that nobody asks for is remembered.
 	refusedFor = 2 * time.Minute
-	// unbounded is a list size that byte accounting reaches long before.
-	unbounded = 1 << 40
 )
 
 // Store holds answers, fills in flight, the fence and the counters. All methods
@@ -82,16 +83,16 @@ type Store struct {
 	maxBytes  atomic.Int64
 	maxObject atomic.Int64
 	refreshes atomic.Int64
-	victim    atomic.Uint64 // next shard to evict from when the own one is empty
-	hitLines  shown         // Cache-Status of plain hits, by TTL
-	ages      shown
+	residents
+	hitLines shown // Cache-Status of plain hits, by TTL
+	ages     shown
 }
 
 // shard holds the keys of one share of the hashes.
 type shard struct {
 	mu      sync.Mutex
 	index   map[uint64]*group
-	recent  *simplelru.LRU[*entry, struct{}] // every entry of index, by use
+	stays   *residency.List[*entry] // every entry of index
 	fills   map[uint64][]*fill
 	events  uint64                            // insertions and finds
 	refused *simplelru.LRU[uint64, time.Time] // key hash → until when
@@ -115,11 +116,13 @@ func newStore(o Options, marks int) *Store {
 	for i := range s.shards {
 		s.shards[i] = shard{
 			index:   make(map[uint64]*group),
-			recent:  newLRU[*entry, struct{}](unbounded, nil),
+			stays:   residency.New[*entry](),
 			fills:   make(map[uint64][]*fill),
 			refused: newLRU[uint64, time.Time](maxRefused, nil),
 		}
 	}
+	s.climber = *residency.NewClimber()
+	s.window.Store(math.Float64bits(s.climber.Share()))
 	s.Configure(o)
 	return s
 }
@@ -130,7 +133,7 @@ func (s *Store) Configure(o Options) {
 	o = o.withDefaults()
 	s.maxBytes.Store(o.MaxBytes)
 	s.maxObject.Store(o.MaxObject)
-	for s.bytes.Load() > o.MaxBytes && s.evictSomewhere(0) {
+	for s.bytes.Load() > o.MaxBytes && s.evictSomewhere(0, 0) {
 	}
 }
 
@@ -171,7 +174,7 @@ func (s *Store) find(hash uint64, key []byte, request http.Header) (e *entry, kn
 		return nil, false
 	}
 	if e = g.match(request); e != nil {
-		sh.recent.Get(e)
+		sh.stays.Use(e, s.tick.Load())
 		sh.useLocked(e)
 	}
 	return e, e != nil || g.hasWhole()
@@ -210,6 +213,7 @@ func (s *Store) insertLocked(sh *shard, e *entry) (stored bool) {
 		g = &group{key: e.key, next: sh.index[e.hash]}
 		sh.index[e.hash] = g
 	}
+	var before *entry
 	for i, old := range g.variants {
 		if !sameVary(old.vary, e.vary) {
 			continue
@@ -218,7 +222,7 @@ func (s *Store) insertLocked(sh *shard, e *entry) (stored bool) {
 			return false
 		}
 		g.variants = append(g.variants[:i:i], g.variants[i+1:]...)
-		s.forgetLocked(sh, old)
+		before = old
 		break
 	}
 	if len(g.variants) >= maxVariants {
@@ -229,7 +233,7 @@ func (s *Store) insertLocked(sh *shard, e *entry) (stored bool) {
 		s.counters.evictions.Add(1)
 	}
 	g.variants = append(g.variants, e)
-	sh.recent.Add(e, struct{}{})
+	s.stayLocked(sh, before, e)
 	sh.events++
 	e.lastUsed = sh.events
 	s.counters.entries.Add(1)
@@ -251,8 +255,8 @@ func sameVary(a, b []varied) bool {
 
 // forgetLocked drops an entry that is in no group any more.
 func (s *Store) forgetLocked(sh *shard, e *entry) {
-	sh.recent.Remove(e)
-	s.bytes.Add(-e.size)
+	sh.stays.Remove(e)
+	s.bytes.Add(-e.size - sh.stays.Shrink())
 	s.counters.entries.Add(-1)
 }
 
@@ -261,7 +265,7 @@ func (s *Store) remove(e *entry) {
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.recent.Contains(e) {
+	if sh.stays.Has(e) {
 		s.removeLocked(sh, e)
 	}
 }
@@ -291,52 +295,6 @@ func (s *Store) removeLocked(sh *shard, e *entry) {
 	default:
 		delete(sh.index, e.hash)
 	}
-}
-
-// reserve makes room for n bytes, evicting least recently used entries of the
-// own shard first, and reports how many. It fails when there is nothing left
-// to evict: fills in flight hold the rest.
-func (s *Store) reserve(hash uint64, n int64) (evicted int, ok bool) {
-	for {
-		now, most := s.bytes.Load(), s.maxBytes.Load()
-		if now+n <= most {
-			if s.bytes.CompareAndSwap(now, now+n) {
-				return evicted, true
-			}
-			continue
-		}
-		if n > most || !s.evictSomewhere(hash) {
-			return evicted, false
-		}
-		evicted++
-	}
-}
-
-func (s *Store) release(n int64) { s.bytes.Add(-n) }
-
-// evictSomewhere evicts one entry: of the hash's shard, else of any.
-func (s *Store) evictSomewhere(hash uint64) bool {
-	if s.evict(s.shard(hash)) {
-		return true
-	}
-	start := s.victim.Add(1)
-	for i := range uint64(shardCount) {
-		if s.evict(&s.shards[(start+i)%shardCount]) {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *Store) evict(sh *shard) bool {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	oldest, _, ok := sh.recent.GetOldest()
-	if ok {
-		s.removeLocked(sh, oldest)
-		s.counters.evictions.Add(1)
-	}
-	return ok
 }
 
 // standing asks the fence about a stored entry; once per entry and generation,

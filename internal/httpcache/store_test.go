@@ -57,7 +57,8 @@ func TestBytesAreBoundedOverAllShards(t *testing.T) {
 	}
 	held := int64(0)
 	for i := range s.shards {
-		for _, e := range s.shards[i].recent.Keys() {
+		held += s.shards[i].stays.Overhead()
+		for _, e := range s.shards[i].stays.All() {
 			held += e.size
 		}
 	}
