@@ -42,6 +42,9 @@ func decide(r *http.Request, e *entry, stands standing, now time.Time) decision 
 	}
 	authorized := len(r.Header["Authorization"]) > 0
 	if e != nil && authorized && !e.authorized {
+		if requestControl(r).OnlyIfCached {
+			return decision{action: unavailable, reason: ReasonOnlyIfCached}
+		}
 		// RFC 9111, 3.5, forbids to store such answers; whether anonymous ones
 		// may go to authorized requests it leaves open. An API may well answer
 		// the two differently without saying so in Vary.

@@ -235,6 +235,9 @@ func (f *fill) keep(err error) (late Reason) {
 	case !kept:
 		f.h.Store.refuse(f.hash, time.Now())
 		return ReasonTooLarge
+	case len(f.trailer) > 0: // that nobody announced
+		f.h.Store.refuse(f.hash, time.Now())
+		return ReasonTrailer
 	}
 	f.head.seal(whole.packed())
 	return f.store(f.head)

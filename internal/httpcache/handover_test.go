@@ -267,6 +267,20 @@ func TestOverTheWire(t *testing.T) {
 			t.Errorf("%v %q, trailer %q: want 5", err, body, resp.Trailer.Get("X-Sum"))
 		}
 	})
+	t.Run("unannounced trailers of an answer that may be stored", func(t *testing.T) {
+		w.origin.answer = func(rw http.ResponseWriter, _ *http.Request) error {
+			_ = respond(200, "hello", "Cache-Control: max-age=60")(rw, nil)
+			err := http.NewResponseController(rw).Flush() // as proxies do, to leave room for them
+			rw.Header().Set(http.TrailerPrefix+"X-Sum", "5")
+			return err
+		}
+		for range 2 { // the second one must not miss them
+			resp, body, err := get("/kept")
+			if err != nil || body != "hello" || resp.Trailer.Get("X-Sum") != "5" {
+				t.Errorf("%v %q, trailer %q: want 5", err, body, resp.Trailer.Get("X-Sum"))
+			}
+		}
+	})
 	t.Run("trailers of an answer that is not stored", func(t *testing.T) {
 		w.origin.answer = func(rw http.ResponseWriter, r *http.Request) error {
 			rw.Header().Set("Trailer", "X-Sum")

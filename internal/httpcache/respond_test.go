@@ -108,6 +108,13 @@ func TestOnlyIfCachedWithoutACopy(t *testing.T) {
 		if got.err != nil || got.ResponseRecorder.Code != http.StatusGatewayTimeout || w.origin.fetches() != 0 {
 			t.Errorf("%v %d after %d fetches: want 504 and none", got.err, got.ResponseRecorder.Code, w.origin.fetches())
 		}
+		// Nor with a copy that may not be given to the request.
+		w.origin.answer = respond(200, "hello", "Cache-Control: max-age=60")
+		w.get(site)
+		got = w.get(site, "Cache-Control: only-if-cached", "Authorization: Bearer x")
+		if got.ResponseRecorder.Code != http.StatusGatewayTimeout || w.origin.fetches() != 1 {
+			t.Errorf("with Authorization: %d after %d fetches: want 504 and one", got.ResponseRecorder.Code, w.origin.fetches())
+		}
 	})
 }
 

@@ -75,9 +75,9 @@ func forbidden(request http.Header, a answerFacts, source Source, authorized boo
 	return Reason(a.verdict.Veto(a.status, a.header))
 }
 
-// sharesAuthorized: RFC 9111, 3.5.
+// sharesAuthorized: RFC 9111, 3.5. A directive that is broken permits nothing.
 func sharesAuthorized(v *cacherules.Verdict, c *control) bool {
-	return v.StoreAuthorized || c.Public || c.SMaxAge.Set || c.MustRevalidate
+	return v.StoreAuthorized || c.Public || c.SMaxAge.Set && !c.SMaxAge.Invalid || c.MustRevalidate
 }
 
 // worthKeeping is the reason not to keep an answer that may be kept: nobody

@@ -44,6 +44,7 @@ func TestStorable(t *testing.T) {
 		"Set-Cookie, and the rule allows it":           {nil, facts(200, &cacherules.Verdict{StoreSetCookie: true}, nil, "Cache-Control: max-age=9", "Set-Cookie: a=b"), current, ""},
 		"Authorization":                                {authorized, facts(200, nil, nil, "Cache-Control: max-age=9"), current, ReasonAuthorization},
 		"Authorization, but public":                    {authorized, facts(200, nil, nil, "Cache-Control: max-age=9, public"), current, ""},
+		"Authorization, and a broken s-maxage":         {authorized, facts(200, nil, nil, "Cache-Control: s-maxage=9x", `ETag: "a"`), current, ReasonAuthorization},
 		"Authorization, but s-maxage":                  {authorized, facts(200, nil, nil, "Cache-Control: s-maxage=9"), current, ""},
 		"Authorization, but must-revalidate":           {authorized, facts(200, nil, nil, "Cache-Control: max-age=9, must-revalidate"), current, ""},
 		"Authorization, and the rule allows it":        {authorized, facts(200, &cacherules.Verdict{StoreAuthorized: true}, nil, "Cache-Control: max-age=9"), current, ""},
