@@ -108,6 +108,7 @@ func (d *decoder) vary() []varied {
 	fields := make([]varied, n)
 	for i := range fields {
 		fields[i] = varied{name: d.text(), present: d.flag(), value: d.text()}
+		fields[i].form = formOf(fields[i].name, nil)
 	}
 	return fields
 }

@@ -47,6 +47,9 @@ func varyNames(h http.Header) (names []string, ok bool) {
 			names = append(names, name)
 		}
 	}
+	if isEncoded(h) { // whether it says so or not
+		names = append(names, acceptEncoding)
+	}
 	slices.Sort(names)
 	names = slices.Compact(names)
 	return names, len(names) <= maxVaryFields
@@ -74,6 +77,16 @@ func variedBy(names, normalize []string, request http.Header) []varied {
 		fields[i] = varied{name: name, value: f.in(request[name]), present: len(request[name]) > 0, form: f}
 	}
 	return fields
+}
+
+const acceptEncoding = "Accept-Encoding"
+
+// isEncoded reports an answer that the origin has encoded.
+func isEncoded(h http.Header) bool {
+	return slices.ContainsFunc(h["Content-Encoding"], func(line string) bool {
+		line = strings.Trim(line, " \t,")
+		return line != "" && !strings.EqualFold(line, "identity")
+	})
 }
 
 // variedAs takes the same fields' values from another request.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/edgegw/edge/internal/coding"
 )
 
 // form is how the values of a field that an answer varies by are made equal
@@ -25,6 +27,9 @@ const (
 	// asWeighted: a list whose members have weights and no order, of what is
 	// compared without regard to case (RFC 9110, 12.4.2 and 12.5).
 	asWeighted
+	// asCodings: the set of codings that are acceptable, whatever is said of
+	// normalisation: an answer in one of them will do for all such requests.
+	asCodings
 )
 
 // weighted are the fields of that form, by their definitions: RFC 9110, 12.5.1,
@@ -41,6 +46,8 @@ const allFields = "*"
 // formOf is the form in which a field is compared, given Policy.NormalizeVary.
 func formOf(name string, normalize []string) form {
 	switch {
+	case name == acceptEncoding:
+		return asCodings
 	case len(normalize) == 0 || secret[name] || !slices.Contains(normalize, name) && !slices.Contains(normalize, allFields):
 		return asSent
 	case weighted[name]:
@@ -60,7 +67,7 @@ func ParseNormalizeVary(fields []string) ([]string, error) {
 		case field == allFields:
 		case name == "" || strings.ContainsFunc(field, func(r rune) bool { return !isTokenByte(r) }):
 			errs = append(errs, fmt.Errorf("%q: want the name of a request field, such as Accept-Language, or * for all", field))
-		case name == "Accept-Encoding":
+		case name == acceptEncoding:
 			errs = append(errs, fmt.Errorf("%q: it has rules of its own: leave it out", field))
 		case secret[name]:
 			errs = append(errs, fmt.Errorf("%q: it tells visitors apart and is compared as sent: leave it out", field))
@@ -77,6 +84,9 @@ func isTokenByte(r rune) bool {
 // in is the value of field lines in a form. What does not keep to the field's
 // grammar stays as it was sent.
 func (f form) in(lines []string) string {
+	if f == asCodings {
+		return coding.Class(lines)
+	}
 	text := joined(lines)
 	if f == asSent || text == "" {
 		return text
