@@ -5,7 +5,7 @@ import "strings"
 // Accept is what an Accept-Encoding field accepts (RFC 9110, 12.5.3). The zero
 // value accepts the body as it is and nothing else.
 type Accept struct {
-	weights [count]uint16 // in thousandths
+	weights [Count]uint16 // in thousandths
 	// refused: identity is not acceptable.
 	refused bool
 }
@@ -16,7 +16,7 @@ type Accept struct {
 // of a coding that is named twice the lower weight counts.
 func ParseAccept(lines []string) Accept {
 	var a Accept
-	var said [count]bool
+	var said [Count]bool
 	star, starred := uint16(1000), false
 	for _, line := range lines {
 		for line != "" {
@@ -33,7 +33,7 @@ func ParseAccept(lines []string) Accept {
 	}
 	a.refused = a.weights[Identity] == 0 && (said[Identity] || starred && star == 0)
 	if starred {
-		for c := Brotli; c < count; c++ {
+		for c := Brotli; c < Count; c++ {
 			if !said[c] {
 				a.weights[c] = star
 			}
@@ -81,7 +81,7 @@ type member struct {
 type kind uint8
 
 const (
-	deflate = kind(count) + iota
+	deflate = kind(Count) + iota
 	anything
 	unknown
 )

@@ -63,7 +63,7 @@ func TestAcceptsIdentity(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	for c := Brotli; c < count; c++ {
+	for c := Brotli; c < Count; c++ {
 		if got, err := Parse(c.String()); got != c || err != nil {
 			t.Errorf("%s: %s %v", c, got, err)
 		}
@@ -100,7 +100,7 @@ func FuzzAccept(f *testing.F) {
 			return
 		}
 		b := ParseAccept([]string{other})
-		for c := range count {
+		for c := range Count {
 			if a.Accepts(c) != b.Accepts(c) {
 				t.Fatalf("%q and %q are of one class: one accepts %s, the other does not", one, other, c)
 			}

@@ -17,22 +17,35 @@ const (
 	// Gzip is RFC 1952.
 	Gzip
 
-	count
+	// Count is how many there are, with Identity.
+	Count
 )
 
-var names = [count]string{"identity", "br", "zstd", "gzip"}
+// All is every coding but Identity.
+const All = Set(1<<Brotli | 1<<Zstd | 1<<Gzip)
+
+var names = [Count]string{"identity", "br", "zstd", "gzip"}
 
 // String is the name in the registry of content codings.
 func (c Coding) String() string { return names[c] }
 
 // Parse reads a name. Identity is no coding that one could choose.
 func Parse(name string) (Coding, error) {
-	for c := Brotli; c < count; c++ {
+	for c := Brotli; c < Count; c++ {
 		if names[c] == name {
 			return c, nil
 		}
 	}
 	return Identity, fmt.Errorf("coding %q: want br, zstd or gzip", name)
+}
+
+// MarshalText is for JSON.
+func (c Coding) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText is Parse.
+func (c *Coding) UnmarshalText(text []byte) (err error) {
+	*c, err = Parse(string(text))
+	return err
 }
 
 // Set is a set of codings.
