@@ -30,6 +30,9 @@ type Cache struct {
 	// before a stored answer that varies by them is looked for. Default: none;
 	// all with profile conformance.
 	NormalizeVary []string `json:"normalize_vary,omitempty"`
+	// Encode says in which codings text may go out. Default: br, zstd and
+	// gzip; in the profile conformance none.
+	Encode httpcache.Encoding `json:"encode,omitzero"`
 
 	handler *httpcache.Handler
 	app     *App
@@ -62,6 +65,12 @@ func (c *Cache) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("edge_cache normalize_vary %w", err)
 	}
 	policy.NormalizeVary = slices.Concat(policy.NormalizeVary, names)
+	if !c.Encode.IsZero() {
+		policy.Encode = c.Encode
+	}
+	if err := policy.Validate(); err != nil {
+		return fmt.Errorf("edge_cache: %w", err)
+	}
 	c.app = app
 	c.handler = &httpcache.Handler{Store: app.gateway.store, Policy: policy, Seen: seen, Answering: answering, Event: onCacheEvent}
 	return nil
@@ -157,6 +166,7 @@ func (o *origin) Source(r *http.Request) httpcache.Source {
 //	edge_cache [<matcher>] {
 //	    profile default|conformance
 //	    normalize_vary <fields...>
+//	    encode  off | [br] [zstd] [gzip] { ... }
 //	}
 func parseCache(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next()
@@ -169,7 +179,7 @@ func parseCache(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 			return "", fmt.Errorf("%q: want default or conformance", name)
 		}
 		return name, nil
-	}), "normalize_vary": fieldNames(&c.NormalizeVary)})
+	}), "normalize_vary": fieldNames(&c.NormalizeVary), "encode": encode(&c.Encode)})
 	if err != nil {
 		return nil, err
 	}

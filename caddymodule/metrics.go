@@ -90,6 +90,8 @@ var (
 	cacheMaxBytes   = describe("edge_cache_max_bytes", "The cap on edge_cache_bytes.")
 	cacheStores     = describe("edge_cache_stores_total", "Responses that were stored.")
 	cacheEvictions  = describe("edge_cache_evictions_total", "Stored responses that made room for others.")
+	encodedBytes    = describe("edge_cache_encoded_bytes", "The part of edge_cache_bytes that bodies in other codings take.")
+	encodings       = describe("edge_cache_encodings_total", "Bodies that were encoded, by what became of it: done, useless (it saved too little), failed.", "result")
 	cacheFenced     = describe("edge_cache_fenced_total", "Responses not stored or served because they began before a purge.")
 	generation      = describe("edge_generation", "The counter that each purge raises.")
 	poolReplicas    = describe("edge_pool_replicas", "Replicas by state: joining, up, sick, draining, drained.", "pool", "state")
@@ -112,7 +114,7 @@ var (
 // Describe names every gauge.
 func (gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		cacheEntries, cacheBytes, cacheMaxBytes, cacheStores, cacheEvictions, cacheFenced, generation,
+		cacheEntries, cacheBytes, cacheMaxBytes, cacheStores, cacheEvictions, cacheFenced, encodedBytes, encodings, generation,
 		poolReplicas, poolInFlight, poolQueued, poolDesired, poolPanic, poolRetries, poolRefused,
 		replicaInFlight, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending,
 	} {
@@ -139,6 +141,10 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 	counter(cacheStores, float64(s.Stores))
 	counter(cacheEvictions, float64(s.Evictions))
 	counter(cacheFenced, float64(s.Fenced))
+	gauge(encodedBytes, float64(s.EncodedBytes))
+	counter(encodings, float64(s.Encoded), "done")
+	counter(encodings, float64(s.UselessEncodings), "useless")
+	counter(encodings, float64(s.FailedEncodings), "failed")
 	gauge(generation, float64(a.gateway.store.Generation()))
 	if c := a.gateway.coordinator(); c != nil {
 		gauge(purgesPending, float64(c.Health().Pending))

@@ -155,6 +155,7 @@ func (x *exchange) stream(t *ticket) (Result, error) {
 	if f.head.unstorable {
 		x.leave()
 	}
+	x.h.represent(x.r, &rp)
 	res, bodyless := x.h.replyHead(x.w, x.r, rp)
 	if bodyless && bodyAllowed(f.head.status) {
 		return res, nil // a 304: the fill goes on without us

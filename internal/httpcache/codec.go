@@ -36,7 +36,7 @@ func (e *entry) appendMeta(b []byte) []byte {
 	b = appendPart(b, string(e.fields))
 
 	b = appendPart(b, string(e.source))
-	b = append(b, flagByte(e.mustAsk), flagByte(e.authorized))
+	b = append(b, flagByte(e.mustAsk), flagByte(e.authorized), flagByte(e.encodable))
 	b = binary.AppendVarint(b, int64(e.lifetime))
 	b = binary.AppendVarint(b, int64(e.whileRevalidate))
 	b = binary.AppendVarint(b, int64(e.ifError))
@@ -73,7 +73,7 @@ func decodeEntry(meta, whole []byte) (*entry, error) {
 	fields := d.fields()
 
 	e.source = LifetimeSource(d.text())
-	e.mustAsk, e.authorized = d.flag(), d.flag()
+	e.mustAsk, e.authorized, e.encodable = d.flag(), d.flag(), d.flag()
 	e.lifetime, e.whileRevalidate = d.duration(), d.duration()
 	e.ifError, e.unreachable = d.duration(), d.duration()
 	e.date, e.received, e.requested = d.time(), d.time(), d.time()

@@ -52,6 +52,7 @@ func drawn(random *rand.Rand) (*entry, []byte) {
 		began: random.Uint64(),
 	}
 	e := newEntry(d)
+	e.encodable = len(d.key)%2 == 0
 	content := []byte(nil)
 	if bodyAllowed(d.status) {
 		content = []byte(text(5000))
@@ -87,6 +88,7 @@ func TestAnAnswerIsTheSameAfterDecoding(t *testing.T) {
 			"unstorable": {e.unstorable, got.unstorable}, "length": {e.length, got.length}, "lengthText": {e.lengthText, got.lengthText},
 			"etag": {e.etag, got.etag}, "modified": {e.modified, got.modified}, "freshness": {e.freshness, got.freshness},
 			"vary": {e.vary, got.vary}, "tags": {e.tags, got.tags}, "place": {e.place, got.place}, "size": {e.size, got.size},
+			"encodable": {e.encodable, got.encodable},
 		} {
 			if !reflect.DeepEqual(pair[0], pair[1]) {
 				t.Errorf("%s: %#v became %#v", name, pair[0], pair[1])

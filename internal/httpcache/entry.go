@@ -31,6 +31,7 @@ type entry struct {
 	body       body
 	pieces     []piece // of the body, where it is not there as a whole
 	lengthText string  // Content-Length; empty for statuses without a body
+	encodable  bool    // its body may go out in another coding
 
 	etag     string
 	modified time.Time // Last-Modified, or zero
@@ -66,6 +67,10 @@ type entry struct {
 	invalidated atomic.Bool
 	// stay is where the entry stands among the residents of its shard.
 	stay residency.Mark
+	// encodings are replaced under the shard's lock; asked has those that were
+	// asked for.
+	encodings atomic.Pointer[encodings]
+	asked     atomic.Uint32
 	// pausedUntil, in Unix nanoseconds, keeps background refreshes apart.
 	pausedUntil atomic.Int64
 }
@@ -94,7 +99,8 @@ type draft struct {
 	requested, received time.Time
 	began               uint64
 	groups              *membership
-	forbidCDN           bool // whatever else it is told
+	encoding            *Encoding // nil for an answer that is not to be stored
+	forbidCDN           bool      // whatever else it is told
 }
 
 // newEntry makes the head of an answer. The body follows with seal.
@@ -106,9 +112,14 @@ func newEntry(d draft) *entry {
 	if d.forbidCDN {
 		cacherules.ForbidCDN(out)
 	}
+	encodable := d.encoding != nil && d.encoding.covers(&d, out)
+	if encodable || d.encoding != nil && !d.encoding.Off && isEncoded(d.header) {
+		addVary(out)
+	}
 	e := &entry{
 		key: d.key, hash: d.hash, status: d.status,
 		vary:       variedBy(d.storability.names, d.storability.normalize, d.request.Header),
+		encodable:  encodable,
 		freshness:  d.storability.freshness,
 		authorized: d.storability.authorized,
 		date:       d.date, requested: d.requested, received: d.received,

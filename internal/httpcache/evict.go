@@ -23,16 +23,18 @@ const countEvery = 8
 
 // Hash, Bytes and Mark make an entry a residency.Resident.
 func (e *entry) Hash() uint64          { return e.hash }
-func (e *entry) Bytes() int64          { return e.size }
+func (e *entry) Bytes() int64          { return e.held() }
 func (e *entry) Mark() *residency.Mark { return &e.stay }
 
 // stayLocked takes an entry in among the residents of its shard, in the place
 // of another or, with nil, as a newcomer.
 func (s *Store) stayLocked(sh *shard, before, e *entry) {
 	tick := s.tick.Add(1)
+	s.counters.encodedBytes.Add(e.encodings.Load().bytes())
 	if before != nil {
 		sh.stays.Replace(before, e, tick)
-		s.bytes.Add(-before.size)
+		s.bytes.Add(-before.held())
+		s.counters.encodedBytes.Add(-before.encodings.Load().bytes())
 		s.counters.entries.Add(-1)
 		return
 	}

@@ -50,6 +50,10 @@ type EntryInfo struct {
 	Memory int64             `json:"memory"`
 	ETag   string            `json:"etag,omitempty"`
 	Vary   map[string]string `json:"vary,omitempty"`
+	// Encodings are the codings that the body is to be had in, with its bytes
+	// in each; 0 for one that is of no use. Encodable: others may come.
+	Encodings map[string]int64 `json:"encodings,omitempty"`
+	Encodable bool             `json:"encodable,omitempty"`
 
 	// Lifetime comes from LifetimeFrom; Age and TTL, the rest of it, are at
 	// this moment. TTL is negative when stale.
@@ -155,13 +159,17 @@ func (s *Store) peek(hash uint64, key []byte, request http.Header, x *Explanatio
 
 func describe(e *entry, now time.Time) *EntryInfo {
 	info := &EntryInfo{
-		Status: e.status, Bytes: e.body.size, Memory: e.size, ETag: e.etag,
+		Status: e.status, Bytes: e.body.size, Memory: e.size, ETag: e.etag, Encodable: e.encodable,
 		Lifetime: unit.Duration(e.lifetime), LifetimeFrom: e.source,
 		Age: e.currentAge(now).Truncate(time.Second).String(), TTL: e.ttl(now).Truncate(time.Second).String(),
 		StaleWhileRevalidate: unit.Duration(e.whileRevalidate), StaleIfError: unit.Duration(e.ifError),
 		StaleUnreachable: unit.Duration(e.unreachable),
 		AlwaysRevalidate: e.mustAsk,
 		Tags:             e.tags, Groups: e.groups.plain(), Version: e.madeBy, Replica: e.replica, Rule: e.rule, Began: e.began,
+	}
+	if s := e.encodings.Load(); s != nil {
+		info.Memory += s.size
+		info.Encodings = s.lengths()
 	}
 	for _, one := range e.vary {
 		if info.Vary == nil {

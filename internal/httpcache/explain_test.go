@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/internal/cacherules"
+	"github.com/edgegw/edge/internal/coding"
 )
 
 func TestExplain(t *testing.T) {
@@ -66,5 +67,22 @@ func TestExplainAnUncacheableKey(t *testing.T) {
 			t.Errorf("%+v: want that it is known to be uncacheable", x)
 		}
 		synctest.Wait()
+	})
+}
+
+func TestExplainSaysWhatIsEncoded(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := pageWorld(t)
+		w.warm()
+		w.h.attach(w.storedEntry(), coding.Identity, nil) // noted as useless
+		x := w.h.Explain(httptest.NewRequest("GET", site, nil), w.verdict, time.Now()).Entry
+		if !x.Encodable || len(x.Encodings) != 4 || x.Encodings["identity"] != 0 || x.Memory != w.h.Store.Stats().Bytes {
+			t.Fatalf("%+v: want three encodings, in %d bytes", x, w.h.Store.Stats().Bytes)
+		}
+		for _, name := range []string{"br", "zstd", "gzip"} {
+			if n := w.get(site, "Accept-Encoding: "+name).Body.Len(); x.Encodings[name] != int64(n) {
+				t.Errorf("%s: %d bytes: want %d", name, x.Encodings[name], n)
+			}
+		}
 	})
 }

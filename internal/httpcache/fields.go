@@ -27,6 +27,8 @@ const (
 	ofCaches
 	// not304: a 304 leaves it out (RFC 9110, 15.4.5).
 	not304
+	// plainOnly: it is about the body as it is, in no other coding.
+	plainOnly
 	// noValue: a field without lines, by which handlers keep net/http from
 	// adding its own.
 	noValue
@@ -101,8 +103,11 @@ func outgoing(name, etag string) lineFlags {
 	case statusField:
 		return ofCaches
 	}
-	if describesBody(name, etag) {
+	switch {
+	case describesBody(name, etag):
 		return goesOut | not304
+	case name == "Etag", name == "Accept-Ranges": // parts are of the body as it is
+		return goesOut | plainOnly
 	}
 	return goesOut
 }

@@ -256,11 +256,11 @@ func (f *fill) store(e *entry) Reason {
 	// The buffer's reservation becomes the entry's, so that both are never
 	// counted and nothing is evicted to make room twice.
 	f.h.Store.release(f.buffer.surrender())
-	if !f.h.reserve(f.hash, e.size) {
+	if !f.h.reserve(f.hash, e.held()) {
 		return ReasonNoRoom
 	}
 	if !s.insert(e) {
-		s.release(e.size)
+		s.release(e.held())
 		return ReasonOutdated
 	}
 	if f.doomed.Load() { // invalidated between the check and the insertion
@@ -283,7 +283,7 @@ func (f *fill) barred(p *provenance) Reason {
 	return reason
 }
 
-// Close ends the fetches in flight and waits for their goroutines. Nothing may
+// Close ends the fetches and encodings in flight and waits for their goroutines. Nothing may
 // be served from the store any more.
 func (s *Store) Close() {
 	var all []*fill
@@ -301,6 +301,7 @@ func (s *Store) Close() {
 	for _, f := range all {
 		<-f.done
 	}
+	s.encoder.close()
 }
 
 // unread is called when the last reader has left. An answer that nobody else

@@ -220,6 +220,7 @@ func (f *fill) decideConfirmed(header http.Header, source Source, received time.
 	d := f.draft(f.stale.status, update304(f.stale.fields.origin(), header), source, received)
 	e := newEntry(d)
 	e.seal(f.stale.body)
+	e.inherit(f.stale)
 	f.head, f.reason = e, d.storability.reason
 	switch f.reason {
 	case "":
@@ -240,13 +241,17 @@ func (f *fill) draft(status int, clean http.Header, source Source, received time
 	}
 	negotiated := wasNegotiated(f.asked, clean) && !f.verdict.TrustVary
 	asked := &http.Request{Method: http.MethodGet, URL: f.request.URL, Host: f.request.Host, Header: f.asked}
-	return draft{
+	d := draft{
 		key: f.key, hash: f.hash, place: f.place, status: status, header: clean, request: asked,
 		verdict: f.verdict, source: source, storability: storable(f.asked, facts, source),
 		date: facts.date, requested: f.requested, received: received, began: f.began,
 		groups:    f.h.Store.fence.groups.membershipOf(f.uriOrigin, clean, f.groupsBegan),
 		forbidCDN: f.overridden || negotiated || !source.Current && !f.verdict.Fingerprinted,
 	}
+	if d.storability.reason == "" {
+		d.encoding = &f.h.Policy.Encode
+	}
+	return d
 }
 
 // report counts and tells a failure.

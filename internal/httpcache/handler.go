@@ -63,6 +63,8 @@ type Policy struct {
 	// Abandon is how long a fetch may go on after everybody who waited for it
 	// has left. Default 1m.
 	Abandon unit.Duration `json:"abandon,omitempty"`
+	// Encode is about content codings. Default on.
+	Encode Encoding `json:"encode,omitzero"`
 }
 
 // Validate reports every mistake.
@@ -86,13 +88,17 @@ func (p *Policy) Validate() error {
 	if p.Abandon < 0 {
 		errs = append(errs, fmt.Errorf("abandon %s: want more than 0, or 0 for %s", p.Abandon, defaultAbandon))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.Encode.Validate())...)
 }
 
 // Conformance is the policy that the public HTTP cache test suite asks for:
-// every option on that it tests.
+// every option on that it tests. Answers go as the origin sent them: it
+// compares their fields.
 func Conformance() Policy {
-	return Policy{Heuristic: true, StoreSetCookie: true, StaleOnError: unit.Duration(24 * time.Hour), NormalizeVary: []string{allFields}}
+	return Policy{
+		Heuristic: true, StoreSetCookie: true, StaleOnError: unit.Duration(24 * time.Hour),
+		NormalizeVary: []string{allFields}, Encode: Encoding{Off: true},
+	}
 }
 
 const (

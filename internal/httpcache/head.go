@@ -113,6 +113,7 @@ func (x *exchange) freshen(e *entry, news http.Header, source Source, at stamp) 
 	default:
 		fresh := newEntry(d)
 		fresh.seal(e.body)
+		fresh.inherit(e)
 		x.exchangeEntries(e, fresh, at)
 	}
 }
@@ -132,11 +133,11 @@ func personal(reason Reason) bool {
 
 // exchangeEntries puts an entry in the place of another.
 func (x *exchange) exchangeEntries(old, fresh *entry, at stamp) (done bool) {
-	if !x.h.reserve(x.hash, fresh.size) {
+	if !x.h.reserve(x.hash, fresh.held()) {
 		return false
 	}
 	if !x.h.Store.replace(old, fresh, at) {
-		x.h.Store.release(fresh.size)
+		x.h.Store.release(fresh.held())
 		return false
 	}
 	return true

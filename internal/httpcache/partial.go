@@ -40,7 +40,7 @@ func (x *exchange) replyPart() (Result, bool) {
 	now := time.Now()
 	e := x.h.Store.part(x)
 	b, ok := partServed(x.r, e, now)
-	if !ok {
+	if !ok || x.h.mixes(x.r.Header, e) {
 		return Result{}, false
 	}
 	x.h.Store.touch(e)

@@ -21,7 +21,7 @@ func (x *exchange) pass(reason Reason) (res Result, err error) {
 	}
 	complete := false
 	defer func() { res.Stored = w.capture.end(complete) }()
-	err = x.o.Fetch(w, x.r)
+	err = x.o.Fetch(w, x.plainTags())
 	if err != nil {
 		w.result.Status = StatusError
 	} else if !w.wrote {

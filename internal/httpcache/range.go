@@ -126,13 +126,14 @@ func rangeApplies(request http.Header, e *entry) bool {
 // is to be answered with.
 func (h *Handler) replyRange(w http.ResponseWriter, r *http.Request, rp reply) (res Result, done bool) {
 	e := rp.e
-	if r.Method != http.MethodGet || notModified(r.Header, e) || !rangeApplies(r.Header, e) {
+	if r.Method != http.MethodGet || rp.unmodified || !rangeApplies(r.Header, e) || h.mixes(r.Header, e) {
 		return Result{}, false
 	}
 	ranges, err := parseRange(strings.Join(r.Header["Range"], ","), e.body.size)
 	if err == nil && len(ranges) == 0 {
 		return Result{}, false
 	}
+	rp.encoded = nil // parts are of the body as it is
 	h.writeFields(w.Header(), rp, http.StatusPartialContent)
 	h.answering(r, rp.e)
 	header := w.Header()

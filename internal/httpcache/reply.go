@@ -29,6 +29,12 @@ type reply struct {
 	noCDN bool
 	// cookies are for this client alone.
 	cookies []string
+	// unmodified: the client has it. encoded is the body in the coding that it
+	// is to get, nil for the body as it is; tag an entity tag instead of the
+	// entry's. represent decides on these.
+	unmodified bool
+	encoded    *encoded
+	tag        string
 }
 
 // reply answers with a stored answer.
@@ -39,6 +45,7 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, rp reply) (Resul
 	if rp.status == StatusHit {
 		h.Store.counters.hits.Add(1)
 	}
+	h.represent(r, &rp)
 	if rng := r.Header["Range"]; len(rng) > 0 && rp.e.status == http.StatusOK {
 		if res, done := h.replyRange(w, r, rp); done {
 			return res, nil
@@ -47,7 +54,7 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, rp reply) (Resul
 	res, bodyless := h.replyHead(w, r, rp)
 	if !bodyless {
 		// A client that leaves meanwhile has nothing to be told.
-		_, _ = rp.e.body.WriteTo(w)
+		_, _ = rp.body().WriteTo(w)
 	}
 	return res, nil
 }
@@ -56,8 +63,7 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, rp reply) (Resul
 func (h *Handler) replyHead(w http.ResponseWriter, r *http.Request, rp reply) (res Result, bodyless bool) {
 	e := rp.e
 	code := e.status
-	// An answer that is not stored was asked for as a whole; it goes as one.
-	if (!rp.firstHand || rp.stored) && notModified(r.Header, e) {
+	if rp.unmodified {
 		code = http.StatusNotModified
 	}
 	h.writeFields(w.Header(), rp, code)
@@ -89,13 +95,14 @@ func resultOf(rp reply, code int) Result {
 // edit header values in place.
 func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
 	e := rp.e
-	values := make([]string, 0, e.valueCount+4)
+	values := make([]string, 0, e.valueCount+6)
 	var chain []string // Cache-Status of caches before this one
 	name, start := "", 0
 	rest := e.fields
 	for one, ok := rest.next(); ok; one, ok = rest.next() {
 		switch {
-		case one.flags&(goesOut|ofCaches) == 0, code == http.StatusNotModified && one.flags&not304 != 0:
+		case one.flags&(goesOut|ofCaches) == 0, code == http.StatusNotModified && one.flags&not304 != 0,
+			rp.encoded != nil && one.flags&plainOnly != 0:
 			continue
 		case one.flags&noValue != 0:
 			dst[one.name] = nil
@@ -121,18 +128,19 @@ func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
 			dst[name] = values[len(values)-1 : len(values) : len(values)]
 		}
 	}
-	length := ""
-	if rp.firstHand { // the fill may just be giving the entry its body
+	if rp.firstHand {
 		age = e.fields.first("Age")
-		if e.length >= 0 {
-			length = e.fields.first("Content-Length")
-		}
-	} else {
-		length = e.lengthText
 	}
+	rest = rp.lines()
+	for one, ok := rest.next(); ok; one, ok = rest.next() {
+		if code != http.StatusNotModified || one.flags&not304 == 0 {
+			put(one.name, one.value)
+		}
+	}
+	put("Etag", rp.tag)
 	put("Age", age)
 	if code == e.status {
-		put("Content-Length", length)
+		put("Content-Length", rp.length())
 	}
 	if rp.noCDN {
 		put(cloudflareField, "no-store")

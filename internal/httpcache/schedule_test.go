@@ -235,7 +235,7 @@ func (s *schedule) checkAtRest() {
 		sh := &s.store.shards[i]
 		held += sh.stays.Overhead()
 		for _, e := range sh.stays.All() {
-			held += e.size
+			held += e.held()
 			entries++
 		}
 		for _, g := range sh.index {

@@ -7,6 +7,7 @@ type counters struct {
 	entries, hits, stale, revalidated, misses, bypasses, errors atomic.Int64
 	collapsed, stores, evictions, fenced, purges, invalidations atomic.Int64
 	fillErrors, refreshErrors, faults                           atomic.Int64
+	encodedBytes, encoded, uselessEncodings, failedEncodings    atomic.Int64
 }
 
 // Stats is a Store at one moment. Counts run from its start.
@@ -36,6 +37,14 @@ type Stats struct {
 	RefreshErrors int64 `json:"refresh_errors"`
 	Faults        int64 `json:"faults"` // of this engine
 	Refreshing    int64 `json:"refreshing"`
+
+	// EncodedBytes is the part of Bytes that bodies in other codings take.
+	// Encoded counts those that were made, UselessEncodings those that saved
+	// too little to keep, FailedEncodings faults.
+	EncodedBytes     int64 `json:"encoded_bytes"`
+	Encoded          int64 `json:"encoded"`
+	UselessEncodings int64 `json:"useless_encodings"`
+	FailedEncodings  int64 `json:"failed_encodings"`
 }
 
 // Stats reads the counters; each is exact, but they are not read at one instant.
@@ -50,6 +59,8 @@ func (s *Store) Stats() Stats {
 		Fenced: c.fenced.Load(), Purges: c.purges.Load(), Invalidations: c.invalidations.Load(),
 		FillErrors: c.fillErrors.Load(), RefreshErrors: c.refreshErrors.Load(),
 		Faults: c.faults.Load(), Refreshing: s.refreshes.Load(),
+		EncodedBytes: c.encodedBytes.Load(), Encoded: c.encoded.Load(),
+		UselessEncodings: c.uselessEncodings.Load(), FailedEncodings: c.failedEncodings.Load(),
 	}
 }
 

@@ -79,6 +79,7 @@ type Store struct {
 	fence     *fence
 	census    *census
 	counters  counters
+	encoder   encoder
 	bytes     atomic.Int64
 	maxBytes  atomic.Int64
 	maxObject atomic.Int64
@@ -256,7 +257,8 @@ func sameVary(a, b []varied) bool {
 // forgetLocked drops an entry that is in no group any more.
 func (s *Store) forgetLocked(sh *shard, e *entry) {
 	sh.stays.Remove(e)
-	s.bytes.Add(-e.size - sh.stays.Shrink())
+	s.bytes.Add(-e.held() - sh.stays.Shrink())
+	s.counters.encodedBytes.Add(-e.encodings.Load().bytes())
 	s.counters.entries.Add(-1)
 }
 

@@ -59,7 +59,7 @@ func TestBytesAreBoundedOverAllShards(t *testing.T) {
 	for i := range s.shards {
 		held += s.shards[i].stays.Overhead()
 		for _, e := range s.shards[i].stays.All() {
-			held += e.size
+			held += e.held()
 		}
 	}
 	if held != stats.Bytes {

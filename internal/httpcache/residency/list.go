@@ -12,18 +12,19 @@ package residency
 
 import "github.com/hashicorp/golang-lru/v2/simplelru"
 
-// Resident is what a List holds. Hash and Bytes never change.
+// Resident is what a List holds. Its Hash never changes; a change of its Bytes
+// is told by Resize.
 type Resident interface {
 	comparable
 	Hash() uint64
-	Bytes() int64 // Bytes counts as it is when the resident comes or moves
+	Bytes() int64
 	// Mark belongs to the List that holds it.
 	Mark() *Mark
 }
 
 // Mark is where a resident stands. Its zero value stands nowhere.
 type Mark struct {
-	bytes int64  // as they were when it came
+	bytes int64  // as they are counted
 	used  uint32 // tick of the last use
 	part  part
 }
@@ -158,6 +159,14 @@ func (l *List[R]) use(r R) {
 		used := oldest.Mark().used
 		l.take(oldest)
 		l.put(oldest, probation, used)
+	}
+}
+
+// Resize counts a resident's bytes anew.
+func (l *List[R]) Resize(r R) {
+	if m := r.Mark(); m.part != nowhere {
+		l.bytes[m.part] += r.Bytes() - m.bytes
+		m.bytes = r.Bytes()
 	}
 }
 

@@ -193,11 +193,15 @@ func TestBytesAndPartsAddUp(t *testing.T) {
 			held[next] = true
 		case n < 8:
 			l.Admit(o)
+		case n < 9:
+			o.bytes = 1 + r.Int64N(1000)
+			l.Resize(o)
 		default:
 			l.Remove(o)
 			l.Remove(o)          // twice does no harm
 			l.Use(o, uint32(i))  // nor does a use of what has gone
 			o.bytes = -1_000_000 // nor what becomes of it
+			l.Resize(o)
 			delete(held, o)
 		}
 		if r.IntN(4) == 0 && l.Wants() > 0 {
