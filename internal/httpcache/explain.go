@@ -88,6 +88,7 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 	if v == nil {
 		v = &unruled
 	}
+	spellLanguages(r.Header)
 	scheme, seen := h.seen(r)
 	key := h.requestKey(nil, r)
 	hash := h.Store.hash(key)

@@ -19,12 +19,14 @@ var unruled cacherules.Verdict
 // Serve answers r through w: from the store, from a fetch that it starts or
 // shares, or by passing r on. The verdict may be nil. An error means that
 // nothing was written, and is the origin's own; Serve panics with
-// http.ErrAbortHandler when an answer was cut off after its header was sent.
+// http.ErrAbortHandler when an answer was cut off after its header was sent. It
+// may spell r's Accept-Language in another way.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, v *cacherules.Verdict, o Origin) (Result, error) {
 	if v == nil {
 		v = &unruled
 	}
 	member := h.Store.census.join()
+	spellLanguages(r.Header)
 	reason := bypassOf(r, v)
 	if reason == "" {
 		var space [keySpace]byte
