@@ -14,20 +14,23 @@ import (
 // ErrNoGain is for a body that would not become as small as it should.
 var ErrNoGain = errors.New("encoding saves too little")
 
-// Levels, measured on four texts of 12 to 290 KB. An answer is encoded once and
+// Levels, measured on texts of 12 to 290 KB. An answer is encoded once and
 // served many times, so the last percents are worth some milliseconds, but not
-// hundreds of them, and not megabytes of tables:
-//   - br 7: 25 % of the Go specification's HTML at 16 MB/s. 9 saves 1 % more at
-//     two thirds of the speed, 11 saves 10 % more at 0.5 MB/s.
-//   - zstd "better": 27 % at 95 MB/s. "Best" saves 6 % more at 18 MB/s, with
-//     tables of 34 MB (4 MB).
-//   - gzip 9: 27 % at 16 MB/s. 6 is 5 % larger.
+// hundreds of them, and not tens of megabytes for tables:
+//   - br 6: 25 % of the Go specification's HTML at 20 MB/s, with 6 MB. 7 saves
+//     1 % more and takes 12 MB, 11 saves 11 % more at 0.5 MB/s.
+//   - zstd "better": 27 % at 95 MB/s, with 6 MB. "Best" saves 6 % more at
+//     18 MB/s, and its tables alone take 34 MB.
+//   - gzip 9: 27 % at 16 MB/s, with 1 MB. 6 is 5 % larger.
 const (
-	brotliLevel = 7
+	brotliLevel = 6
 	zstdLevel   = zstd.SpeedBetterCompression
 	gzipLevel   = gzip.BestCompression
-	// zstdWindow is the most that decoders on the web have to support: RFC 9659.
-	zstdWindow = 8 << 20
+	// windowBits: texts rarely repeat what is further away than 512 KiB, and
+	// the default windows of 4 and 8 MiB double the memory for each encoder.
+	windowBits = 19
+	// maxWindow is the most that decoders on the web have to support: RFC 9659.
+	maxWindow = 8 << 20
 )
 
 // Encoder encodes bodies, one after another. Its zero value is ready; it keeps
@@ -87,7 +90,7 @@ func (e *Encoder) writer(c Coding) (w io.WriteCloser, err error) {
 	switch c {
 	case Brotli:
 		if e.br == nil {
-			e.br = brotli.NewWriterLevel(&e.out, brotliLevel)
+			e.br = brotli.NewWriterOptions(&e.out, brotli.WriterOptions{Quality: brotliLevel, LGWin: windowBits})
 		} else {
 			e.br.Reset(&e.out)
 		}
@@ -96,7 +99,7 @@ func (e *Encoder) writer(c Coding) (w io.WriteCloser, err error) {
 		if e.zstd == nil {
 			// One goroutine, the caller's.
 			e.zstd, err = zstd.NewWriter(&e.out, zstd.WithEncoderLevel(zstdLevel), zstd.WithEncoderConcurrency(1),
-				zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true))
+				zstd.WithWindowSize(1<<windowBits), zstd.WithLowerEncoderMem(true))
 			return e.zstd, err
 		}
 		e.zstd.Reset(&e.out)
@@ -118,7 +121,7 @@ func Decode(c Coding, r io.Reader) (io.ReadCloser, error) {
 	case Brotli:
 		return io.NopCloser(brotli.NewReader(r)), nil
 	case Zstd:
-		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderLowmem(true))
+		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, err
 		}

@@ -62,15 +62,19 @@ func (q *encoder) add(s *Store, one toEncode) bool {
 	return true
 }
 
-// work encodes until nothing is left. The tables of the codings, some
-// megabytes, go with it.
+// spareTables keeps the tables of the codings, some megabytes, for the next
+// goroutine, until the collector has come by twice.
+var spareTables = sync.Pool{New: func() any { return new(coding.Encoder) }}
+
+// work encodes until nothing is left.
 func (q *encoder) work(s *Store) {
-	tables := new(coding.Encoder)
+	tables := spareTables.Get().(*coding.Encoder)
 	for one, ok := q.next(); ok; one, ok = q.next() {
 		if !s.encode(tables, one) {
 			tables = new(coding.Encoder)
 		}
 	}
+	spareTables.Put(tables)
 }
 
 func (q *encoder) next() (one toEncode, ok bool) {
