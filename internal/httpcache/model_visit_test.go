@@ -66,8 +66,11 @@ func (m *model) newVisit(id int, p resource, lastTag string) (*visit, context.Ca
 	}
 	switch v.random.IntN(14) {
 	case 0:
-		first := v.random.IntN(30)
-		h.Set("Range", fmt.Sprintf("bytes=%d-%d", first, first+v.random.IntN(40)))
+		first, length := v.random.IntN(30), 1+v.random.IntN(40)
+		if m.plan.strongTags { // parts are combined where records end
+			first, length = first/recordSize*recordSize, (1+length/recordSize)*recordSize
+		}
+		h.Set("Range", fmt.Sprintf("bytes=%d-%d", first, first+length-1))
 	case 1:
 		h.Set("Authorization", "Bearer "+strconv.Itoa(id))
 	case 2, 3:
