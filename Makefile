@@ -2,6 +2,7 @@
 #               race tests, fuzz smoke, integration tests
 # make build    the gateway, as bin/edge
 # make bench    peers side by side, written to bench/RESULTS.md
+# make bench-race  purges against fetches under way, written to bench/RACE.md
 # make demo     the whole system on this machine, for a minute
 # make schedules  N=100000 random schedules of the cache, from seed FROM=0
 # make mutants  break the cache in many small ways; the schedules must notice
@@ -17,7 +18,7 @@ FUZZTIME ?= 5s
 N ?= 100000
 FROM ?= 0
 
-.PHONY: all build test tools format vet lint unit race fuzz bench-test bench demo schedules mutants golden verdicts
+.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race demo schedules mutants golden verdicts
 
 all: build
 
@@ -61,6 +62,10 @@ bench-test:
 bench:
 	scripts/install-debian.sh nginx-light wrk
 	cd bench && $(GO) run . -out RESULTS.md
+
+bench-race:
+	scripts/install-debian.sh nginx-light varnish
+	cd bench && $(GO) run ./race -out RACE.md
 
 demo: build
 	bin/edge demo

@@ -1,0 +1,186 @@
+// Command race plays purges against fetches that are under way, over HTTP, on
+// edge and its peers, and writes who serves what was purged. It is run in the
+// folder bench: go run ./race
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/edgegw/edge/bench/peers"
+	"github.com/edgegw/edge/bench/process"
+)
+
+type options struct {
+	out       string
+	tries     int
+	schedules int
+	seed      uint64
+	only      string
+}
+
+func main() {
+	log.SetFlags(log.Ltime)
+	o := options{}
+	flag.StringVar(&o.out, "out", "RACE.md", "`file` to write; - for standard output")
+	flag.IntVar(&o.tries, "tries", 5, "how often each scenario is played")
+	flag.IntVar(&o.schedules, "schedules", 200, "how many random schedules are played")
+	flag.Uint64Var(&o.seed, "seed", 1, "seed of the first schedule; the others follow")
+	flag.StringVar(&o.only, "only", "", "only contestants whose name contains this")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, o)
+	stop()
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// run plays everything and writes the page. That edge lost is an error, though
+// the page is written.
+func run(ctx context.Context, o options) (err error) {
+	dir, err := os.MkdirTemp("", "edge-race-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	binaries, versions, err := build(ctx, dir, o)
+	if err != nil {
+		return err
+	}
+	var rows []row
+	for i, c := range contestants {
+		if !strings.Contains(c.name, o.only) {
+			continue
+		}
+		log.Print(c.name)
+		r, err := playOn(ctx, o, c, binaries[c.program], filepath.Join(dir, fmt.Sprintf("%s-%d", c.program, i)))
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		rows = append(rows, r)
+	}
+	text := page(o, versions, rows)
+	if o.out == "-" {
+		_, err = os.Stdout.WriteString(text)
+	} else {
+		err = os.WriteFile(o.out, []byte(text), 0o644)
+	}
+	return errors.Join(err, edgeLost(rows))
+}
+
+// build makes or finds every program that is needed.
+func build(ctx context.Context, dir string, o options) (binaries, versions map[string]string, err error) {
+	binaries, versions = make(map[string]string), make(map[string]string)
+	all := programs()
+	for _, c := range contestants {
+		if binaries[c.program] != "" || !strings.Contains(c.name, o.only) {
+			continue
+		}
+		p := all[c.program]
+		if binaries[c.program], err = p.build(ctx, dir); err != nil {
+			return nil, nil, err
+		}
+		if versions[c.program], err = p.version(ctx, binaries[c.program]); err != nil {
+			return nil, nil, err
+		}
+	}
+	return binaries, versions, nil
+}
+
+// playOn starts the contestant with an origin of its own, plays, and ends both.
+func playOn(ctx context.Context, o options, c contestant, binary, dir string) (r row, err error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return row{}, err
+	}
+	behind, origin, err := startOrigin()
+	if err != nil {
+		return row{}, err
+	}
+	defer func() { err = errors.Join(err, behind.close()) }()
+	address, err := freeAddress()
+	if err != nil {
+		return row{}, err
+	}
+	config := c.configure(peers.Setup{Listen: address, Origin: origin, Dir: dir, Root: os.Geteuid() == 0})
+	if err := os.WriteFile(filepath.Join(dir, config.File), []byte(config.Text), 0o600); err != nil {
+		return row{}, err
+	}
+	cpus, err := process.Allowed()
+	if err != nil {
+		return row{}, err
+	}
+	server, err := process.Start(process.Command{
+		Name: c.name, Path: binary, Dir: dir, CPU: cpus[0], Args: config.Args, Env: peers.Environment(dir, config.Env...),
+	})
+	if err != nil {
+		return row{}, err
+	}
+	defer func() { err = errors.Join(err, server.Stop()) }()
+	visitor := newClient(address, dir)
+	defer visitor.close()
+	if err := visitor.ready(ctx, server.Exited()); err != nil {
+		return row{}, err
+	}
+	return play(ctx, o, &stage{contestant: c, client: visitor, origin: behind})
+}
+
+// freeAddress is a loopback port that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// play plays every scenario some times, each on a page of its own, and then the
+// random schedules.
+func play(ctx context.Context, o options, s *stage) (row, error) {
+	r := row{name: s.contestant.name}
+	for i, scenario := range scenarios {
+		s.begin(scenario.control, scenario.plain)
+		cell := cell{tries: o.tries}
+		for try := range o.tries {
+			v, err := scenario.play(ctx, s, fmt.Sprintf("/page/%d/%d", i, try))
+			if err != nil {
+				return row{}, fmt.Errorf("%s: %w", scenario.name, err)
+			}
+			cell.add(v)
+		}
+		r.cells = append(r.cells, cell)
+	}
+	s.begin("public, max-age=60", false)
+	for n := range o.schedules {
+		before := s.ledger.total().stale
+		if err := s.schedule(ctx, o.seed+uint64(n)); err != nil {
+			return row{}, fmt.Errorf("schedule %d: %w", n, err)
+		}
+		if s.ledger.total().stale > before {
+			r.lost++
+		}
+	}
+	r.schedules, r.tally = o.schedules, s.ledger.total()
+	if o.schedules > 0 && r.tally.hits == 0 {
+		return row{}, errors.New("no hit: it does not cache, so it proves nothing")
+	}
+	return r, ctx.Err()
+}
+
+// begin gives the stage a fresh ledger. Pages are never reused, so what is
+// cached from before is of no matter.
+func (s *stage) begin(control string, plain bool) {
+	s.ledger = newLedger()
+	s.origin.reset(s.ledger, control, plain)
+}
