@@ -184,7 +184,7 @@ func TestTheAccessLogCountsAttempts(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	good := startOrigin(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "page") })
-	block := strings.Replace(staticPool(cut, good), "health", "policy round_robin\n\tbreaker {\n\t\tconsecutive none\n\t\tmin_requests 10000\n\t}\n\tretry {\n\t\tattempts 2\n\t\tbudget 100%\n\t}\n\thealth", 1)
+	block := strings.Replace(staticPool(cut, good), "health", "policy round_robin\n\teject off\n\tbreaker {\n\t\tconsecutive none\n\t\tmin_requests 10000\n\t}\n\tretry {\n\t\tattempts 2\n\t\tbudget 100%\n\t}\n\thealth", 1)
 	e := startEdge(t, block, pagesSite)
 	eventually(t, "both replicas are up", func() bool { return e.replicasUp() == 2 })
 	ids := make(map[string]string)
