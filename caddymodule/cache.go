@@ -120,7 +120,15 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		verdict = &cacherules.Unruled
 	}
 	ex.origin.next, ex.origin.client = next, ex
+	returned := false
+	defer func() {
+		if !returned { // the answer is cut off: the client's connection ends with a panic
+			ex.cache = httpcache.Result{Status: httpcache.StatusError, Reason: httpcache.ReasonCutOff}
+			ex.log(r)
+		}
+	}()
 	result, err := c.handler.Serve(w, r, verdict, &ex.origin)
+	returned = true
 	ex.cache = result
 	observeCached(verdict, result)
 	ex.log(r)

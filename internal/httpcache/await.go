@@ -23,7 +23,7 @@ func (x *exchange) await(t *ticket) (res Result, done bool, err error) {
 		case <-t.f.ready:
 			ready = true
 		case <-x.r.Context().Done():
-			return Result{Status: StatusError}, true, x.gone()
+			return Result{Status: StatusError, Reason: ReasonClientLeft}, true, x.gone()
 		}
 	}
 	x.relayRest(t)
@@ -115,7 +115,7 @@ func (x *exchange) fallBack(t *ticket) (Result, error) {
 	if errors.Is(t.f.err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)
 	}
-	return Result{Status: StatusError, Collapsed: !t.leader}, t.f.err
+	return Result{Status: StatusError, Reason: ReasonOriginFailed, Collapsed: !t.leader}, t.f.err
 }
 
 // replyConfirmed answers with the stored answer that the origin confirmed.

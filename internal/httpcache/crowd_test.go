@@ -204,7 +204,7 @@ func TestTheMemoryOfUncacheableKeysIsBounded(t *testing.T) {
 	s := NewStore(Options{})
 	now := time.Now()
 	for n := range uint64(3 * shardCount * maxRefused) {
-		s.refuse(n, now)
+		s.refuse(n, ReasonNoStore, now)
 	}
 	kept := 0
 	for i := range s.shards {

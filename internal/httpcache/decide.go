@@ -88,7 +88,7 @@ func decideStored(e *entry, stands standing, now time.Time) decision {
 	}
 	// An answer without any lifetime may be shared with nobody, so requests
 	// for it must not wait for each other.
-	return decision{action: fetch, validate: validate, alone: e.lifetime == 0}
+	return decision{action: fetch, reason: ReasonStale, validate: validate, alone: e.lifetime == 0}
 }
 
 // standsIn is the reason for which a stored answer may stand in for the origin,

@@ -21,6 +21,9 @@ type Explanation struct {
 	// Uncacheable: an earlier answer could not be stored, so requests do not
 	// queue for the next one.
 	Uncacheable bool `json:"uncacheable,omitempty"`
+	// LastNotStored says why the last answer for the key was not stored; nil
+	// when it was, or when nothing is known.
+	LastNotStored *NotStored `json:"last_not_stored,omitempty"`
 	// Fetching is how many fetches for the key are in flight.
 	Fetching int `json:"fetching"`
 	// Variants is how many answers are stored under the key.
@@ -97,6 +100,8 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 		Rule:        v.Rule,
 		Uncacheable: h.Store.isRefused(hash, now),
 		Generation:  h.Store.Generation(),
+
+		LastNotStored: h.Store.lastNotStored(hash, now),
 	}
 	e := h.Store.peek(hash, key, r.Header, &x)
 	stands := standsFirm

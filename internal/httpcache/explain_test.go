@@ -62,8 +62,9 @@ func TestExplainAnUncacheableKey(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, "Cache-Control: no-store")
 		w.get(site)
+		wait(12 * time.Second)
 		x := w.h.Explain(httptest.NewRequest("GET", site, nil), nil, time.Now())
-		if x.Decision != "pass" || x.Reason != ReasonRefused || !x.Uncacheable {
+		if x.Decision != "pass" || x.Reason != ReasonRefused || !x.Uncacheable || x.LastNotStored == nil || *x.LastNotStored != (NotStored{ReasonNoStore, "12s"}) {
 			t.Errorf("%+v: want that it is known to be uncacheable", x)
 		}
 		synctest.Wait()

@@ -125,7 +125,7 @@ func (x *exchange) newFill(d decision, e *entry, guess []varied) *fill {
 	f.request.Header = f.request.Header.Clone()
 	scheme, _ := x.h.seen(x.r)
 	f.request.Host = canonicalHost(x.r.Host, scheme)
-	f.overridden = x.h.overridden(x.r) || shaped(x.r.Header, x.v)
+	f.overridden = x.overridden()
 	if d.validate {
 		f.validating = true
 		askWhole(f.request.Header, e)
@@ -154,6 +154,7 @@ func (f *fill) run() {
 // end ends the fill, whatever came of its fetch.
 func (f *fill) end(w *fillWriter, err error) {
 	f.settle(w, err)
+	f.explain()
 	if f.background {
 		f.h.Store.refreshes.Add(-1)
 		if !f.stored {
@@ -231,12 +232,12 @@ func (f *fill) keep(err error) (late Reason) {
 	case f.reason != "":
 		return f.reason
 	case err != nil:
-		return "" // reported already
+		return f.cutShort(ReasonCutOff) // reported already
 	case !kept:
-		f.h.Store.refuse(f.hash, time.Now())
+		f.h.Store.refuse(f.hash, ReasonTooLarge, time.Now())
 		return ReasonTooLarge
 	case len(f.trailer) > 0: // that nobody announced
-		f.h.Store.refuse(f.hash, time.Now())
+		f.h.Store.refuse(f.hash, ReasonTrailer, time.Now())
 		return ReasonTrailer
 	}
 	f.head.seal(whole.packed())

@@ -164,7 +164,7 @@ func (f *fill) decideAnswer(status int, header http.Header, source Source, recei
 	// First this: whoever comes when the buffer has closed its door must find
 	// out why, or the rest of a crowd would wait for a second fetch.
 	if remembered(f.reason) {
-		f.h.Store.refuse(f.hash, received)
+		f.h.Store.refuse(f.hash, f.reason, received)
 	}
 	f.buffer.stopKeeping()
 	if f.buffer.isHopeless() { // whoever asked left before the header came

@@ -31,7 +31,7 @@ func (x *exchange) draft(status int, clean http.Header, source Source, received 
 	scheme, _ := x.h.seen(x.r)
 	f := &fill{
 		h: x.h, verdict: x.v, asked: x.r.Header, key: string(x.key), hash: x.hash, place: x.h.placeOfRequest(x.r),
-		uriOrigin: x.h.originOf(x.r), overridden: x.h.overridden(x.r) || shaped(x.r.Header, x.v),
+		uriOrigin: x.h.originOf(x.r), overridden: x.overridden(),
 		began: at.began, groupsBegan: at.groups, requested: at.requested,
 		request: &http.Request{URL: x.r.URL, Host: canonicalHost(x.r.Host, scheme)},
 	}

@@ -90,7 +90,7 @@ func (w *passWriter) edit(status int) {
 		Path: x.askedPath(),
 	})
 	// What no key covers must not be stored further out either.
-	if unkeyed(w.reason) || x.h.overridden(x.r) || shaped(x.r.Header, x.v) || !source.Current && !x.v.Fingerprinted {
+	if unkeyed(w.reason) || x.overridden() || !source.Current && !x.v.Fingerprinted {
 		cacherules.ForbidCDN(h)
 	}
 	line := cacheStatus(x.h.name(), statusLine{forward: forwardFor(w.reason), stored: w.capture != nil, reason: w.reason})
@@ -103,7 +103,8 @@ func unkeyed(reason Reason) bool {
 }
 
 // watch ends the memory of an uncacheable key when an answer could be stored
-// after all, so that the next request fills.
+// after all, so that the next request fills; else it remembers the newest
+// reason.
 func (x *exchange) watch(status int, h http.Header, source Source) {
 	if x.key == nil || forbidsEveryone(h) || x.r.Method != http.MethodGet || len(x.r.Header["Range"]) > 0 {
 		return
@@ -114,9 +115,20 @@ func (x *exchange) watch(status int, h http.Header, source Source) {
 		path: x.askedPath(),
 	}
 	facts.date = dateOf(clean, time.Now())
-	if declaredLength(clean) <= x.h.Store.maxObject.Load() && storable(x.r.Header, facts, source).reason == "" {
-		x.h.Store.accept(x.hash)
+	reason := storable(x.r.Header, facts, source).reason
+	if reason == "" && declaredLength(clean) > x.h.Store.maxObject.Load() {
+		reason = ReasonTooLarge
 	}
+	if reason == "" {
+		x.h.Store.accept(x.hash)
+		return
+	}
+	x.h.Store.explain(x.hash, reason, time.Now())
+}
+
+// overridden reports a request whose answer a CDN would take for another's.
+func (x *exchange) overridden() bool {
+	return x.h.overridden(x.r) || shaped(x.r.Header, x.v)
 }
 
 // askedPath is the path by which the visitor asked, decoded.

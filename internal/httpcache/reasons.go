@@ -86,6 +86,15 @@ const (
 	ReasonInvalidated Reason = "invalidated"
 	// ReasonOutdated: a newer answer is already stored.
 	ReasonOutdated Reason = "outdated"
+	// ReasonOriginFailed: the origin gave no answer, and nothing stored could
+	// stand in.
+	ReasonOriginFailed Reason = "origin-failed"
+	// ReasonCutOff: the answer ended before its end.
+	ReasonCutOff Reason = "cut-off"
+	// ReasonAbandoned: everybody who waited for the answer left.
+	ReasonAbandoned Reason = "abandoned"
+	// ReasonClientLeft: the client left before its answer came.
+	ReasonClientLeft Reason = "client-left"
 	// ReasonFault: a fault of this engine; the visitor is served all the same.
 	ReasonFault Reason = "fault"
 )
@@ -100,6 +109,8 @@ const (
 	ReasonStaleUnreachable Reason = "stale-unreachable"
 	// ReasonSoftPurged: a soft purge left it as a validator only.
 	ReasonSoftPurged Reason = "soft-purged"
+	// ReasonStale: past its lifetime and its windows.
+	ReasonStale Reason = "stale"
 	// ReasonNoCache: the origin wants to be asked each time.
 	ReasonNoCache Reason = "no-cache"
 	// ReasonOnlyIfCached: the request wants no forwarding (RFC 9111, 5.2.1.7).

@@ -75,12 +75,12 @@ var (
 		"hit ", "stale stale-while-revalidate", "stale stale-if-error", "revalidated ",
 		"miss ", "miss  collapsed", "miss fenced", "miss fenced collapsed", "miss invalidated",
 		"miss known-uncacheable", "miss private", "miss set-cookie", "miss vary", "miss trailer", "miss rollout",
-		"miss too-large", "miss range", "miss head", "bypass method", "unavailable only-if-cached", "error ",
+		"miss too-large", "miss range", "miss head", "bypass method", "unavailable only-if-cached", "error origin-failed",
 	}
 	seldom = []string{
 		"stale stale-if-error collapsed", "revalidated  collapsed", "revalidated rollout", "revalidated private",
 		"miss invalidated collapsed", "miss outdated", "miss authorization", "miss no-room", "miss contended",
-		"bypass authorized-request", "error  collapsed", "combined",
+		"bypass authorized-request", "error origin-failed collapsed", "combined",
 	}
 )
 

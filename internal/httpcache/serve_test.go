@@ -30,7 +30,7 @@ func TestServe(t *testing.T) {
 func TestNobodyQueuesForWhatHasJustBeenRefused(t *testing.T) {
 	w := newWorld(t, "Cache-Control: no-store")
 	hash := w.h.Store.hash(w.h.requestKey(nil, httptest.NewRequest(http.MethodGet, site, nil)))
-	w.origin.detaching = func() { w.h.Store.refuse(hash, time.Now()) }
+	w.origin.detaching = func() { w.h.Store.refuse(hash, ReasonNoStore, time.Now()) }
 	got := w.get(site)
 	got.wants(t, StatusMiss, http.StatusOK, "hello")
 	if got.Reason != ReasonRefused {

@@ -64,7 +64,8 @@ const (
 	// shardCount: enough that cores rarely meet; bytes are bounded over all
 	// shards together, so it does not limit the size of an object.
 	shardCount = 64
-	// maxRefused is how many keys each shard remembers as uncacheable.
+	// maxRefused is how many keys each shard remembers whose answer was not
+	// stored.
 	maxRefused = 1024
 	// refusedFor is how long. A storable answer ends it at once, so this only
 	// bounds how long a key that nobody asks for is remembered.
@@ -95,8 +96,8 @@ type shard struct {
 	index   map[uint64]*group
 	stays   *residency.List[*entry] // every entry of index
 	fills   map[uint64][]*fill
-	events  uint64                            // insertions and finds
-	refused *simplelru.LRU[uint64, time.Time] // key hash → until when
+	events  uint64                          // insertions and finds
+	refused *simplelru.LRU[uint64, refusal] // by the hash of the key
 	// invalidations counts what unsafe requests asked to drop, found or not.
 	invalidations uint64
 }
@@ -119,7 +120,7 @@ func newStore(o Options, marks int) *Store {
 			index:   make(map[uint64]*group),
 			stays:   residency.New[*entry](),
 			fills:   make(map[uint64][]*fill),
-			refused: newLRU[uint64, time.Time](maxRefused, nil),
+			refused: newLRU[uint64, refusal](maxRefused, nil),
 		}
 	}
 	s.climber = *residency.NewClimber()
@@ -316,31 +317,4 @@ func (s *Store) standing(e *entry) standing {
 	}
 	e.judged.Store((generation+1)<<1 | uint64(found))
 	return found
-}
-
-// refuse remembers that answers for a key cannot be stored; accept forgets it.
-func (s *Store) refuse(hash uint64, now time.Time) {
-	sh := s.shard(hash)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	sh.refused.Add(hash, now.Add(refusedFor))
-}
-
-func (s *Store) accept(hash uint64) {
-	sh := s.shard(hash)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	sh.refused.Remove(hash)
-}
-
-func (s *Store) isRefused(hash uint64, now time.Time) bool {
-	sh := s.shard(hash)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	return sh.isRefusedLocked(hash, now)
-}
-
-func (sh *shard) isRefusedLocked(hash uint64, now time.Time) bool {
-	until, ok := sh.refused.Peek(hash)
-	return ok && now.Before(until)
 }
