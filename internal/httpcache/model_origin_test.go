@@ -305,6 +305,7 @@ func (f *fetching) send(h http.Header, status int) error {
 		n = 2 + f.a.content%6 // parts of one content make a whole
 	}
 	f.a.body = strings.Repeat(record(f.serial), n)
+	h.Set("Content-Type", "text/plain") // which is sent encoded, if it is long enough
 	h.Set("X-Made", strconv.Itoa(f.serial))
 	body := f.a.body
 	if f.r.Method == http.MethodHead {

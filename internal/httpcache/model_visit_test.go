@@ -1,9 +1,12 @@
 package httpcache
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -63,6 +66,9 @@ func (m *model) newVisit(id int, p resource, lastTag string) (*visit, context.Ca
 	}
 	if v.random.IntN(3) == 0 {
 		h.Set("X-Device", "phone")
+	}
+	if v.random.IntN(3) == 0 {
+		h.Set("Accept-Encoding", "gzip")
 	}
 	switch v.random.IntN(14) {
 	case 0:
@@ -200,6 +206,7 @@ func (v *visit) check(res Result, err error) {
 		}
 		return
 	}
+	v.decode()
 	confirmed := v.made(v.header.Get("X-Confirmed"))
 	serials := v.serials()
 	for _, serial := range serials {
@@ -207,6 +214,23 @@ func (v *visit) check(res Result, err error) {
 	}
 	v.checkConfirmed(confirmed, wrong)
 	v.checkWhole(serials, wrong)
+}
+
+// decode undoes what was encoded for the client, as far as it has come. Of a
+// part of it nothing can be said.
+func (v *visit) decode() {
+	if v.header.Get("Content-Encoding") != "gzip" || len(v.body) == 0 {
+		return
+	}
+	v.m.seen["encoded"]++
+	in, err := gzip.NewReader(bytes.NewReader(v.body))
+	if v.body = nil; err != nil || v.status == http.StatusPartialContent {
+		return
+	}
+	v.body, err = io.ReadAll(in)
+	if err != nil && !v.cut {
+		v.m.faultLocked("visit %d: an encoded body: %v", v.id, err)
+	}
 }
 
 func (v *visit) made(serial string) *made {
@@ -263,7 +287,7 @@ func (v *visit) checkAnswer(a, confirmed *made, wrong func(string, ...any)) {
 	}
 	for i := range m.drained[:v.drained] {
 		o := &m.drained[i]
-		if !a.forbidden && o.forbids(a, confirmed, m.plan.sharedTags) {
+		if !a.forbidden && !confirmed.forbidden && o.forbids(a, confirmed, m.plan.sharedTags) {
 			wrong("an answer of %d was still being sent when all before %s at %d was drained", a.number, o.name, o.number)
 			return
 		}

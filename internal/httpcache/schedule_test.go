@@ -80,7 +80,7 @@ var (
 	seldom = []string{
 		"stale stale-if-error collapsed", "revalidated  collapsed", "revalidated rollout", "revalidated private",
 		"miss invalidated collapsed", "miss outdated", "miss authorization", "miss no-room", "miss contended",
-		"bypass authorized-request", "error origin-failed collapsed", "combined",
+		"bypass authorized-request", "error origin-failed collapsed", "combined", "encoded",
 	}
 )
 
