@@ -3,13 +3,13 @@
 # and expects the random schedules to notice. What they miss is printed, and
 # the exit code says so.
 # Usage: scripts/mutate.sh [NAME...]     (default: all of scripts/mutants.tsv)
-#        SCHEDULES=1000 scripts/mutate.sh ...
+#        SCHEDULES=9000 scripts/mutate.sh ...
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 list=scripts/mutants.tsv
 package=internal/httpcache
-schedules=${SCHEDULES:-400}
+schedules=${SCHEDULES:-2000}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
