@@ -151,15 +151,11 @@ func play(ctx context.Context, o options, s *stage) (row, error) {
 	r := row{name: s.contestant.name}
 	for i, scenario := range scenarios {
 		s.begin(scenario.control, scenario.plain)
-		cell := cell{tries: o.tries}
-		for try := range o.tries {
-			v, err := scenario.play(ctx, s, fmt.Sprintf("/page/%d/%d", i, try))
-			if err != nil {
-				return row{}, fmt.Errorf("%s: %w", scenario.name, err)
-			}
-			cell.add(v)
+		c, err := s.tryAll(ctx, scenario, i, o.tries)
+		if err != nil {
+			return row{}, fmt.Errorf("%s: %w", scenario.name, err)
 		}
-		r.cells = append(r.cells, cell)
+		r.cells = append(r.cells, c)
 	}
 	s.begin("public, max-age=60", false)
 	for n := range o.schedules {
@@ -176,6 +172,29 @@ func play(ctx context.Context, o options, s *stage) (row, error) {
 		return row{}, errors.New("no hit: it does not cache, so it proves nothing")
 	}
 	return r, ctx.Err()
+}
+
+// tryAll plays a scenario some times, all at once: each has a page of its own.
+func (s *stage) tryAll(ctx context.Context, played scenario, number, tries int) (cell, error) {
+	type result struct {
+		v   verdict
+		err error
+	}
+	results := make(chan result, tries)
+	for try := range tries {
+		go func() {
+			v, err := played.play(ctx, s, fmt.Sprintf("/page/%d/%d", number, try))
+			results <- result{v, err}
+		}()
+	}
+	c := cell{tries: tries}
+	var errs []error
+	for range tries {
+		one := <-results
+		c.add(one.v)
+		errs = append(errs, one.err)
+	}
+	return c, errors.Join(errs...)
 }
 
 // begin gives the stage a fresh ledger. Pages are never reused, so what is
