@@ -161,6 +161,9 @@ func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 				replace("pool "+name+": discover", &pool.Discover[i].Args[j])
 			}
 		}
+		for i := range pool.Policy.Options["key"] {
+			replace("pool "+name+": policy key", &pool.Policy.Options["key"][i])
+		}
 	}
 	for i := range a.CDNs {
 		for j := range a.CDNs[i].Args {
@@ -288,7 +291,11 @@ func (a *App) Start() error {
 func (a *App) apply() error {
 	var errs []error
 	for name, pool := range a.pools {
-		if err := pool.Configure(a.Pools[name]); err != nil {
+		config, err := a.Pools[name].WithStickyKey(a.stickyKey)
+		if err == nil {
+			err = pool.Configure(config)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("pool %s: %w", name, err))
 		}
 	}

@@ -24,6 +24,7 @@ type exchange struct {
 	verdict *cacherules.Verdict
 	cache   httpcache.Result
 	cached  bool  // a cache has decided
+	shared  bool  // a fetch of the cache, whose answer may be stored
 	pool    *pool // that carried it, if one did
 	trace   lb.Trace
 

@@ -97,7 +97,7 @@ func (a *App) parsePool(d *caddyfile.Dispenser) error {
 		a.Pools = make(map[string]lb.Config)
 	}
 	a.Pools[name] = c
-	if err != nil || slices.ContainsFunc(c.Discover, func(s named.Spec) bool { return slices.ContainsFunc(s.Args, hasPlaceholder) }) {
+	if err != nil || waitsForValue(c.Policy) || slices.ContainsFunc(c.Discover, waitsForValue) {
 		return err
 	}
 	if err := c.Validate(); err != nil {
@@ -109,6 +109,12 @@ func (a *App) parsePool(d *caddyfile.Dispenser) error {
 // hasPlaceholder tells a text whose value is known only when the configuration
 // is loaded.
 func hasPlaceholder(text string) bool { return strings.Contains(text, "{") }
+
+// waitsForValue reports whether a placeholder stands in an argument, or in the
+// key of a policy.
+func waitsForValue(s named.Spec) bool {
+	return slices.ContainsFunc(s.Args, hasPlaceholder) || slices.ContainsFunc(s.Options["key"], hasPlaceholder)
+}
 
 // poolBlock is the pool's vocabulary.
 func poolBlock(c *lb.Config) words {
@@ -209,7 +215,7 @@ func parseSpec[T any](d *caddyfile.Dispenser, to *named.Spec, build func(named.S
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(s.Args, hasPlaceholder) {
+	if waitsForValue(s) {
 		return nil // checked when the configuration is loaded, with its value
 	}
 	if _, err := build(s); err != nil {

@@ -117,6 +117,8 @@ func (t *poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return t.pool.RoundTrip(r)
 	}
 	ex.pool = t.pool
+	ex.trace.Client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	ex.trace.Shared = ex.shared
 	resp, err := t.pool.Send(r, &ex.trace)
 	if err == nil {
 		if refusal := refusalOf(r, resp, ex.trace.Refused); refusal != nil {

@@ -3,6 +3,9 @@ package lb
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,6 +20,8 @@ type row struct {
 	load   []int
 	cost   []float64
 	weight []float64
+
+	request *http.Request
 }
 
 func (r row) Len() int      { return len(r.up) }
@@ -40,6 +45,22 @@ func (r row) Weight(i int) float64 {
 		return 1
 	}
 	return r.weight[i]
+}
+
+func (r row) Standing(i int) bool { return r.up[i] }
+func (row) Place(i int) uint64    { return hashed(fnvStart, fmt.Sprint("10.0.0.", i)) }
+func (r row) Process(i int) uint64 {
+	return r.Place(i) + 1
+}
+func (row) Client() string { return fmt.Sprint(rand.Uint32()) }
+func (row) Shared() bool   { return false }
+
+// Request is another visitor's each time: shares are over many of them.
+func (r row) Request() *http.Request {
+	if r.request != nil {
+		return r.request
+	}
+	return &http.Request{URL: &url.URL{Path: "/"}, Header: http.Header{"X-Tenant": {fmt.Sprint(rand.Uint64())}}}
 }
 
 func allUp(n int) []bool {

@@ -1,7 +1,9 @@
 package lb
 
 import (
+	"net"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -70,6 +72,49 @@ func (x *exchange) Weight(i int) float64 {
 
 func (x *exchange) Cost(i int) float64 {
 	return x.view.members[i].cost(x.now, x.median, x.view.settings.SlowStart.D())
+}
+
+// Standing leaves aside how far this request has gone to find anybody.
+func (x *exchange) Standing(i int) bool {
+	level := x.level
+	x.level = strict
+	defer func() { x.level = level }()
+	return x.inRotation(x.view.members[i])
+}
+
+func (x *exchange) Place(i int) uint64 { return x.view.members[i].place }
+
+func (x *exchange) Process(i int) uint64 {
+	r := x.view.members[i]
+	is := r.identity.Load()
+	return hashed(hashed(r.place, is.instance), is.version)
+}
+
+func (x *exchange) Request() *http.Request { return x.in }
+
+func (x *exchange) Client() string {
+	if x.trace != nil && x.trace.Client != "" {
+		return x.trace.Client
+	}
+	host, _, err := net.SplitHostPort(x.in.RemoteAddr)
+	if err != nil {
+		return x.in.RemoteAddr
+	}
+	return host
+}
+
+func (x *exchange) Shared() bool { return x.trace != nil && x.trace.Shared }
+
+// mark lets the policy mark the answer of the replica that gave it.
+func (x *exchange) mark(resp *http.Response) {
+	marker, ok := x.view.settings.policy.(Marker)
+	if !ok || resp.StatusCode >= 500 {
+		return
+	}
+	x.now = x.pool.now()
+	if i := slices.Index(x.view.members, x.slot.replica); i >= 0 {
+		marker.Mark(x, i, resp.Header)
+	}
 }
 
 // inRotation reports whether r takes requests, leaving aside how many it has.

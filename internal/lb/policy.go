@@ -3,6 +3,7 @@ package lb
 import (
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 
 	"github.com/edgegw/edge/internal/named"
@@ -18,14 +19,30 @@ type Policy interface {
 	Pick(c Candidates) int
 }
 
-// Candidates is what a policy sees of the replicas: a view for one pick. What
-// it says may change between two calls, because other requests come and go.
+// Marker is a Policy that marks answers, so that the visitor's next request
+// finds back.
+type Marker interface {
+	Policy
+	// Mark is called with the header of an answer that is below 500 and about to
+	// be passed on, and the candidate that it comes from.
+	Mark(c Candidates, i int, answer http.Header)
+}
+
+// Candidates is what a policy sees of the replicas and of the request: a view
+// for one pick. What it says may change between two calls, because other
+// requests come and go.
 type Candidates interface {
 	Len() int
-	Up(i int) bool        // may take this request
-	Load(i int) int       // requests in flight
-	Cost(i int) float64   // the time this request would take there, in milliseconds, with all known penalties
-	Weight(i int) float64 // above 0, at most 1: the share that slow start grants
+	Up(i int) bool          // may take this request
+	Load(i int) int         // requests in flight
+	Cost(i int) float64     // the time this request would take there, in milliseconds, with all known penalties
+	Weight(i int) float64   // above 0, at most 1: the share that slow start grants
+	Standing(i int) bool    // in rotation, though it may be full, or tried by this request before
+	Place(i int) uint64     // names the address: the same on every gateway and for ever
+	Process(i int) uint64   // names the process there, as far as it says who it is
+	Request() *http.Request // as it came; not to be changed
+	Client() string         // the visitor's IP address
+	Shared() bool           // the answer may be stored and given to other visitors
 }
 
 // plain builds a policy that takes no words.

@@ -60,6 +60,7 @@ type replica struct {
 	address Address
 	host    string
 	port    string
+	place   uint64 // names pool and address, for policies that hash
 
 	state      atomic.Uint32
 	checked    atomic.Bool // a check has come to an end, well or not
@@ -99,7 +100,7 @@ type membership struct {
 
 func newReplica(pool string, address Address) *replica {
 	sum := sha256.Sum256([]byte(pool + "\x00" + string(address)))
-	r := &replica{id: hex.EncodeToString(sum[:6]), address: address}
+	r := &replica{id: hex.EncodeToString(sum[:6]), address: address, place: hashed(hashed(fnvStart, pool), string(address))}
 	r.host, r.port = address.split()
 	r.identity.Store(&identity{})
 	r.recheck = make(chan struct{}, 1)

@@ -215,6 +215,7 @@ func (x *exchange) deliver(resp *http.Response, err error, o outcome) (*http.Res
 		return nil, err
 	}
 	x.readVersion(resp)
+	x.mark(resp)
 	x.learn(o)
 	x.held = false
 	r := x.slot.replica

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Trace tells the caller of RoundTrip what happened to its request. It is
-// written by RoundTrip only, and may be read once that has returned.
+// Trace tells the caller of RoundTrip what happened to its request, and the
+// pool what the caller knows of it. RoundTrip writes the fields above the line,
+// which may be read once it has returned; the caller sets those below, before.
 type Trace struct {
 	Replica  string        // id of the replica that answered, or was tried last
 	Address  string        // its address
@@ -14,6 +15,9 @@ type Trace struct {
 	Attempts int           // replicas asked; 0 when the request was refused
 	Waited   time.Duration // time in the queue
 	Refused  string        // why the pool itself answered 503; "" when a replica was asked
+
+	Client string // the visitor's IP address; "" for that of the connection
+	Shared bool   // the answer may be stored and given to others: nothing for one visitor is put into it
 }
 
 type traceKey struct{}
