@@ -107,6 +107,7 @@ type Store struct {
 	mu       sync.Mutex
 	segments []*segment // oldest first; the last one is written to
 	bytes    int64      // of all segments
+	newest   int64      // stamp
 	queue    []*op
 	queued   int64 // bytes
 	pending  map[Key][]*op
@@ -185,11 +186,15 @@ func (s *Store) poke() {
 }
 
 // Close writes what waits, for a few seconds at most, and closes the files.
-// Nothing may be called afterwards.
+// Whatever is called afterwards does nothing.
 func (s *Store) Close() {
 	s.mu.Lock()
+	already := s.closed
 	s.closed = true
 	s.mu.Unlock()
+	if already {
+		return
+	}
 	close(s.stop)
 	<-s.done
 	s.closeFiles()
@@ -201,6 +206,7 @@ func (s *Store) closeFiles() {
 	for _, g := range s.segments {
 		_ = g.file.Close() // everything of worth was synced before
 	}
+	s.index.clear()
 }
 
 // RemoveAll removes every segment of a folder that is not open as a Store.

@@ -142,4 +142,10 @@ func (x *index) removeAll(key Key) (n int) {
 	}
 }
 
+// clear frees everything.
+func (x *index) clear() {
+	x.grown(-x.live * recordCost)
+	*x = newIndex(x.max, nil)
+}
+
 func (x *index) full() bool { return x.live >= x.max }

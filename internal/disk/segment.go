@@ -232,6 +232,7 @@ func (s *Store) insertLocked(g *segment, p placed) bool {
 	if !ok || s.index.full() {
 		return false
 	}
+	s.newest = max(s.newest, p.head.stamp)
 	g.slots = append(g.slots, s.index.add(slot{
 		key: p.head.key, variant: p.head.variant, stamp: p.head.stamp, segment: g.id,
 		offset: p.offset, size: uint32(p.head.size()), label: label, flags: p.head.flags,

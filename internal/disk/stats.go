@@ -25,6 +25,8 @@ type Stats struct {
 	Recovered int64         `json:"recovered"`
 	OpenedIn  time.Duration `json:"opened_in"`
 	Torn      int64         `json:"torn"`
+	// Newest is the highest stamp that was found or written.
+	Newest int64 `json:"-"`
 
 	Reads      int64 `json:"reads"`
 	Writes     int64 `json:"writes"`
@@ -56,6 +58,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Blobs, st.IndexBytes = s.index.live, s.index.live*recordCost
+	st.Newest = s.newest
 	st.Bytes, st.Queued, st.Segments = s.bytes, s.queued, len(s.segments)
 	return st
 }
