@@ -68,6 +68,12 @@ type fence struct {
 	// once found standing at a generation stands as long as that lasts.
 	generation atomic.Uint64
 
+	// ordering is held for the whole of a purge, so that each is durable and
+	// applied before the next one gets its number.
+	ordering sync.Mutex
+	// durable is handed each marking before it is applied; nil for nobody.
+	durable func(marking)
+
 	// groups is a barrier of its own, which purges do not touch.
 	groups *groups
 
@@ -120,60 +126,91 @@ func (f *fence) dropMark(key string, b barrier) {
 	}
 }
 
+// marking is what a purge does to the fence.
+type marking struct {
+	generation uint64
+	order      uint64 // the order's number in the fleet; zero for none
+	barrier    barrier
+	everything bool
+	// unknown: it names what is not known before the answer comes. That matters
+	// to fetches under way only, so it need not be durable.
+	unknown bool
+	keys    []string
+}
+
 // purge sets the marks and raises the generation, which it returns. The new
 // one is above every generation that any exchange can have been stamped with,
-// even if orders of the fleet arrive out of order or twice.
+// even if orders of the fleet arrive out of order or twice. The marking is made
+// durable first:
+//
+//	A: purge raises the generation to 5   B: a fetch begins, stamped 5
+//	A: crashes before 5 is on disk        B: its answer is
+//
+// After the restart the next purge would be 5 again, and the answer of 5 would
+// stand, though it is older.
 func (f *fence) purge(p Purge) uint64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	generation := max(p.Generation, f.generation.Load()+1)
-	b := barrier{hard: generation}
-	if p.Soft {
-		b = barrier{soft: generation}
+	f.ordering.Lock()
+	defer f.ordering.Unlock()
+	m := f.plan(p)
+	if f.durable != nil {
+		f.durable(m)
 	}
-	if p.Everything {
-		f.floor = f.floor.join(b)
+	f.apply(m)
+	return m.generation
+}
+
+// plan says what a purge will do. ordering is held.
+func (f *fence) plan(p Purge) marking {
+	m := marking{generation: max(p.Generation, f.generation.Load()+1), order: p.Generation, everything: p.Everything}
+	m.barrier.hard = m.generation
+	if p.Soft {
+		m.barrier = barrier{soft: m.generation}
 	}
 	for _, host := range p.Hosts {
-		f.markLocked(markHost+placeOf(host, "").hostName(), b)
+		m.keys = append(m.keys, markHost+placeOf(host, "").hostName())
 	}
 	for _, url := range p.URLs {
-		f.markLocked(markURL+placeOfURL(url).url, b)
+		m.keys = append(m.keys, markURL+placeOfURL(url).url)
 	}
 	for _, prefix := range p.Prefixes {
-		f.markPrefixLocked(prefix, b)
+		at := placeOfURL(prefix)
+		m.keys = append(m.keys, markPrefix+at.url[:at.path])
 	}
-	if len(p.Tags) > 0 || len(p.Versions) > 0 {
-		f.unknown = f.unknown.join(b)
-	}
+	m.unknown = len(p.Tags) > 0 || len(p.Versions) > 0
 	for _, tag := range p.Tags {
-		f.markLocked(markTag+cacherules.CanonicalTag(tag), b)
+		m.keys = append(m.keys, markTag+cacherules.CanonicalTag(tag))
 	}
 	for _, version := range p.Versions {
-		f.markLocked(markVersion+version, b)
+		m.keys = append(m.keys, markVersion+version)
 	}
-	if p.Generation > 0 {
-		f.applied.Add(p.Generation, generation)
+	return m
+}
+
+func (f *fence) apply(m marking) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m.everything {
+		f.floor = f.floor.join(m.barrier)
 	}
-	f.generation.Store(generation)
-	return generation
+	if m.unknown {
+		f.unknown = f.unknown.join(m.barrier)
+	}
+	for _, key := range m.keys {
+		f.markLocked(key, m.barrier)
+	}
+	if m.order > 0 {
+		f.applied.Add(m.order, m.generation)
+	}
+	f.generation.Store(m.generation)
 }
 
 func (f *fence) markLocked(key string, b barrier) {
-	if old, ok := f.marks.Peek(key); ok {
-		b = b.join(old)
-	}
-	f.marks.Add(key, b)
-}
-
-func (f *fence) markPrefixLocked(prefix string, b barrier) {
-	p := placeOfURL(prefix)
-	value := p.url[:p.path]
-	if _, known := f.marks.Peek(markPrefix + value); !known {
-		f.lengths[len(value)]++
+	old, known := f.marks.Peek(key)
+	if prefix, ok := strings.CutPrefix(key, markPrefix); ok && !known {
+		f.lengths[len(prefix)]++
 		f.sorted = slices.Sorted(maps.Keys(f.lengths))
 	}
-	f.markLocked(markPrefix+value, b)
+	f.marks.Add(key, b.join(old))
 }
 
 // local is the generation at which an order was applied here.
