@@ -21,7 +21,7 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/cacherules", "internal/cli", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/purge", "internal/purge/standin", "internal/sample", "internal/unit"},
+	"caddymodule":                  {"internal/cacherules", "internal/cli", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/purge", "internal/purge/standin", "internal/sample", "internal/unit"},
 	"internal/named":               {},
 	"internal/unit":                {},
 	"internal/coding":              {},

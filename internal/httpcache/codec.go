@@ -30,7 +30,7 @@ func (e *entry) appendMeta(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(e.place.path))
 	b = binary.AppendUvarint(b, uint64(len(e.vary)))
 	for _, v := range e.vary {
-		b = append(appendPart(b, v.name), flagByte(v.present))
+		b = append(appendPart(b, v.name), byte(v.form), flagByte(v.present))
 		b = appendPart(b, v.value)
 	}
 	b = appendPart(b, string(e.fields))
@@ -107,8 +107,7 @@ func (d *decoder) vary() []varied {
 	}
 	fields := make([]varied, n)
 	for i := range fields {
-		fields[i] = varied{name: d.text(), present: d.flag(), value: d.text()}
-		fields[i].form = formOf(fields[i].name, nil)
+		fields[i] = varied{name: d.text(), form: form(d.number(int(asCodings))), present: d.flag(), value: d.text()}
 	}
 	return fields
 }

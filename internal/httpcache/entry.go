@@ -59,6 +59,9 @@ type entry struct {
 	// the shard's count of such events.
 	uses, lastUsed uint64
 
+	// stamp is that of the blob that it was read from; zero for another.
+	stamp int64
+
 	// judged is the generation at which the fence last found it standing,
 	// shifted by one, with the lowest bit for a soft purge.
 	judged atomic.Uint64

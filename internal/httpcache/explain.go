@@ -28,6 +28,8 @@ type Explanation struct {
 	Fetching int `json:"fetching"`
 	// Variants is how many answers are stored under the key.
 	Variants int `json:"variants"`
+	// OnDisk is how many of its answers are on disk, in memory too or not.
+	OnDisk int `json:"on_disk,omitempty"`
 	// Entry is the answer that matches the request; nil for none.
 	Entry *EntryInfo `json:"entry,omitempty"`
 	// Parts are the stored parts of an answer that is not stored as a whole, as
@@ -104,6 +106,10 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 		LastNotStored: h.Store.lastNotStored(hash, now),
 	}
 	e := h.Store.peek(hash, key, r.Header, &x)
+	fromDisk := false
+	if onDisk := h.peekDisk(key, r.Header, &x, e == nil); e == nil && onDisk != nil {
+		e, fromDisk = onDisk, true
+	}
 	stands := standsFirm
 	if e != nil {
 		x.Entry = describe(e, now)
@@ -125,6 +131,9 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 		if _, ok := partServed(r, part, now); ok {
 			d = decision{action: serve}
 		}
+	}
+	if d.action == serve && fromDisk {
+		d.reason = ReasonDisk
 	}
 	x.Decision, x.Reason = actionNames[d.action], d.reason
 	return x

@@ -284,8 +284,9 @@ func (f *fill) barred(p *provenance) Reason {
 	return reason
 }
 
-// Close ends the fetches and encodings in flight and waits for their goroutines. Nothing may
-// be served from the store any more.
+// Close ends the fetches and encodings in flight, waits for their goroutines,
+// and writes what waits for the disk. Nothing may be served from the store any
+// more.
 func (s *Store) Close() {
 	var all []*fill
 	for i := range s.shards {
@@ -303,6 +304,9 @@ func (s *Store) Close() {
 		<-f.done
 	}
 	s.encoder.close()
+	if t := s.tier.Load(); t != nil {
+		t.close()
+	}
 }
 
 // unread is called when the last reader has left. An answer that nobody else

@@ -166,5 +166,6 @@ func (s *Store) replace(old, e *entry, at stamp) bool {
 	e.uses, e.lastUsed = old.uses, old.lastUsed
 	s.counters.entries.Add(1)
 	s.counters.stores.Add(1)
+	s.persist(e)
 	return true
 }

@@ -64,15 +64,18 @@ func (s *Store) invalidate(host string, u *url.URL, seen string, header http.Hea
 		var space [keySpace]byte
 		key := appendOverrides(urlKey(space[:0], scheme, host, u, seen), header, scheme, host)
 		hash := s.hash(key)
-		if s.invalidateKey(s.shard(hash), hash, key) {
+		found, deleted := s.invalidateKey(s.shard(hash), hash, key)
+		if found {
 			s.counters.invalidations.Add(1)
 		}
+		awaitDeleted(deleted)
 	}
 }
 
 // invalidateKey drops what is stored under a key, and dooms what is being
-// fetched for it. It reports whether there was anything.
-func (s *Store) invalidateKey(sh *shard, hash uint64, key []byte) (found bool) {
+// fetched for it. It reports whether there was anything, and gives what
+// unpersistKey does.
+func (s *Store) invalidateKey(sh *shard, hash uint64, key []byte) (found bool, deleted <-chan struct{}) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.invalidations++
@@ -89,5 +92,6 @@ func (s *Store) invalidateKey(sh *shard, hash uint64, key []byte) (found bool) {
 		}
 		found = true
 	}
-	return found
+	deleted = s.unpersistKey(key)
+	return found || deleted != nil, deleted
 }

@@ -115,6 +115,8 @@ const (
 	ReasonNoCache Reason = "no-cache"
 	// ReasonOnlyIfCached: the request wants no forwarding (RFC 9111, 5.2.1.7).
 	ReasonOnlyIfCached Reason = "only-if-cached"
+	// ReasonDisk: a hit that had to be read from disk. Memory has it now.
+	ReasonDisk Reason = "disk"
 )
 
 // Status says in one word where an answer came from, for logs and metrics.

@@ -105,10 +105,16 @@ func (x *exchange) finish(res Result, err error) (Result, error) {
 func (x *exchange) run(e *entry, known bool, d decision) (Result, error) {
 	rekeyed := []varied(nil)
 	for range maxAttempts {
+		reason := Reason("")
+		if e == nil {
+			if e, known, d = x.recall(known, d); e != nil {
+				reason = ReasonDisk
+			}
+		}
 		now := time.Now()
 		switch d.action {
 		case serve:
-			return x.h.reply(x.w, x.r, reply{e: e, now: now, status: StatusHit})
+			return x.h.reply(x.w, x.r, reply{e: e, now: now, status: StatusHit, reason: reason})
 		case serveAndRefresh:
 			x.refresh(e, d)
 			return x.h.reply(x.w, x.r, reply{e: e, now: now, status: StatusStale, reason: d.reason})

@@ -1,6 +1,12 @@
 package httpcache
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/edgegw/edge/internal/disk"
+	"github.com/edgegw/edge/internal/unit"
+)
 
 // counters are what Stats reads.
 type counters struct {
@@ -45,6 +51,42 @@ type Stats struct {
 	Encoded          int64 `json:"encoded"`
 	UselessEncodings int64 `json:"useless_encodings"`
 	FailedEncodings  int64 `json:"failed_encodings"`
+
+	// Disk is nil without one.
+	Disk *DiskStats `json:"disk,omitempty"`
+}
+
+// DiskStats is the disk at one moment.
+type DiskStats struct {
+	// Serving: answers are read and written. It is off for half a minute, and
+	// the disk is emptied, after a purge could not be written.
+	Serving bool `json:"serving"`
+	// Hits are answers that were read from disk into memory.
+	Hits int64 `json:"hits"`
+	// Fault is why the last purge may not hold over a restart.
+	Fault string `json:"fault,omitempty"`
+	// OpenedIn is what finding the answers of the last run took.
+	OpenedIn unit.Duration `json:"opened_in"`
+	disk.Stats
+}
+
+// diskStats is nil without a disk.
+func (s *Store) diskStats() *DiskStats {
+	t := s.tier.Load()
+	if t == nil {
+		return nil
+	}
+	d := &DiskStats{Serving: t.serving.Load(), Hits: t.hits.Load()}
+	if blobs := t.blobs.Load(); blobs != nil {
+		d.Stats = blobs.Stats()
+		d.OpenedIn = unit.Duration(d.Stats.OpenedIn.Round(time.Microsecond))
+	}
+	d.Corrupt += t.misread.Load()
+	d.MaxBytes = t.maxBytes.Load()
+	if err := s.DiskFault(); err != nil {
+		d.Fault = err.Error()
+	}
+	return d
 }
 
 // Stats reads the counters; each is exact, but they are not read at one instant.
@@ -58,9 +100,9 @@ func (s *Store) Stats() Stats {
 		Collapsed: c.collapsed.Load(), Stores: c.stores.Load(), Evictions: c.evictions.Load(),
 		Fenced: c.fenced.Load(), Purges: c.purges.Load(), Invalidations: c.invalidations.Load(),
 		FillErrors: c.fillErrors.Load(), RefreshErrors: c.refreshErrors.Load(),
-		Faults: c.faults.Load(), Refreshing: s.refreshes.Load(),
 		EncodedBytes: c.encodedBytes.Load(), Encoded: c.encoded.Load(),
 		UselessEncodings: c.uselessEncodings.Load(), FailedEncodings: c.failedEncodings.Load(),
+		Faults: c.faults.Load(), Refreshing: s.refreshes.Load(), Disk: s.diskStats(),
 	}
 }
 

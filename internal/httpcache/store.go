@@ -85,6 +85,7 @@ type Store struct {
 	maxBytes  atomic.Int64
 	maxObject atomic.Int64
 	refreshes atomic.Int64
+	tier      atomic.Pointer[tier] // nil without a disk
 	residents
 	hitLines shown // Cache-Status of plain hits, by TTL
 	ages     shown
@@ -210,6 +211,16 @@ func (s *Store) insert(e *entry) (stored bool) {
 }
 
 func (s *Store) insertLocked(sh *shard, e *entry) (stored bool) {
+	if s.newerOnDisk(e) || !s.placeLocked(sh, e) {
+		return false
+	}
+	s.counters.stores.Add(1)
+	s.persist(e)
+	return true
+}
+
+// placeLocked is insert for memory alone.
+func (s *Store) placeLocked(sh *shard, e *entry) (placed bool) {
 	g := sh.group(e.hash, []byte(e.key))
 	if g == nil {
 		g = &group{key: e.key, next: sh.index[e.hash]}
@@ -239,7 +250,6 @@ func (s *Store) insertLocked(sh *shard, e *entry) (stored bool) {
 	sh.events++
 	e.lastUsed = sh.events
 	s.counters.entries.Add(1)
-	s.counters.stores.Add(1)
 	return true
 }
 
@@ -263,11 +273,12 @@ func (s *Store) forgetLocked(sh *shard, e *entry) {
 	s.counters.entries.Add(-1)
 }
 
-// remove drops an entry, if it is still stored.
+// remove drops an entry, if it is still stored, from disk too.
 func (s *Store) remove(e *entry) {
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	s.unpersist(e)
 	if sh.stays.Has(e) {
 		s.removeLocked(sh, e)
 	}

@@ -1,0 +1,208 @@
+package httpcache
+
+import (
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/edgegw/edge/internal/disk"
+)
+
+// folder is a file system in memory. What was written is there after a crash
+// of the process, as with a real one.
+type folder struct {
+	mu    sync.Mutex
+	files fstest.MapFS
+	// failing is what writes, syncs and removals come to, unless nil.
+	failing error
+}
+
+func newFolder() *folder { return &folder{files: make(fstest.MapFS)} }
+
+// crashed is what is left when the process is killed at this moment.
+func (f *folder) crashed() *folder {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	left := newFolder()
+	for name, file := range f.files {
+		left.files[name] = &fstest.MapFile{Data: slices.Clone(file.Data), Mode: file.Mode}
+	}
+	return left
+}
+
+func (f *folder) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failing = err
+}
+
+// file is the only one whose name ends so.
+func (f *folder) file(suffix string) *fstest.MapFile {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(f.files)) {
+		if strings.HasSuffix(name, suffix) {
+			return f.files[name]
+		}
+	}
+	return nil
+}
+
+func (f *folder) OpenFile(name string, flag int, mode fs.FileMode) (disk.File, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name = strings.TrimPrefix(name, "/")
+	file := f.files[name]
+	switch {
+	case f.failing != nil && flag&os.O_CREATE != 0:
+		return nil, f.failing
+	case flag&os.O_CREATE == 0 && file == nil && !strings.Contains(name, "."):
+		return openFile{f, name, &fstest.MapFile{}}, nil // the folder itself
+	case file == nil && flag&os.O_CREATE == 0:
+		return nil, fs.ErrNotExist
+	case file == nil || flag&os.O_TRUNC != 0:
+		file = &fstest.MapFile{Mode: mode}
+		f.files[name] = file
+	}
+	return openFile{f, name, file}, nil
+}
+
+func (f *folder) ReadDir(name string) ([]fs.DirEntry, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.files.ReadDir(strings.TrimPrefix(name, "/"))
+}
+
+func (f *folder) MkdirAll(string, fs.FileMode) error { return nil }
+
+func (f *folder) Remove(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failing != nil {
+		return f.failing
+	}
+	delete(f.files, strings.TrimPrefix(name, "/"))
+	return nil
+}
+
+func (f *folder) Rename(from, to string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failing != nil {
+		return f.failing
+	}
+	f.files[strings.TrimPrefix(to, "/")] = f.files[strings.TrimPrefix(from, "/")]
+	delete(f.files, strings.TrimPrefix(from, "/"))
+	return nil
+}
+
+type openFile struct {
+	f    *folder
+	name string
+	file *fstest.MapFile
+}
+
+func (o openFile) ReadAt(p []byte, offset int64) (int, error) {
+	o.f.mu.Lock()
+	defer o.f.mu.Unlock()
+	n := copy(p, o.file.Data[min(offset, int64(len(o.file.Data))):])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (o openFile) WriteAt(p []byte, offset int64) (int, error) {
+	o.f.mu.Lock()
+	defer o.f.mu.Unlock()
+	if o.f.failing != nil {
+		return 0, o.f.failing
+	}
+	if need := int(offset) + len(p); need > len(o.file.Data) {
+		o.file.Data = append(o.file.Data, make([]byte, need-len(o.file.Data))...)
+	}
+	return copy(o.file.Data[offset:], p), nil
+}
+
+func (o openFile) Truncate(size int64) error {
+	o.f.mu.Lock()
+	defer o.f.mu.Unlock()
+	o.file.Data = o.file.Data[:size:size]
+	return nil
+}
+
+func (o openFile) Stat() (fs.FileInfo, error) {
+	o.f.mu.Lock()
+	defer o.f.mu.Unlock()
+	return o.f.files.Stat(o.name)
+}
+
+func (o openFile) Sync() error {
+	o.f.mu.Lock()
+	defer o.f.mu.Unlock()
+	return o.f.failing
+}
+
+func (o openFile) Close() error { return nil }
+
+// diskWorld is a world whose store has a disk.
+type diskWorld struct {
+	*world
+	files *folder
+	dir   string // where the lock is
+	id    string
+}
+
+// newDiskWorld begins cold in an empty folder.
+func newDiskWorld(t *testing.T, fields ...string) *diskWorld {
+	w := &diskWorld{world: newWorld(t, fields...), files: newFolder(), dir: t.TempDir()}
+	w.open(t)
+	return w
+}
+
+// open gives the world's store its disk, and reports whether that is warm.
+func (w *diskWorld) open(t *testing.T) (found DiskFound) {
+	t.Helper()
+	found, err := w.h.Store.OpenDisk(DiskOptions{
+		Dir: w.dir, MaxBytes: 16 << 20, MinLife: time.Nanosecond, ID: w.id, FS: w.files,
+	})
+	if err == nil {
+		w.id, err = w.h.Store.UseDisk(found.Warm)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// written waits until everything that was stored is on disk.
+func (w *diskWorld) written() { w.h.Store.tier.Load().blobs.Load().Flush() }
+
+// crash kills the process and starts another one, of which it tells what it
+// found. The old store is ended: it would go on writing, to its own folder.
+func (w *diskWorld) crash(t *testing.T) DiskFound {
+	t.Helper()
+	left := w.files.crashed()
+	w.h.Store.Close()
+	w.files = left
+	return w.begin(t)
+}
+
+// restart ends the process in order and starts another one.
+func (w *diskWorld) restart(t *testing.T) DiskFound {
+	t.Helper()
+	w.h.Store.Close()
+	return w.begin(t)
+}
+
+func (w *diskWorld) begin(t *testing.T) DiskFound {
+	w.h = &Handler{Store: NewStore(Options{}), Policy: w.h.Policy, Event: w.h.Event}
+	return w.open(t)
+}
