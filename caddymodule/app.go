@@ -17,6 +17,7 @@ import (
 
 	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/control"
+	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/lb"
 	"github.com/edgegw/edge/internal/named"
 	"github.com/edgegw/edge/internal/purge"
@@ -78,6 +79,15 @@ type CacheSize struct {
 	// MaxObject is the largest body that is stored; larger ones stream
 	// through. Default: 32MiB.
 	MaxObject unit.Bytes `json:"max_object,omitempty"`
+	// Disk is the most that answers may take on disk, where a restart or a
+	// crash finds them again. Default: nothing is written.
+	Disk unit.Bytes `json:"disk,omitempty"`
+	// DiskFolder is where. Default: the folder cache in the state folder.
+	DiskFolder string `json:"disk_folder,omitempty"`
+}
+
+func (a *App) cacheOptions() httpcache.Options {
+	return httpcache.Options{MaxBytes: int64(a.Cache.Memory), MaxObject: int64(a.Cache.MaxObject)}
 }
 
 // ControlConfig guards the control API on sites.
@@ -111,6 +121,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	repl := caddy.NewReplacer()
 	errs := []error{
 		a.replacePlaceholders(repl),
+		a.Cache.check(),
 		a.checkPools(),
 		a.provisionControl(),
 		a.provisionTargets(),
@@ -150,6 +161,7 @@ func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 		*text = strings.TrimSpace(value)
 	}
 	replace("state_dir", &a.StateDir)
+	replace("cache disk", &a.Cache.DiskFolder)
 	a.tokens = slices.Clone(a.Control.Tokens)
 	for i := range a.tokens {
 		replace("control token", &a.tokens[i])

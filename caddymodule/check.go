@@ -18,6 +18,7 @@ import (
 
 	"github.com/edgegw/edge/internal/cli"
 	"github.com/edgegw/edge/internal/purge"
+	"github.com/edgegw/edge/internal/unit"
 )
 
 // checkConfig is what edge check takes; the fields are its flags.
@@ -156,6 +157,13 @@ func (a *App) advise(ctx context.Context) []finding {
 	}
 	if err := writable(a.StateDir); err != nil {
 		say("error", "state_dir %q: want a folder that can be written: %v", a.StateDir, err)
+	}
+	if folder := a.diskFolder(); folder != "" {
+		if err := writable(folder); err != nil {
+			say("error", "cache disk %q: want a folder that can be written: %v", folder, err)
+		} else if free, ok := freeSpace(folder); ok && free < int64(a.Cache.Disk) {
+			say("warning", "cache disk %q: %s are free of the %s that it may take: stored answers make room when the disk is full", folder, unit.Bytes(free), a.Cache.Disk)
+		}
 	}
 	a.rulesMu.Lock()
 	defer a.rulesMu.Unlock()

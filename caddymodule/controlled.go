@@ -101,10 +101,26 @@ func (a *App) dependencies() []control.Dependency {
 		journal.OK, journal.Detail = false, fault.Error()
 	}
 	all = append(all, journal)
+	if a.gateway.disk != "" {
+		all = append(all, diskState(a.gateway.disk, a.gateway.store.Stats().Disk))
+	}
 	for _, t := range a.targets {
 		all = append(all, targetState(t.Name(), c.List(10)))
 	}
 	return all
+}
+
+// diskState judges the cache's disk; nil is one that was not opened.
+func diskState(folder string, d *httpcache.DiskStats) control.Dependency {
+	switch {
+	case d == nil:
+		return control.Dependency{Name: "cache disk", Detail: folder + ": not opened, see the log; restart to try again"}
+	case d.Fault != "":
+		return control.Dependency{Name: "cache disk", Detail: d.Fault}
+	case !d.Serving || d.Failing:
+		return control.Dependency{Name: "cache disk", Detail: d.Error}
+	}
+	return control.Dependency{Name: "cache disk", OK: true, Detail: folder}
 }
 
 // targetState judges a CDN by the newest order that reached it.

@@ -41,6 +41,7 @@ type gateway struct {
 	purges *purge.Coordinator // nil until a configuration has started
 	local  *fleet.Local
 	dir    string // where the journal is
+	disk   string // where answers are to be on disk; empty for nowhere
 	fresh  bool   // opened, and what it left unfinished not resumed yet
 }
 
@@ -67,6 +68,8 @@ type pool struct {
 
 	mu      sync.Mutex
 	retired []string // versions whose purge is not journaled yet
+	held    string   // the version whose answers on disk are held back
+	unnoted bool     // the last run's end is not what a restart would find
 }
 
 // Destruct is called when the last configuration with this pool is gone.
@@ -98,7 +101,7 @@ func (g *gateway) open(a *App) error {
 		if g.dir != a.StateDir {
 			return fmt.Errorf("state_dir %q: a running gateway cannot move its state from %q: restart it instead", a.StateDir, g.dir)
 		}
-		return nil
+		return keepsDisk(g.disk, a.diskFolder())
 	}
 	if err := os.MkdirAll(a.StateDir, 0o700); err != nil {
 		return fmt.Errorf("state_dir %q: want a folder that can be written: %w", a.StateDir, err)
@@ -108,18 +111,18 @@ func (g *gateway) open(a *App) error {
 		return fmt.Errorf("state_dir %q: want a folder that can be written: %w", a.StateDir, err)
 	}
 	g.dir = a.StateDir
-	_, generation := journal.Load()
-	g.local = fleet.NewLocal(max(generation, g.store.Generation()))
 	g.purges = purge.NewCoordinator(journal, g.parts(a), onPurgeEvent)
-	// What is stored from now on is newer than every purge that was journaled.
-	g.store.Purge(httpcache.Purge{Generation: g.purges.Generation(), Everything: true})
+	g.store.Configure(a.cacheOptions())
+	g.openCache(a, journal)
+	g.local = fleet.NewLocal(max(g.purges.Generation(), g.store.Generation()))
 	g.fresh = true
 	return nil
 }
 
 // configure hands a configuration's settings to what is live.
 func (g *gateway) configure(a *App) {
-	g.store.Configure(httpcache.Options{MaxBytes: int64(a.Cache.Memory), MaxObject: int64(a.Cache.MaxObject)})
+	g.store.Configure(a.cacheOptions())
+	g.store.ConfigureDisk(int64(a.Cache.Disk))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.purges.Configure(g.parts(a))
@@ -131,7 +134,7 @@ func (g *gateway) configure(a *App) {
 
 func (g *gateway) parts(a *App) purge.Parts {
 	p := purge.Parts{
-		Node:     node{g.store},
+		Node:     node{g.store, func() error { return g.forgetDisk(a.StateDir) }},
 		Fleet:    g.local,
 		Targets:  a.targets,
 		Verifier: purge.NewHTTPVerifier(a.versionHeaders()...),
@@ -152,13 +155,15 @@ func (g *gateway) coordinator() *purge.Coordinator {
 
 // Destruct ends what the gateway runs.
 func (g *gateway) Destruct() error {
-	g.store.Close()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.purges == nil {
-		return nil
+	// The purges first: those under way must not find the disk closed.
+	var err error
+	if g.purges != nil {
+		err = g.purges.Close()
 	}
-	return g.purges.Close()
+	g.store.Close()
+	return err
 }
 
 // observeVersions looks at what the replicas run, after a change among them.
@@ -174,14 +179,22 @@ func (p *pool) observeVersions() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.retired = append(p.retired, change.Retired...)
-	p.purgeRetiredLocked(change.Current)
+	a := live.Load()
+	if a == nil {
+		p.unnoted = p.unnoted || change.Kind != deploy.Unchanged
+		return // looked at again when the configuration has started
+	}
+	p.settleLocked(a.gateway.store, change, seen)
+	p.purgeRetiredLocked(a, change.Current)
+	if err := p.noteLocked(a.gateway.store); err != nil {
+		a.logger.Warn("cache disk", zap.String("event", "not-noted"), zap.String("pool", p.name), zap.Error(err))
+	}
 }
 
 // purgeRetiredLocked orders the purge of retired versions. What cannot be
 // ordered now is tried again at the next change, or when a configuration starts.
-func (p *pool) purgeRetiredLocked(current string) {
-	a := live.Load()
-	if a == nil || len(p.retired) == 0 {
+func (p *pool) purgeRetiredLocked(a *App, current string) {
+	if len(p.retired) == 0 {
 		return
 	}
 	_, err := controlled{}.Submit(context.Background(), purge.Order{

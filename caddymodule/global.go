@@ -12,6 +12,7 @@ import (
 	"github.com/edgegw/edge/internal/lb"
 	"github.com/edgegw/edge/internal/named"
 	"github.com/edgegw/edge/internal/purge"
+	"github.com/edgegw/edge/internal/unit"
 )
 
 // parseGlobal reads the global edge block:
@@ -68,7 +69,23 @@ func block(known func() words) func(*caddyfile.Dispenser) error {
 }
 
 func cacheWords(c *CacheSize) words {
-	return words{"memory": size(&c.Memory), "max_object": size(&c.MaxObject)}
+	return words{"memory": size(&c.Memory), "max_object": size(&c.MaxObject), "disk": func(d *caddyfile.Dispenser) error {
+		args := d.RemainingArgs()
+		if len(args) != 1 && len(args) != 2 {
+			return d.Errf("disk: got %d arguments: want a size, and a folder if not the default one", len(args))
+		}
+		var err error
+		if c.Disk, err = positive(unit.ParseBytes)(args[0]); err != nil {
+			return d.Errf("disk %v", err)
+		}
+		if len(args) == 2 {
+			c.DiskFolder = args[1]
+		}
+		if err := c.check(); err != nil {
+			return d.WrapErr(err)
+		}
+		return noBlock(d, "disk")
+	}}
 }
 
 func purgeWords(s *purge.Settings) words {

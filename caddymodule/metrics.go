@@ -44,6 +44,10 @@ var (
 		Name: "edge_purge_retries_total",
 		Help: "Attempts at a target that failed and were repeated.",
 	}, []string{"target"})
+	diskEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_cache_disk_events_total",
+		Help: "Faults of the cache's disk by kind: torn, corrupt, write-failed, read-failed, not-opened, not-used; and recovered.",
+	}, []string{"event"})
 	controlEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "edge_control_events_total",
 		Help: "Calls of the control API by kind; denied and refused are calls without a right token.",
@@ -59,7 +63,7 @@ func registerMetrics(ctx caddy.Context) error {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		cacheRequests, cacheEvents, proxyRequests, poolEvents, purgesDone, purgeSteps, purgeRetries, controlEvents, gauges{},
+		cacheRequests, cacheEvents, proxyRequests, poolEvents, purgesDone, purgeSteps, purgeRetries, diskEvents, controlEvents, gauges{},
 	} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
@@ -93,6 +97,15 @@ var (
 	encodedBytes    = describe("edge_cache_encoded_bytes", "The part of edge_cache_bytes that bodies in other codings take.")
 	encodings       = describe("edge_cache_encodings_total", "Bodies that were encoded, by what became of it: done, useless (it saved too little), failed.", "result")
 	cacheFenced     = describe("edge_cache_fenced_total", "Responses not stored or served because they began before a purge.")
+	diskServing     = describe("edge_cache_disk_serving", "1 while responses are read from and written to disk.")
+	diskEntries     = describe("edge_cache_disk_entries", "Responses on disk.")
+	diskBytes       = describe("edge_cache_disk_bytes", "Bytes that files with responses take on disk.")
+	diskMaxBytes    = describe("edge_cache_disk_max_bytes", "The cap on edge_cache_disk_bytes.")
+	diskIndexBytes  = describe("edge_cache_disk_index_bytes", "Bytes of memory, part of edge_cache_bytes, that say what is where on disk.")
+	diskHits        = describe("edge_cache_disk_hits_total", "Responses that were read from disk into memory.")
+	diskWrites      = describe("edge_cache_disk_writes_total", "Responses that were written to disk.")
+	diskDropped     = describe("edge_cache_disk_dropped_total", "Responses that were not written: too many at once, too large, or a failing disk.")
+	diskErrors      = describe("edge_cache_disk_errors_total", "Reads and writes that failed, took too long, or gave something else than was written.")
 	generation      = describe("edge_generation", "The counter that each purge raises.")
 	poolReplicas    = describe("edge_pool_replicas", "Replicas by state: joining, up, sick, draining, drained.", "pool", "state")
 	poolInFlight    = describe("edge_pool_in_flight", "Requests at the pool's replicas.", "pool")
@@ -115,6 +128,7 @@ var (
 func (gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		cacheEntries, cacheBytes, cacheMaxBytes, cacheStores, cacheEvictions, cacheFenced, encodedBytes, encodings, generation,
+		diskServing, diskEntries, diskBytes, diskMaxBytes, diskIndexBytes, diskHits, diskWrites, diskDropped, diskErrors,
 		poolReplicas, poolInFlight, poolQueued, poolDesired, poolPanic, poolRetries, poolRefused,
 		replicaInFlight, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending,
 	} {
@@ -145,6 +159,21 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 	counter(encodings, float64(s.Encoded), "done")
 	counter(encodings, float64(s.UselessEncodings), "useless")
 	counter(encodings, float64(s.FailedEncodings), "failed")
+	if d := s.Disk; d != nil {
+		serving := 0.0
+		if d.Serving {
+			serving = 1
+		}
+		gauge(diskServing, serving)
+		gauge(diskEntries, float64(d.Blobs))
+		gauge(diskBytes, float64(d.Bytes))
+		gauge(diskMaxBytes, float64(d.MaxBytes))
+		gauge(diskIndexBytes, float64(d.IndexBytes))
+		counter(diskHits, float64(d.Hits))
+		counter(diskWrites, float64(d.Writes))
+		counter(diskDropped, float64(d.Dropped))
+		counter(diskErrors, float64(d.Errors+d.Timeouts+d.Corrupt))
+	}
 	gauge(generation, float64(a.gateway.store.Generation()))
 	if c := a.gateway.coordinator(); c != nil {
 		gauge(purgesPending, float64(c.Health().Pending))

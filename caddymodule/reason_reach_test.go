@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -141,4 +142,29 @@ func TestNoRoomIsReached(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// Memory has evicted it, and the disk has it.
+func TestDiskIsReached(t *testing.T) {
+	origin := newDirected()
+	e := startEdge(t, "cache {\n\tmemory 1MiB\n\tdisk 64MiB\n}\n"+staticPool(startOrigin(t, origin.answer)), reasonSite)
+	w := &reasonWorld{t: t, e: e, origin: origin}
+	const page = "/x?Cache-Control=max-age=60&size=20000&n="
+	evicted, pages := "", []string(nil)
+	eventually(t, "a page is on disk only", func() bool {
+		for range 20 {
+			pages = append(pages, page+newID())
+			e.get(pages[len(pages)-1])
+		}
+		for _, one := range pages {
+			var x struct{ Cache struct{ Reason string } }
+			e.control(http.MethodGet, "explain?"+url.Values{"url": {e.URL + one}}.Encode(), nil, &x)
+			if x.Cache.Reason == "disk" {
+				evicted = one
+			}
+		}
+		return evicted != ""
+	})
+	w.shows(t, "disk", "X", response{}, "", http.MethodGet, evicted, nil)
+	w.shows(t, "disk", "S L", e.get(evicted, "X-Request-Id", "reach-disk"), "reach-disk", http.MethodGet, evicted, nil)
 }

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -11,12 +12,30 @@ import (
 )
 
 // node is this node's cache, as purges see it.
-type node struct{ store *httpcache.Store }
+type node struct {
+	store *httpcache.Store
+	// forgetDisk makes the next start a cold one.
+	forgetDisk func() error
+}
 
 func (n node) Generation() uint64 { return n.store.Generation() }
 
+// Purge is durable, or an error: what the disk may not remember is made good by
+// remembering nothing.
 func (n node) Purge(_ context.Context, o purge.Order, generation uint64) error {
-	n.store.Purge(httpcache.Purge{
+	n.store.Purge(purgeOf(o, generation))
+	fault := n.store.DiskFault()
+	if fault == nil {
+		return nil
+	}
+	if err := n.forgetDisk(); err != nil {
+		return fmt.Errorf("purge may not outlive a restart: %w", errors.Join(fault, err))
+	}
+	return nil
+}
+
+func purgeOf(o purge.Order, generation uint64) httpcache.Purge {
+	return httpcache.Purge{
 		Generation: generation,
 		Soft:       o.Soft,
 		Everything: o.Everything,
@@ -25,8 +44,7 @@ func (n node) Purge(_ context.Context, o purge.Order, generation uint64) error {
 		Prefixes:   o.Prefixes,
 		Hosts:      o.Hosts,
 		Versions:   o.Versions,
-	})
-	return nil
+	}
 }
 
 func (n node) Draining(generation uint64) int { return n.store.Draining(generation) }

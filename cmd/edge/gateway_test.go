@@ -114,6 +114,13 @@ func configure(t *testing.T, origin string, lines ...string) *gateway {
 // start runs the gateway and waits until it answers.
 func (g *gateway) start() {
 	g.t.Helper()
+	g.launch()
+	g.ready()
+}
+
+// launch runs the gateway.
+func (g *gateway) launch() {
+	g.t.Helper()
 	g.process = exec.Command(binary, "run", "--config", g.config, "--adapter", "caddyfile")
 	g.process.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.t.TempDir(), "EDGE_TOKEN=" + controlToken}
 	g.process.Env = append(g.process.Env, g.env...)
@@ -129,6 +136,11 @@ func (g *gateway) start() {
 		close(ended)
 	}(g.process)
 	g.t.Cleanup(g.kill)
+}
+
+// ready waits until the gateway answers, and has a replica.
+func (g *gateway) ready() {
+	g.t.Helper()
 	g.eventually("the gateway answers", func() bool {
 		got, err := http.Get(g.url + "/.edge/readyz")
 		if err != nil {

@@ -47,6 +47,7 @@ type FileJournal struct {
 	dirty      bool  // the file may be longer than size
 	records    []Record
 	generation uint64
+	damaged    bool
 }
 
 // line is one line of the journal: an order's state, or the generation below
@@ -82,7 +83,8 @@ func (j *FileJournal) read(event func(Event)) error {
 	}
 	read := decodeJournal(data)
 	j.records, j.generation = read.records, read.generation
-	if read.dropped > 0 {
+	j.damaged = read.dropped > 0
+	if j.damaged {
 		reporter(event).send(Event{Kind: JournalTorn, Detail: fmt.Sprintf("%d damaged lines dropped, %d orders kept", read.dropped, len(read.records))})
 	}
 	return nil
@@ -90,6 +92,10 @@ func (j *FileJournal) read(event func(Event)) error {
 
 // Load gives what was in the file when it was opened.
 func (j *FileJournal) Load() ([]Record, uint64) { return j.records, j.generation }
+
+// Damaged reports that lines were dropped when the journal was opened: orders
+// may be missing.
+func (j *FileJournal) Damaged() bool { return j.damaged }
 
 // Append writes and syncs one line. After an error the file is as before.
 func (j *FileJournal) Append(r Record, whole bool) error {

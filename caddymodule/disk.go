@@ -1,0 +1,288 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/edgegw/edge/internal/deploy"
+	"github.com/edgegw/edge/internal/disk"
+	"github.com/edgegw/edge/internal/httpcache"
+	"github.com/edgegw/edge/internal/purge"
+	"github.com/edgegw/edge/internal/unit"
+)
+
+// leastDisk is what a disk is of use from.
+const leastDisk = 16 << 20
+
+// check says what is wrong with the cache's words.
+func (c *CacheSize) check() error {
+	switch {
+	case c.Disk == 0 && c.DiskFolder != "":
+		return fmt.Errorf("cache disk_folder %q: want disk too, how much may be there", c.DiskFolder)
+	case c.Disk != 0 && (c.Disk < leastDisk || c.Disk > disk.MaxBytes):
+		return fmt.Errorf("cache disk %s: want %s to %s", c.Disk, unit.Bytes(leastDisk), unit.Bytes(disk.MaxBytes))
+	}
+	return nil
+}
+
+// diskFolder is where answers are on disk; empty for nowhere.
+func (a *App) diskFolder() string {
+	switch {
+	case a.Cache.Disk == 0:
+		return ""
+	case a.Cache.DiskFolder != "":
+		return a.Cache.DiskFolder
+	}
+	return filepath.Join(a.StateDir, "cache")
+}
+
+// keepsDisk says why the disk of a running gateway cannot become what a
+// configuration wants.
+func keepsDisk(now, wanted string) error {
+	switch {
+	case now == wanted:
+		return nil
+	case now == "":
+		return fmt.Errorf("cache disk: a running gateway cannot begin to use %q: restart it instead", wanted)
+	case wanted == "":
+		return fmt.Errorf("cache disk: a running gateway cannot give up %q: restart it instead", now)
+	}
+	return fmt.Errorf("cache disk: a running gateway cannot move its disk from %q to %q: restart it instead", now, wanted)
+}
+
+// diskID is the file in the state folder that names what the disk holds, since
+// the last run. A run without the disk removes it: what was stored and purged
+// meanwhile is not known there.
+const diskID = "cache.id"
+
+// openCache opens the disk, if there is to be one, and begins warm if nothing
+// is in doubt, cold otherwise: then everything from before is purged.
+func (g *gateway) openCache(a *App, journal *purge.FileJournal) {
+	g.disk = a.diskFolder()
+	id, found, err := g.openDisk(a)
+	opened := g.disk != "" && err == nil
+	if err != nil {
+		// The gateway serves without it.
+		a.logger.Error("cache disk", zap.String("event", "not-opened"), zap.Error(err))
+		diskEvents.WithLabelValues("not-opened").Inc()
+	}
+	records, generation := journal.Load()
+	unseen, whole := unseenOrders(records, generation, found.Generation)
+	versions, known := readVersions(found.Notes)
+	warm := found.Warm && whole && known && !journal.Damaged()
+	if warm {
+		for _, r := range unseen {
+			g.store.Purge(purgeOf(r.Order, r.Generation))
+		}
+		g.holdVersions(a, versions)
+	} else {
+		// What is stored from now on is newer than every purge that was journaled.
+		g.store.Purge(httpcache.Purge{Generation: g.purges.Generation(), Everything: true})
+	}
+	if !opened {
+		return
+	}
+	now, err := g.store.UseDisk(warm)
+	if err == nil && now != id {
+		err = writeDurably(filepath.Join(a.StateDir, diskID), []byte(now))
+	}
+	if err != nil {
+		err = errors.Join(err, g.forgetDisk(a.StateDir))
+		a.logger.Error("cache disk", zap.String("event", "not-used"), zap.Error(err))
+		diskEvents.WithLabelValues("not-used").Inc()
+		return
+	}
+	stats := g.store.Stats().Disk
+	a.logger.Info("cache disk opened", zap.Bool("warm", warm), zap.String("folder", g.disk),
+		zap.Int64("answers", stats.Recovered), zap.Duration("took", stats.OpenedIn.D()))
+}
+
+// openDisk opens the folder and reads the fence of the last run.
+func (g *gateway) openDisk(a *App) (id string, found httpcache.DiskFound, err error) {
+	if g.disk == "" {
+		return "", found, g.forgetDisk(a.StateDir)
+	}
+	text, err := os.ReadFile(filepath.Join(a.StateDir, diskID))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", found, errors.Join(err, g.forgetDisk(a.StateDir))
+	}
+	id = strings.TrimSpace(string(text))
+	found, err = g.store.OpenDisk(httpcache.DiskOptions{
+		Dir: g.disk, MaxBytes: int64(a.Cache.Disk), ID: id, Event: func(e disk.Event) { onDiskEvent(a, e) },
+	})
+	if err != nil {
+		return "", httpcache.DiskFound{}, errors.Join(err, g.forgetDisk(a.StateDir))
+	}
+	return id, found, nil
+}
+
+// forgetDisk makes the next start a cold one: what is on disk counts no more.
+func (g *gateway) forgetDisk(stateDir string) error {
+	if err := os.Remove(filepath.Join(stateDir, diskID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncFolder(stateDir)
+}
+
+// writeDurably replaces a file in one step.
+func writeDurably(path string, text []byte) error {
+	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// unseenOrders are the journaled orders that the fence on disk has not seen,
+// and still must, before anything is served: those that a crash stopped between
+// being accepted, or numbered, and reaching this node. It reports false when
+// the fence lacks what it should have seen: then nothing on disk can be trusted.
+//
+// An order that waits for its gate has promised nothing yet.
+func unseenOrders(records []purge.Record, journaled, fenced uint64) (unseen []purge.Record, whole bool) {
+	highest := fenced
+	for _, r := range records {
+		switch reached := r.Did(purge.StepNode); {
+		case reached && r.Generation > fenced:
+			return nil, false
+		case reached:
+			continue
+		case !r.State.Final() && (r.Expect == "" || r.Did(purge.StepGate)):
+			unseen = append(unseen, r)
+		}
+		highest = max(highest, r.Generation)
+	}
+	return unseen, journaled <= highest
+}
+
+// poolNote is the name of the note about a pool's versions.
+const poolNote = "pool "
+
+// readVersions reads the notes about pools. It reports false when one of them
+// is of another format.
+func readVersions(notes map[string][]byte) (versions map[string]deploy.Snapshot, ok bool) {
+	versions = make(map[string]deploy.Snapshot)
+	for name, note := range notes {
+		pool, ours := strings.CutPrefix(name, poolNote)
+		if !ours || len(note) == 0 {
+			continue
+		}
+		var s deploy.Snapshot
+		if err := json.Unmarshal(note, &s); err != nil {
+			return nil, false
+		}
+		if err := new(deploy.Tracker).Restore(s); err != nil {
+			return nil, false
+		}
+		versions[pool] = s
+	}
+	return versions, true
+}
+
+// holdVersions makes the pools remember which version was current when the last
+// run ended. Its answers on disk are held back until a replica is seen that
+// runs it, and purged when all are seen to run another: it may have been retired
+// meanwhile. Those of pools that are gone, or do not tell versions any more, are
+// purged at once: nobody would.
+func (g *gateway) holdVersions(a *App, versions map[string]deploy.Snapshot) {
+	for name, s := range versions {
+		p := a.pools[name]
+		if p != nil && a.Pools[name].Health.VersionHeader != "" && p.restore(s) {
+			g.store.Hold(s.Current)
+			continue
+		}
+		if s.Current != "" {
+			g.store.Purge(httpcache.Purge{Versions: []string{s.Current}})
+		}
+	}
+}
+
+// restore puts the pool's versions into the state of the last run.
+func (p *pool) restore(s deploy.Snapshot) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.versions.Restore(s); err != nil {
+		return false
+	}
+	p.held = s.Current
+	return true
+}
+
+// settleLocked ends the holding back once it is known what became of the
+// version, and notes what a restart must know. It comes after the purge of
+// retired versions was journaled: a crash in between leads to the same change.
+func (p *pool) settleLocked(store *httpcache.Store, change deploy.Change, seen []deploy.Replica) {
+	p.unnoted = p.unnoted || change.Kind != deploy.Unchanged
+	if p.held == "" {
+		return
+	}
+	retired := slices.Contains(p.retired, p.held)
+	if retired {
+		// The order that follows is carried out in its own time; this must not wait.
+		store.Purge(httpcache.Purge{Versions: p.retired})
+	}
+	if retired || slices.ContainsFunc(seen, func(r deploy.Replica) bool { return r.Version == p.held }) {
+		store.Release(p.held)
+		p.held = ""
+	}
+}
+
+// noteLocked keeps the pool's versions for the next run.
+func (p *pool) noteLocked(store *httpcache.Store) error {
+	if !p.unnoted || len(p.retired) > 0 {
+		return nil
+	}
+	text, err := json.Marshal(p.versions.Snapshot())
+	if err == nil {
+		err = store.Note(poolNote+p.name, text)
+	}
+	p.unnoted = err != nil
+	return err
+}
+
+// onDiskEvent counts and logs what a person may have to act on.
+func onDiskEvent(a *App, e disk.Event) {
+	diskEvents.WithLabelValues(string(e.Kind)).Inc()
+	log := a.logger
+	if now := live.Load(); now != nil {
+		log = now.logger
+	}
+	fields := []zap.Field{zap.String("event", string(e.Kind))}
+	if e.Detail != "" {
+		fields = append(fields, zap.String("detail", e.Detail))
+	}
+	if e.Err != nil {
+		fields = append(fields, zap.Error(e.Err))
+	}
+	if e.Kind == disk.EventRecovered {
+		log.Info("cache disk", fields...)
+		return
+	}
+	log.Warn("cache disk", fields...)
+}
