@@ -22,6 +22,8 @@ type folder struct {
 	files fstest.MapFS
 	// failing is what writes, syncs and removals come to, unless nil.
 	failing error
+	// reading and syncing are called at each, with the file's name, unless nil.
+	reading, syncing func(name string)
 }
 
 func newFolder() *folder { return &folder{files: make(fstest.MapFS)} }
@@ -110,6 +112,9 @@ type openFile struct {
 }
 
 func (o openFile) ReadAt(p []byte, offset int64) (int, error) {
+	if o.f.reading != nil {
+		o.f.reading(o.name)
+	}
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
 	n := copy(p, o.file.Data[min(offset, int64(len(o.file.Data))):])
@@ -145,6 +150,9 @@ func (o openFile) Stat() (fs.FileInfo, error) {
 }
 
 func (o openFile) Sync() error {
+	if o.f.syncing != nil {
+		o.f.syncing(o.name)
+	}
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
 	return o.f.failing

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +148,33 @@ func TestInvalidationsHoldOverRestarts(t *testing.T) {
 	})
 }
 
+// It is invalidated while it is read from disk, and must not get into memory.
+func TestAnInvalidationOvertakesAReading(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newDiskWorld(t, lasting)
+		defer func() { w.h.Store.Close() }()
+		w.get(site).wants(t, StatusMiss, 200, "hello")
+		w.restart(t)
+		read, goOn := make(chan struct{}), make(chan struct{})
+		w.files.reading = func(name string) {
+			if strings.HasSuffix(name, ".seg") {
+				read <- struct{}{}
+				<-goOn
+			}
+		}
+		w.origin.answer = respond(200, "new", lasting)
+		first := w.startGet(site)
+		<-read
+		w.do(http.MethodPost, site)
+		close(goOn)
+		if got := <-first; got.Body.String() != "new" {
+			t.Errorf("%q (%s): want what the origin says", got.Body, got.Status)
+		}
+		w.files.reading = nil
+		w.get(site).wants(t, StatusHit, 200, "new")
+	})
+}
+
 func TestWhatIsOutdatedDoesNotComeBack(t *testing.T) {
 	for name, c := range map[string]struct {
 		then func(http.ResponseWriter, *http.Request) error
@@ -160,7 +186,7 @@ func TestWhatIsOutdatedDoesNotComeBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				w := newDiskWorld(t, "Cache-Control: max-age=10", `ETag: "a"`)
+				w := newDiskWorld(t, "Cache-Control: max-age=10, stale-if-error=3600", `ETag: "a"`)
 				defer func() { w.h.Store.Close() }()
 				w.get(site).wants(t, StatusMiss, 200, "hello")
 				w.written()
@@ -169,6 +195,10 @@ func TestWhatIsOutdatedDoesNotComeBack(t *testing.T) {
 				w.get(site)
 				w.written()
 				w.crash(t)
+				w.origin.answer = down
+				if got := w.get(site); got.err == nil && got.Body.String() != c.want {
+					t.Errorf("%q (%s) while the origin is down", got.Body.String(), got.Status)
+				}
 				w.origin.answer = respond(200, "new", lasting)
 				if got := w.get(site); got.Body.String() != c.want {
 					t.Errorf("%q (%s), want %q", got.Body.String(), got.Status, c.want)
@@ -307,37 +337,6 @@ func TestAVersionOnHoldIsNotServed(t *testing.T) {
 		}
 		w.h.Store.Release("v1")
 		w.get(site).wants(t, StatusHit, 200, "hello")
-	})
-}
-
-// The log stays as small as the fence, and the fence it keeps is the same.
-func TestTheFenceLogIsBounded(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		w := newDiskWorld(t)
-		defer func() { w.h.Store.Close() }()
-		w.h.Store.Close()
-		w.h.Store = newStore(Options{}, 50)
-		w.open(t)
-		long := strings.Repeat("x", 1000)
-		for i := range 5000 {
-			w.h.Store.Purge(Purge{Tags: []string{long + strconv.Itoa(i)}, Prefixes: []string{"example.com/" + strconv.Itoa(i%9)}, Soft: i%2 == 0})
-		}
-		if size := len(w.files.file(fenceLogName).Data); size > 3<<20 {
-			t.Errorf("%d bytes for 50 marks", size)
-		}
-		before := w.h.Store.fence
-		w.files = w.files.crashed()
-		w.h.Store.Close()
-		w.h.Store = newStore(Options{}, 50)
-		if !w.open(t).Warm {
-			t.Fatal("cold")
-		}
-		if got, want := w.h.Store.fence.snapshot(""), before.snapshot(""); string(got) != string(want) {
-			t.Error("another fence after a restart")
-		}
-		if fmt.Sprint(before.lengths, before.sorted) != fmt.Sprint(w.h.Store.fence.lengths, w.h.Store.fence.sorted) {
-			t.Error("other lengths of prefixes")
-		}
 	})
 }
 
