@@ -160,11 +160,7 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 	counter(encodings, float64(s.UselessEncodings), "useless")
 	counter(encodings, float64(s.FailedEncodings), "failed")
 	if d := s.Disk; d != nil {
-		serving := 0.0
-		if d.Serving {
-			serving = 1
-		}
-		gauge(diskServing, serving)
+		gauge(diskServing, oneIf(d.Serving))
 		gauge(diskEntries, float64(d.Blobs))
 		gauge(diskBytes, float64(d.Bytes))
 		gauge(diskMaxBytes, float64(d.MaxBytes))
@@ -183,16 +179,20 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
+// oneIf is how a gauge says yes: 1, or 0 for no.
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
 func collectPool(p *pool, gauge, counter func(*prometheus.Desc, float64, ...string)) {
 	s := p.Status()
 	gauge(poolInFlight, float64(s.InFlight), s.Name)
 	gauge(poolQueued, float64(s.Queued), s.Name)
 	gauge(poolDesired, float64(s.Desired), s.Name)
-	panicking := 0.0
-	if s.Panic {
-		panicking = 1
-	}
-	gauge(poolPanic, panicking, s.Name)
+	gauge(poolPanic, oneIf(s.Panic), s.Name)
 	counter(poolRetries, float64(s.Retries), s.Name)
 	counter(poolRefused, float64(s.Refused), s.Name)
 	states := map[string]int{"joining": 0, "up": 0, "sick": 0, "draining": 0, "drained": 0}
@@ -202,11 +202,7 @@ func collectPool(p *pool, gauge, counter func(*prometheus.Desc, float64, ...stri
 		gauge(replicaInFlight, float64(r.InFlight), s.Name, r.Address, r.Version)
 		gauge(replicaLatency, r.EWMA/1000, s.Name, r.Address, r.Version)
 		gauge(replicaBreaker, breakers[r.Breaker], s.Name, r.Address, r.Version)
-		ejected := 0.0
-		if r.EjectedUntil != nil {
-			ejected = 1
-		}
-		gauge(replicaEjected, ejected, s.Name, r.Address, r.Version)
+		gauge(replicaEjected, oneIf(r.EjectedUntil != nil), s.Name, r.Address, r.Version)
 		counter(replicaEjects, float64(r.Ejections), s.Name, r.Address, r.Version)
 		counter(replicaRequests, float64(r.Requests), s.Name, r.Address, r.Version)
 		counter(replicaFailures, float64(r.Failures), s.Name, r.Address, r.Version)
