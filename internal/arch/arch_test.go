@@ -21,7 +21,7 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/cacherules", "internal/cli", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/purge", "internal/purge/standin", "internal/sample", "internal/unit"},
+	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/purge", "internal/purge/standin", "internal/sample", "internal/unit"},
 	"internal/named":               {},
 	"internal/unit":                {},
 	"internal/coding":              {},
@@ -29,7 +29,8 @@ var arrows = map[string][]string{
 	"internal/cacherules":          {"internal/named", "internal/unit"},
 	"internal/httpcache":           {"internal/cacherules", "internal/coding", "internal/disk", "internal/httpcache/residency", "internal/unit"},
 	"internal/httpcache/residency": {},
-	"internal/lb":                  {"internal/named", "internal/unit"},
+	"internal/autoscale":           {"internal/named", "internal/unit"},
+	"internal/lb":                  {"internal/autoscale", "internal/named", "internal/unit"},
 	"internal/purge":               {"internal/named", "internal/unit"},
 	"internal/purge/standin":       {},
 	"internal/fleet":               {},
