@@ -167,6 +167,7 @@ func poolBlock(c *lb.Config) words {
 		}),
 		"drain":     duration(&c.Drain),
 		"transport": block(func() words { return transportWords(&c.Transport) }),
+		"autoscale": block(func() words { return autoscaleWords(&c.Autoscale) }),
 	}
 }
 

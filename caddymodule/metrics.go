@@ -110,7 +110,10 @@ var (
 	poolReplicas    = describe("edge_pool_replicas", "Replicas by state: joining, up, sick, draining, drained.", "pool", "state")
 	poolInFlight    = describe("edge_pool_in_flight", "Requests at the pool's replicas.", "pool")
 	poolQueued      = describe("edge_pool_queued", "Requests that wait for a replica.", "pool")
-	poolDesired     = describe("edge_pool_desired_replicas", "Replicas that an autoscaler should run; 0 when there is no limit to reckon with.", "pool")
+	poolDesired     = describe("edge_pool_desired_replicas", "Replicas that there should be; 0 when there is nothing to reckon with.", "pool")
+	poolConcurrency = describe("edge_pool_concurrency", "Requests at replicas and waiting, averaged over the autoscaler's window.", "pool")
+	poolTarget      = describe("edge_pool_target_concurrency", "Requests at a time that one replica should have.", "pool")
+	poolUtilisation = describe("edge_pool_utilisation", "edge_pool_concurrency as a share of what the replicas that are up should have.", "pool")
 	poolPanic       = describe("edge_pool_panic", "1 while most replicas look sick and health is ignored.", "pool")
 	poolRetries     = describe("edge_pool_retries_total", "Requests sent again to another replica.", "pool")
 	poolRefused     = describe("edge_pool_refused_total", "Requests that the pool answered 503 itself.", "pool")
@@ -129,7 +132,7 @@ func (gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		cacheEntries, cacheBytes, cacheMaxBytes, cacheStores, cacheEvictions, cacheFenced, encodedBytes, encodings, generation,
 		diskServing, diskEntries, diskBytes, diskMaxBytes, diskIndexBytes, diskHits, diskWrites, diskDropped, diskErrors,
-		poolReplicas, poolInFlight, poolQueued, poolDesired, poolPanic, poolRetries, poolRefused,
+		poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolPanic, poolRetries, poolRefused,
 		replicaInFlight, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending,
 	} {
 		to <- d
@@ -192,6 +195,9 @@ func collectPool(p *pool, gauge, counter func(*prometheus.Desc, float64, ...stri
 	gauge(poolInFlight, float64(s.InFlight), s.Name)
 	gauge(poolQueued, float64(s.Queued), s.Name)
 	gauge(poolDesired, float64(s.Desired), s.Name)
+	gauge(poolConcurrency, s.Scaling.Concurrency, s.Name)
+	gauge(poolTarget, s.Scaling.Target, s.Name)
+	gauge(poolUtilisation, s.Scaling.Utilisation, s.Name)
 	gauge(poolPanic, oneIf(s.Panic), s.Name)
 	counter(poolRetries, float64(s.Retries), s.Name)
 	counter(poolRefused, float64(s.Refused), s.Name)

@@ -106,6 +106,7 @@ func (g *gateway) CancelPurge(string) error                               { retu
 func (g *gateway) Register(string, string, time.Duration) (string, error) { return "", nil }
 func (g *gateway) Drain(string) error                                     { return nil }
 func (g *gateway) Deregister(string) error                                { return nil }
+func (g *gateway) Autoscale(string) (any, error)                          { return nil, nil }
 func (g *gateway) Deploys() any                                           { return nil }
 func (g *gateway) Explain(_ context.Context, q control.ExplainQuery) (any, error) {
 	g.query = q

@@ -80,6 +80,7 @@ type poolView struct {
 	Panic    bool          `json:"panic"`
 	InFlight int           `json:"in_flight"`
 	Queued   int           `json:"queued"`
+	Scaling  scalingView   `json:"autoscale"`
 	Sources  []sourceView  `json:"sources"`
 	Replicas []replicaView `json:"replicas"`
 }
@@ -165,6 +166,7 @@ func printPool(out *console, pool poolView) {
 	}
 	out.say("")
 	out.say("%s", head)
+	printScaling(out, pool.Scaling)
 	for _, source := range pool.Sources {
 		if source.Problem != "" {
 			out.say("  %s: %s", source.Source, source.Problem)

@@ -59,6 +59,10 @@ type Gateway interface {
 
 	// Deploys is the history of deploys, nil when there is none.
 	Deploys() any
+
+	// Autoscale is how many replicas each pool should have, by its name, or
+	// one pool, if it is named. Its JSON is shown as it is. ErrUnknownPool.
+	Autoscale(pool string) (any, error)
 }
 
 // StatusSchema is raised when a field of Status changes its meaning.

@@ -89,6 +89,8 @@ var routes = []route{
 	{method: http.MethodGet, pattern: "purge/{id}", query: []string{"wait"}, serve: (*call).getPurge},
 	{method: http.MethodPost, pattern: "purge/{id}/cancel", serve: (*call).cancelPurge},
 	{method: http.MethodGet, pattern: "deploys", serve: (*call).deploys},
+	{method: http.MethodGet, pattern: "autoscale", serve: (*call).autoscale},
+	{method: http.MethodGet, pattern: "autoscale/{id}", serve: (*call).autoscale},
 	{method: http.MethodPost, pattern: "replicas", serve: (*call).register},
 	{method: http.MethodPost, pattern: "replicas/{id}/drain", serve: (*call).drain},
 	{method: http.MethodDelete, pattern: "replicas/{id}", serve: (*call).deregister},

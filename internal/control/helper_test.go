@@ -162,6 +162,16 @@ func (g *fakeGateway) Deregister(id string) error {
 
 func (g *fakeGateway) Deploys() any { return nil }
 
+func (g *fakeGateway) Autoscale(pool string) (any, error) {
+	switch pool {
+	case "":
+		return map[string]any{"app": map[string]int{"desired_replicas": 3}}, nil
+	case "app":
+		return map[string]int{"desired_replicas": 3}, nil
+	}
+	return nil, fmt.Errorf("pool %q: %w: want app", pool, ErrUnknownPool)
+}
+
 // events collects what a handler reports.
 type events struct {
 	mu sync.Mutex

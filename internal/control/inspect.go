@@ -60,6 +60,19 @@ func (c *call) deploys() error {
 	return c.answer(http.StatusOK, map[string]any{"deploys": history})
 }
 
+// autoscale answers one flat object for a pool, so that a scaler that reads one
+// number from JSON finds it without a search.
+func (c *call) autoscale() error {
+	answer, err := c.gateway.Autoscale(c.id)
+	if err != nil {
+		return err
+	}
+	if c.id == "" {
+		answer = map[string]any{"pools": answer}
+	}
+	return c.answer(http.StatusOK, answer)
+}
+
 // maxExplainFields is far more than a request to be explained needs.
 const maxExplainFields = 50
 

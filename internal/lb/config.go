@@ -3,6 +3,7 @@ package lb
 import (
 	"time"
 
+	"github.com/edgegw/edge/internal/autoscale"
 	"github.com/edgegw/edge/internal/named"
 	"github.com/edgegw/edge/internal/unit"
 )
@@ -34,6 +35,9 @@ type Config struct {
 	Drain unit.Duration `json:"drain,omitzero"`
 
 	Transport Transport `json:"transport,omitzero"`
+
+	// Autoscale says how many replicas there should be, and who sees to it.
+	Autoscale autoscale.Config `json:"autoscale,omitzero"`
 }
 
 // Health says how replicas are checked. Each replica, however found, is

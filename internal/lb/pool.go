@@ -44,6 +44,8 @@ type Pool struct {
 	assessing sync.Mutex // one assessment at a time, so that the last one stands
 	ejecting  sync.Mutex // one ejection at a time, so that their number keeps its cap
 
+	scaling scaling
+
 	news news
 	kick chan struct{} // wakes the keeper
 
@@ -105,6 +107,7 @@ func (p *Pool) Configure(c Config) error {
 	if first {
 		p.work.Go(func() { p.news.run(p.ctx) })
 		p.work.Go(func() { p.keep(p.ctx) })
+		p.work.Go(func() { p.measure(p.ctx) })
 	}
 	for _, r := range p.members {
 		p.refit(r, before)

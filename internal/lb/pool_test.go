@@ -188,18 +188,20 @@ func TestStatusIsJSONWithWhatAnAutoscalerNeeds(t *testing.T) {
 	a := newApp(t, hold.serve)
 	c := testConfig(a)
 	c.Queue.MaxInflight = 2
+	c.Autoscale.Window = ms(1000)
 	p, _ := upPool(t, c, a)
 	results := []<-chan result{background(p), background(p), background(p)}
 	<-hold.entered
 	<-hold.entered
 	eventually(t, "one queued", func() bool { return p.Status().Queued == 1 })
-	st := p.Status()
 	// Three requests at 0.7 · 2 per replica: 2.1, so three.
-	if st.InFlight != 2 || st.Desired != 3 {
-		t.Errorf("%d in flight, %d desired: want 2 and 3", st.InFlight, st.Desired)
+	eventually(t, "three replicas are desired", func() bool { return p.Status().Desired == 3 })
+	st := p.Status()
+	if st.InFlight != 2 || st.Scaling.Target != 1.4 || st.Scaling.Min != 1 || st.Scaling.Max != 10 {
+		t.Errorf("%d in flight, %+v: want 2, and 1 to 10 replicas at 1.4 each", st.InFlight, st.Scaling)
 	}
 	text := string(must(json.Marshal(st)))
-	for _, field := range []string{`"name":"app"`, `"in_flight":2`, `"queued":1`, `"breaker":"closed"`, `"state":"up"`, `"source":["static"]`, `"ewma_ms"`, `"weight":1`} {
+	for _, field := range []string{`"name":"app"`, `"in_flight":2`, `"queued":1`, `"breaker":"closed"`, `"state":"up"`, `"source":["static"]`, `"ewma_ms"`, `"weight":1`, `"desired":3`, `"desired_replicas":3`} {
 		if !strings.Contains(text, field) {
 			t.Errorf("%s lacks %s", text, field)
 		}

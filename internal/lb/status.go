@@ -1,9 +1,6 @@
 package lb
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // Status is a pool at one moment, for people and dashboards.
 type Status struct {
@@ -12,11 +9,12 @@ type Status struct {
 	Panic    bool            `json:"panic"`     // most replicas look sick or are ejected: both are ignored
 	InFlight int64           `json:"in_flight"` // requests at replicas
 	Queued   int64           `json:"queued"`    // requests that wait for a replica
-	Desired  int             `json:"desired"`   // replicas that an autoscaler should run; 0 when there is no limit to reckon with
+	Desired  int             `json:"desired"`   // replicas that there should be; 0 when there is nothing to reckon with
 	Retries  int64           `json:"retries"`   // since the pool was made
 	Refused  int64           `json:"refused"`   // answered 503 by the pool itself, since it was made
 	Sources  []SourceStatus  `json:"sources"`
 	Replicas []ReplicaStatus `json:"replicas"`
+	Scaling  ScalingStatus   `json:"autoscale"`
 }
 
 // SourceStatus is one discovery.
@@ -52,10 +50,6 @@ type ReplicaStatus struct {
 	Weight       float64    `json:"weight"` // 1, less in slow start
 }
 
-// busyShare is how full replicas should be when an autoscaler is content: the
-// rest is room for the time that a new replica takes to start.
-const busyShare = 0.7
-
 // Status reports the pool as it is now.
 func (p *Pool) Status() Status {
 	p.mu.Lock()
@@ -81,9 +75,8 @@ func (p *Pool) Status() Status {
 		st.InFlight += rs.InFlight
 		st.Replicas = append(st.Replicas, rs)
 	}
-	if limit := p.settings.Queue.MaxInflight; limit > 0 {
-		st.Desired = max(1, int(math.Ceil(float64(st.InFlight+st.Queued)/(busyShare*float64(limit)))))
-	}
+	st.Scaling = p.scalingStatusLocked()
+	st.Desired = st.Scaling.Desired
 	return st
 }
 

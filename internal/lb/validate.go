@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/edgegw/edge/internal/autoscale"
 	"github.com/edgegw/edge/internal/unit"
 )
 
@@ -26,6 +27,7 @@ type settings struct {
 	Config
 	policy      Policy
 	discoveries []Discovery
+	scale       autoscale.Settings
 	tls         *tls.Config // nil for plain HTTP
 }
 
@@ -46,6 +48,10 @@ func compile(c Config) (*settings, error) {
 		}
 		s.discoveries = append(s.discoveries, d)
 	}
+	if err := c.Autoscale.Validate(s.Queue.MaxInflight); err != nil {
+		errs = append(errs, err)
+	}
+	s.scale = c.Autoscale.Settings(s.Queue.MaxInflight)
 	s.tls, err = s.Transport.tlsConfig()
 	if err != nil {
 		errs = append(errs, err)
