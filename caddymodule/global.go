@@ -156,7 +156,12 @@ func poolBlock(c *lb.Config) words {
 		"eject":      func(d *caddyfile.Dispenser) error { return parseEject(d, &c.Eject) },
 		"slow_start": duration(&c.SlowStart),
 		"retry": block(func() words {
-			return words{"attempts": countOrNone(&c.Retry.Attempts), "budget": ratio(&c.Retry.Budget)}
+			return words{
+				"attempts":        countOrNone(&c.Retry.Attempts),
+				"budget":          ratio(&c.Retry.Budget),
+				"body":            size(&c.Retry.Body),
+				"idempotency_key": alone(&c.Retry.IdempotencyKey),
+			}
 		}),
 		"queue": block(func() words {
 			return words{

@@ -14,80 +14,22 @@ func bodyless(r *http.Request) bool { return r.Body == nil || r.Body == http.NoB
 // safe reports whether a method only reads (RFC 9110, 9.2.1) and its answer
 // may be thrown away for another.
 func safe(method string) bool {
-	return method == http.MethodGet || method == http.MethodHead || method == ""
-}
-
-// idempotent reports whether a request may be sent again without knowing what
-// became of the first (RFC 9110, 9.2.2).
-func idempotent(method string) bool {
 	switch method {
-	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
 		return true
 	}
 	return false
 }
 
-var errDetached = errors.New("the request goes on elsewhere")
-
-const (
-	fresh    uint32 = iota // nothing has been read
-	touched                // somebody has read, or is reading
-	detached               // taken away before anybody read
-)
-
-// guard stands before a request's body and knows whether any of it was read:
-// then, and only then, the request cannot be sent elsewhere.
-type guard struct {
-	src    io.ReadCloser
-	state  atomic.Uint32
-	broken atomic.Bool // the client's side failed
-
-	mu     sync.Mutex
-	closed bool // the transport is done with it
-	final  bool // there will be no other try
+// idempotent reports whether a request may be sent again without knowing what
+// became of the first (RFC 9110, 9.2.2).
+func idempotent(method string) bool {
+	return safe(method) || method == http.MethodPut || method == http.MethodDelete
 }
 
-func (g *guard) Read(p []byte) (int, error) {
-	if g.state.Load() != touched && !g.state.CompareAndSwap(fresh, touched) && g.state.Load() == detached {
-		return 0, errDetached
-	}
-	n, err := g.src.Read(p)
-	if err != nil && err != io.EOF {
-		g.broken.Store(true)
-	}
-	return n, err
-}
-
-// Close is the transport's. An untouched body stays open for another try,
-// until settle.
-func (g *guard) Close() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed {
-		return nil
-	}
-	g.closed = true
-	if g.final || g.state.Load() == touched {
-		return g.src.Close()
-	}
-	return nil
-}
-
-// detach takes the body away from its try. False when it was read.
-func (g *guard) detach() bool { return g.state.CompareAndSwap(fresh, detached) }
-
-// settle says that there will be no other try: what Close kept open closes.
-func (g *guard) settle() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.final {
-		return
-	}
-	g.final = true
-	if g.closed && g.state.Load() != touched {
-		_ = g.src.Close() // Nobody is left to tell.
-	}
-}
+// keyed reports whether the client gave the request a name by which the
+// application can tell a repetition (draft-ietf-httpapi-idempotency-key-header).
+func keyed(header http.Header) bool { return len(header["Idempotency-Key"]) > 0 }
 
 // answerBody wraps the body of an answer: it gives the slot back when the body
 // ends, and tells a body that was cut from one that the client did not want.

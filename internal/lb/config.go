@@ -140,8 +140,8 @@ type Eject struct {
 }
 
 // Retry says how often a request may be tried on another replica. Only what is
-// safe is retried: anything of which nothing was sent, and idempotent requests
-// without a body.
+// safe is retried: anything of which nothing was sent, and idempotent requests;
+// with a body, if it is small enough to be kept.
 type Retry struct {
 	// Attempts on top of the first. Default 2, at most 5; -1 none.
 	Attempts int `json:"attempts,omitempty"`
@@ -149,6 +149,16 @@ type Retry struct {
 	// Budget is the share of the last ten seconds' requests that may be
 	// retries, on top of a reserve of ten a second. Default 20%.
 	Budget unit.Ratio `json:"budget,omitzero"`
+
+	// Body is how much of a request's body is kept, as it passes, to be sent
+	// again. A longer one is sent once. Default 64KiB, at most 16MiB; 1B is as
+	// good as none.
+	Body unit.Bytes `json:"body,omitzero"`
+
+	// IdempotencyKey says that the application does a request once, however often
+	// it arrives with the same Idempotency-Key field. Then such a request is
+	// retried like a GET, whatever its method.
+	IdempotencyKey bool `json:"idempotency_key,omitempty"`
 }
 
 // Queue says what happens to requests that no replica may take right now.
@@ -229,6 +239,7 @@ func (c Config) withDefaults() Config {
 
 	c.Retry.Attempts = number(c.Retry.Attempts, 2)
 	c.Retry.Budget = unit.Ratio(c.Retry.Budget.Or(0.2))
+	c.Retry.Body = unit.Bytes(c.Retry.Body.Or(64 << 10))
 
 	c.Queue.MaxInflight = number(c.Queue.MaxInflight, 200)
 	c.Queue.Wait = defaulted(c.Queue.Wait, 2*time.Second)

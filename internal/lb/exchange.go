@@ -50,11 +50,12 @@ type exchange struct {
 	attempts int
 	tried    [maxAttempts]*replica
 
-	held   bool // slot is ours to release
-	slot   slot
-	outlet outlet
-	guard  *guard
-	body   answerBody
+	held    bool // slot is ours to release
+	slot    slot
+	outlet  outlet
+	payload *payload // nil: the request has no body
+	guard   *guard   // the reader of this try
+	body    answerBody
 }
 
 func (x *exchange) Len() int { return len(x.view.members) }

@@ -279,7 +279,8 @@ func (p *Pool) identifyLocked(r *replica, seen identity, began int64) {
 // new one takes nothing before it has passed its checks.
 func (p *Pool) cutOffLocked(r *replica, now int64) {
 	r.record.Store(p.newRecord(r))
-	old := r.transport.Swap(newTransport(r, p.settings))
+	r.idleness.Store(new(idleness))
+	old := r.transport.Swap(newTransport(r, p.settings, p.wakeKeeper))
 	old.CloseIdleConnections() // Those in use close when they fall idle.
 	r.slowFrom.Store(0)
 	r.passes, r.fails, r.cutOff = 0, 0, now

@@ -136,6 +136,7 @@ func (p *Pool) keepOnce(now time.Time) time.Duration {
 			next = earlier(next, ends)
 		}
 		if !r.is().leaving() {
+			p.attendIdleLocked(r)
 			continue
 		}
 		again, act := p.attendLocked(r, now)

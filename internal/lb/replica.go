@@ -71,6 +71,7 @@ type replica struct {
 
 	record    atomic.Pointer[record]
 	identity  atomic.Pointer[identity]
+	idleness  atomic.Pointer[idleness] // of the process
 	transport atomic.Pointer[http.Transport]
 	checker   atomic.Pointer[http.Transport] // of checks: a connection each
 	places    atomic.Pointer[[]netip.AddrPort]
@@ -103,6 +104,7 @@ func newReplica(pool string, address Address) *replica {
 	r := &replica{id: hex.EncodeToString(sum[:6]), address: address, place: hashed(hashed(fnvStart, pool), string(address))}
 	r.host, r.port = address.split()
 	r.identity.Store(&identity{})
+	r.idleness.Store(new(idleness))
 	r.recheck = make(chan struct{}, 1)
 	if ip, err := netip.ParseAddrPort(string(address)); err == nil {
 		r.places.Store(&[]netip.AddrPort{ip})
@@ -174,11 +176,13 @@ type wires struct {
 // what a TCP connection can do: sendfile, closing one direction.
 type wire struct {
 	*net.TCPConn
-	home *wires
+	home  *wires
+	heard time.Time           // when the last bytes came, for the reader only
+	quiet func(time.Duration) // called with the silence before the replica closed it
 }
 
-func (w *wires) add(conn *net.TCPConn) *wire {
-	c := &wire{TCPConn: conn, home: w}
+func (w *wires) add(conn *net.TCPConn, quiet func(time.Duration)) *wire {
+	c := &wire{TCPConn: conn, home: w, quiet: quiet}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.set == nil {

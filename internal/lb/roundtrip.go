@@ -18,6 +18,14 @@ import (
 // refused its connection, when there is no other.
 const lonelyPause = 100 * time.Millisecond
 
+// closedIdle is net/http's error for a connection that the replica had closed
+// before the request was handed to it. The transport asks another connection by
+// itself when the method is idempotent; we know more: nothing was sent.
+const closedIdle = "http: server closed idle connection"
+
+// maxStale is how often one try may meet such a connection.
+const maxStale = 10
+
 // outlet is the request as it goes to a replica. A try that follows another
 // gets a new one: a transport may still look at the old.
 type outlet struct {
@@ -43,7 +51,8 @@ func (p *Pool) Send(in *http.Request, trace *Trace) (*http.Response, error) {
 	v := p.view.Load()
 	x := &exchange{pool: p, view: v, in: in, trace: trace}
 	if !bodyless(in) {
-		x.guard = &guard{src: in.Body}
+		x.payload = newPayload(in.Body, in, v.keeps())
+		x.guard = x.payload.reader
 	}
 	defer x.leave() // Also on a panic: a slot that is never given back is lost for ever.
 	if v == nil {
@@ -84,8 +93,8 @@ func closeBody(r *http.Request) error {
 // to pass on.
 func (x *exchange) leave() {
 	x.settle(neutral)
-	if x.guard != nil {
-		x.guard.settle()
+	if x.payload != nil {
+		x.payload.settle()
 		if x.attempts == 0 {
 			_ = x.guard.Close() // RoundTrip closes the body, whatever happens.
 		}
@@ -101,21 +110,33 @@ func (x *exchange) send() (*http.Response, error) {
 		t.Attempts = x.attempts
 		t.Replica, t.Address, t.Version = r.id, string(r.address), r.identity.Load().version
 	}
-	out := &x.outlet
+	transport := r.transport.Load()
+	resp, err := transport.RoundTrip(x.outgoing(&x.outlet))
+	for stale := 0; err != nil && stale < maxStale && neverSent(err) && x.rearm(); stale++ {
+		resp, err = transport.RoundTrip(x.outgoing(new(outlet)))
+	}
+	return resp, err
+}
+
+// outgoing is the request as it goes to the replica whose slot is held. A try
+// that follows another needs an outlet of its own.
+func (x *exchange) outgoing(out *outlet) *http.Request {
 	if x.attempts > 1 {
 		out = new(outlet)
 	}
 	out.request, out.url = *x.in, *x.in.URL
 	out.request.URL = &out.url
-	out.url.Scheme, out.url.Host = "http", string(r.address)
+	out.url.Scheme, out.url.Host = "http", string(x.slot.replica.address)
 	if x.view.settings.tls != nil {
 		out.url.Scheme = "https"
 	}
-	if x.guard != nil {
-		out.request.Body = x.guard
-	}
-	return r.transport.Load().RoundTrip(&out.request)
+	x.fit(&out.request)
+	return &out.request
 }
+
+// neverSent reports whether the connection turned out to have been closed by
+// the replica before any of the request was written to it.
+func neverSent(err error) bool { return err.Error() == closedIdle }
 
 // outcomeOf says what a try came to, as far as the headers tell.
 func (x *exchange) outcomeOf(resp *http.Response, err error) outcome {
@@ -136,7 +157,7 @@ func (x *exchange) outcomeOf(resp *http.Response, err error) outcome {
 		return neutral
 	case errors.As(err, &dial):
 		return refused
-	case x.guard != nil && x.guard.broken.Load():
+	case x.payload != nil && x.payload.broken.Load():
 		return neutral
 	case x.in.Context().Err() != nil, isTimeout(err):
 		return late
@@ -174,38 +195,19 @@ func (x *exchange) another(o outcome) (slot, bool) {
 
 // repeatable reports whether the request may be sent again after o.
 func (x *exchange) repeatable(o outcome) bool {
-	whole := x.guard == nil || x.in.GetBody != nil
+	if x.payload != nil && x.in.GetBody == nil && !x.payload.whole() {
+		return false
+	}
+	byKey := x.view.settings.Retry.IdempotencyKey && keyed(x.in.Header)
 	switch o {
 	case refused:
-		return whole || x.guard.state.Load() == fresh
+		return true
 	case reset, late:
-		return idempotent(x.in.Method) && whole
+		return idempotent(x.in.Method) || byKey
 	case gateway:
-		return safe(x.in.Method) && x.guard == nil
+		return safe(x.in.Method) || byKey
 	}
 	return false
-}
-
-// rearm gets the body ready for another try.
-func (x *exchange) rearm() bool {
-	if x.guard == nil {
-		return true
-	}
-	old := x.guard
-	if old.detach() {
-		x.guard = &guard{src: old.src}
-		return true
-	}
-	if x.in.GetBody == nil {
-		return false
-	}
-	body, err := x.in.GetBody()
-	if err != nil {
-		return false
-	}
-	old.settle()
-	x.guard = &guard{src: body}
-	return true
 }
 
 // deliver passes on what the last try came to.
@@ -215,6 +217,7 @@ func (x *exchange) deliver(resp *http.Response, err error, o outcome) (*http.Res
 		return nil, err
 	}
 	x.readVersion(resp)
+	x.pool.hearIdle(x.slot.replica, resp.Header)
 	x.mark(resp)
 	x.learn(o)
 	x.held = false

@@ -54,18 +54,20 @@ func TestRetries(t *testing.T) {
 		code         int // 0: an error
 		attempts     int
 	}{
-		"GET after a reset":                             {"GET", "", hangUp, 200, 2},
-		"HEAD after a reset":                            {"HEAD", "", hangUp, 200, 2},
-		"DELETE without a body after a reset":           {"DELETE", "", hangUp, 200, 2},
-		"PUT with a body after a reset: bytes are gone": {"PUT", "x", hangUp, 0, 1},
-		"POST after a reset: it may have been done":     {"POST", "", hangUp, 0, 1},
-		"GET after 503":                                 {"GET", "", status(503), 200, 2},
-		"HEAD after 502":                                {"HEAD", "", status(502), 200, 2},
-		"GET after 504":                                 {"GET", "", status(504), 200, 2},
-		"DELETE after 503: it may have been done":       {"DELETE", "", status(503), 503, 1},
-		"POST after 503":                                {"POST", "x", status(503), 503, 1},
-		"GET after 500: the answer is the answer":       {"GET", "", status(500), 500, 1},
-		"GET after 404":                                 {"GET", "", status(404), 404, 1},
+		"GET after a reset":                         {"GET", "", hangUp, 200, 2},
+		"HEAD after a reset":                        {"HEAD", "", hangUp, 200, 2},
+		"DELETE without a body after a reset":       {"DELETE", "", hangUp, 200, 2},
+		"PUT with a body after a reset":             {"PUT", "x", hangUp, 200, 2},
+		"OPTIONS after a reset":                     {"OPTIONS", "", hangUp, 200, 2},
+		"OPTIONS after 503":                         {"OPTIONS", "", status(503), 200, 2},
+		"POST after a reset: it may have been done": {"POST", "", hangUp, 0, 1},
+		"GET after 503":                             {"GET", "", status(503), 200, 2},
+		"HEAD after 502":                            {"HEAD", "", status(502), 200, 2},
+		"GET after 504":                             {"GET", "", status(504), 200, 2},
+		"DELETE after 503: it may have been done":   {"DELETE", "", status(503), 503, 1},
+		"POST after 503":                            {"POST", "x", status(503), 503, 1},
+		"GET after 500: the answer is the answer":   {"GET", "", status(500), 500, 1},
+		"GET after 404":                             {"GET", "", status(404), 404, 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -15,21 +15,28 @@ func (e *dialError) Error() string { return "dial: " + e.err.Error() }
 func (e *dialError) Unwrap() error { return e.err }
 
 // newTransport builds the transport of one replica. Each has its own, so that
-// it can be drained and closed without touching the others'.
-func newTransport(r *replica, s *settings) *http.Transport {
+// it can be drained and closed without touching the others'. When more is known
+// about how long the replica leaves connections open, news is called.
+func newTransport(r *replica, s *settings, news func()) *http.Transport {
 	dial := r.dialer(s.Transport.DialTimeout.D())
+	idle := r.idleness.Load()
+	quiet := func(silence time.Duration) {
+		if idle.see(silence) {
+			news()
+		}
+	}
 	plain := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, err := dial(ctx)
 		if err != nil {
 			return nil, &dialError{err}
 		}
-		return r.wires.add(conn.(*net.TCPConn)), nil
+		return r.wires.add(conn.(*net.TCPConn), quiet), nil
 	}
 	t := &http.Transport{
 		DialContext:           plain,
 		DisableCompression:    true, // The body passes as the replica wrote it.
 		MaxIdleConnsPerHost:   s.Transport.MaxIdle,
-		IdleConnTimeout:       s.Transport.IdleTimeout.D(),
+		IdleConnTimeout:       idle.limit(s.Transport.IdleTimeout.D()),
 		ResponseHeaderTimeout: s.Transport.HeaderTimeout.D(),
 		ExpectContinueTimeout: time.Second,
 	}

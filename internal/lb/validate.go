@@ -15,6 +15,10 @@ import (
 // maxAttempts bounds the tries of one request: the first and five more.
 const maxAttempts = 6
 
+// maxKept bounds what is kept of one request's body: it stays in memory for as
+// long as the request takes.
+const maxKept unit.Bytes = 16 << 20
+
 // Validate returns every mistake of c at once, or nil. It builds the policy,
 // the discoveries and the TLS settings to check their words; it starts nothing.
 func (c Config) Validate() error {
@@ -105,6 +109,9 @@ func (c Config) rangeErrors() []error {
 		if !(r >= 0 && r <= 1) {
 			errs = append(errs, fmt.Errorf("%s %v: want a share from 0 to 1, or such as 20%%", word, float64(r)))
 		}
+	}
+	if c.Retry.Body < 0 || c.Retry.Body > maxKept {
+		errs = append(errs, fmt.Errorf("retry body %s: want a size up to %s", c.Retry.Body, maxKept))
 	}
 	if filled := c.withDefaults().Eject; filled.Max < filled.Base && c.Eject.Max >= 0 {
 		errs = append(errs, fmt.Errorf("eject max %s: want at least base, %s", filled.Max.D(), filled.Base.D()))
