@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"internal/httpcache/residency": {},
 	"internal/autoscale":           {"internal/named", "internal/unit"},
 	"internal/lb":                  {"internal/autoscale", "internal/named", "internal/unit"},
+	"internal/process":             {},
 	"internal/purge":               {"internal/named", "internal/unit"},
 	"internal/purge/standin":       {},
 	"internal/fleet":               {},
