@@ -150,7 +150,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 	var errs []error
 	replace := func(place string, text *string) {
-		if !strings.Contains(*text, "{") {
+		if !hasPlaceholder(*text) {
 			return
 		}
 		value, err := repl.ReplaceOrErr(*text, true, true)
@@ -169,6 +169,10 @@ func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 	for _, name := range slices.Sorted(maps.Keys(a.Pools)) {
 		pool := a.Pools[name]
 		for i := range pool.Discover {
+			if pool.Discover[i].Name == "process" {
+				replaceInProcess(pool.Discover[i], func(text *string) { replace("pool "+name+": discover process", text) })
+				continue
+			}
 			for j := range pool.Discover[i].Args {
 				replace("pool "+name+": discover", &pool.Discover[i].Args[j])
 			}

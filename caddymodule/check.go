@@ -185,6 +185,9 @@ func (a *App) advise(ctx context.Context) []finding {
 		if pool.Health.VersionHeader == "" {
 			say("warning", "pool %s: no version_header: edge cannot tell versions apart, so deploys are purged by CI alone", name)
 		}
+		for _, problem := range missingPrograms(pool) {
+			say("error", "pool %s: %s", name, problem)
+		}
 		if len(pool.Discover) == 0 && len(a.tokens) == 0 {
 			say("error", "pool %s: no discover, and no control token with which replicas could register: it can have no replica", name)
 		}

@@ -21,10 +21,14 @@ func logger() *zap.Logger {
 // poolTrouble lists the events of a pool that someone may have to act on.
 var poolTrouble = map[lb.Kind]bool{
 	lb.ReplicaSick: true, lb.ReplicaEjected: true, lb.BreakerOpened: true, lb.PanicBegan: true,
-	lb.DiscoveryFailed: true, lb.RegistrationExpired: true,
+	lb.DiscoveryFailed: true, lb.RegistrationExpired: true, lb.ProcessExited: true, lb.ProcessLate: true,
 }
 
 func onPoolEvent(e lb.Event) {
+	if e.Kind == lb.ReplicaOutput {
+		logger().Info("replica output", zap.String("pool", e.Pool), zap.String("address", e.Address), zap.String("stream", e.Stream), zap.String("line", e.Why))
+		return
+	}
 	poolEvents.WithLabelValues(e.Pool, string(e.Kind)).Inc()
 	fields := []zap.Field{zap.String("event", string(e.Kind)), zap.String("pool", e.Pool)}
 	for _, f := range []struct{ name, value string }{

@@ -125,12 +125,14 @@ func (a *App) parsePool(d *caddyfile.Dispenser) error {
 
 // hasPlaceholder tells a text whose value is known only when the configuration
 // is loaded.
-func hasPlaceholder(text string) bool { return strings.Contains(text, "{") }
+func hasPlaceholder(text string) bool {
+	return strings.Contains(strings.ReplaceAll(text, portPlaceholder, ""), "{")
+}
 
 // waitsForValue reports whether a placeholder stands in an argument, or in the
 // key of a policy.
 func waitsForValue(s named.Spec) bool {
-	return slices.ContainsFunc(s.Args, hasPlaceholder) || slices.ContainsFunc(s.Options["key"], hasPlaceholder)
+	return slices.ContainsFunc(s.Args, hasPlaceholder) || slices.ContainsFunc(s.Options["key"], hasPlaceholder) || slices.ContainsFunc(s.Options["env"], hasPlaceholder)
 }
 
 // poolBlock is the pool's vocabulary.

@@ -29,11 +29,14 @@ import (
 // that replicas are real processes that can be killed.
 const replicaEnv = "EDGE_TEST_REPLICA_VERSION"
 
+// listenEnv is where such a replica listens, if not at any free port.
+const listenEnv = "EDGE_TEST_REPLICA_LISTEN"
+
 func TestMain(m *testing.M) {
 	if version := os.Getenv(replicaEnv); version != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		if err := sample.Run(ctx, sample.Config{Version: version, Out: os.Stdout}); err != nil {
+		if err := sample.Run(ctx, sample.Config{Version: version, Listen: os.Getenv(listenEnv), Out: os.Stdout}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

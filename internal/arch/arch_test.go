@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	"internal/httpcache":           {"internal/cacherules", "internal/coding", "internal/disk", "internal/httpcache/residency", "internal/unit"},
 	"internal/httpcache/residency": {},
 	"internal/autoscale":           {"internal/named", "internal/unit"},
-	"internal/lb":                  {"internal/autoscale", "internal/named", "internal/unit"},
+	"internal/lb":                  {"internal/autoscale", "internal/named", "internal/process", "internal/unit"},
 	"internal/process":             {},
 	"internal/purge":               {"internal/named", "internal/unit"},
 	"internal/purge/standin":       {},

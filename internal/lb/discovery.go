@@ -25,4 +25,34 @@ type Feed struct {
 
 	// Failed says that a lookup went wrong. The last good set stays.
 	Failed func(error)
+
+	// What a discovery needs that runs the replicas itself. A pool gives them
+	// all; elsewhere they may be nil.
+	found  func(set []Address, problem error) // Found, with what is wrong all the same
+	look   func(Address) sight                // what the pool makes of an address
+	wanted func() int                         // how many an autoscaler asks for; 0 for none that does
+	say    func(Event)
+	output func(Event) // may be dropped
+}
+
+// sight is what a pool makes of an address.
+type sight struct {
+	listed bool // it is a member, be it one that leaves
+	state  state
+	held   bool // an operator drains it, or has
+	busy   int64
+}
+
+// Lasting is a discovery that is more than what it finds: it goes on when its
+// words change, and ends in its own time.
+type Lasting interface {
+	Discovery
+
+	// Succeed takes over the words of next, a value that is not run. False when
+	// that cannot be: next is run instead, and Retire is called.
+	Succeed(next Discovery) bool
+
+	// Retire says that what it finds is no longer wanted. Run returns by itself
+	// when all is in order.
+	Retire()
 }

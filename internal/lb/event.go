@@ -21,6 +21,11 @@ const (
 	DiscoveryFailed     Kind = "discovery_failed"     // the last good set is kept
 	DiscoveryRecovered  Kind = "discovery_recovered"  // answers again
 	RegistrationExpired Kind = "registration_expired" // its lease ended without a renewal
+	ProcessStarted      Kind = "process_started"      // a replica that edge runs itself
+	ProcessLate         Kind = "process_late"         // it was not up in time, and is stopped
+	ProcessExited       Kind = "process_exited"       // it ended by itself; Err says how
+	ProcessStopped      Kind = "process_stopped"      // it was asked to finish, and has
+	ReplicaOutput       Kind = "replica_output"       // Why is a line that it wrote
 )
 
 // Event is one change of state of a pool. Fields that do not apply are empty.
@@ -32,4 +37,5 @@ type Event struct {
 	Version string
 	Why     string // for people
 	Err     error
+	Stream  string // of ReplicaOutput: stdout, stderr
 }

@@ -14,6 +14,7 @@ const registered = "registered"
 // feed is one running discovery and what it found last.
 type feed struct {
 	spec     named.Spec
+	source   Discovery
 	set      []Address
 	reported bool // it has found something since it started
 	failing  error
@@ -33,26 +34,62 @@ func (p *Pool) feedLocked() {
 			p.feeds = slices.Delete(p.feeds, at, at+1)
 			continue
 		}
+		if f := p.succeedLocked(spec, p.settings.discoveries[i]); f != nil {
+			keep = append(keep, f)
+			continue
+		}
 		keep = append(keep, p.startFeedLocked(spec, p.settings.discoveries[i]))
 	}
 	for _, f := range p.feeds {
-		f.stop()
-		f.orphaned = true
+		f.retire()
 	}
 	p.feeds = append(keep, p.feeds...)
 	p.buryOrphansLocked()
 }
 
+// succeedLocked finds a running discovery that goes on with other words.
+func (p *Pool) succeedLocked(spec named.Spec, next Discovery) *feed {
+	at := slices.IndexFunc(p.feeds, func(f *feed) bool {
+		lasting, ok := f.source.(Lasting)
+		return ok && !f.orphaned && f.spec.Name == spec.Name && lasting.Succeed(next)
+	})
+	if at < 0 {
+		return nil
+	}
+	f := p.feeds[at]
+	f.spec = spec
+	p.feeds = slices.Delete(p.feeds, at, at+1)
+	return f
+}
+
 func (p *Pool) startFeedLocked(spec named.Spec, d Discovery) *feed {
 	ctx, stop := context.WithCancel(p.ctx)
-	f := &feed{spec: spec, stop: stop}
+	f := &feed{spec: spec, source: d, stop: stop}
 	p.work.Go(func() {
 		d.Run(ctx, Feed{
-			Found:  func(set []Address) { p.found(f, set) },
+			Found:  func(set []Address) { p.found(f, set, nil) },
 			Failed: func(err error) { p.lookupFailed(f, err) },
+			found:  func(set []Address, problem error) { p.found(f, set, problem) },
+			look:   p.sight,
+			wanted: p.driven,
+			say:    p.say,
+			output: p.output,
 		})
 	})
 	return f
+}
+
+// retire ends a discovery that is no longer configured.
+func (f *feed) retire() {
+	if f.orphaned {
+		return
+	}
+	f.orphaned = true
+	if lasting, ok := f.source.(Lasting); ok {
+		lasting.Retire()
+		return
+	}
+	f.stop()
 }
 
 // buryOrphansLocked drops the sets of former discoveries once all present ones
@@ -66,13 +103,14 @@ func (p *Pool) buryOrphansLocked() {
 	p.feeds = slices.DeleteFunc(p.feeds, func(f *feed) bool { return f.orphaned })
 }
 
-func (p *Pool) found(f *feed, set []Address) {
+// found takes a set in, though there is a problem with it if one is given.
+func (p *Pool) found(f *feed, set []Address, problem error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if f.orphaned || p.closed {
 		return
 	}
-	if f.failing != nil {
+	if f.failing != nil && problem == nil {
 		f.failing = nil
 		p.news.add(Event{Kind: DiscoveryRecovered, Pool: p.name, Why: f.spec.String()})
 	}
@@ -109,4 +147,30 @@ func (p *Pool) wantedLocked() map[Address][]string {
 		wanted[address] = append(wanted[address], registered)
 	}
 	return wanted
+}
+
+// sight is what the pool makes of an address.
+func (p *Pool) sight(address Address) sight {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.members[address]
+	if r == nil {
+		return sight{}
+	}
+	return sight{
+		listed: true, state: r.is(), held: r.held,
+		busy: r.inflight.Load() + r.websockets.Load() + r.streams.Load(),
+	}
+}
+
+// say passes on what a discovery has to say of its replicas.
+func (p *Pool) say(e Event) {
+	e.Pool = p.name
+	p.news.add(e)
+}
+
+// output passes on what a replica writes, if there is room.
+func (p *Pool) output(e Event) {
+	e.Pool = p.name
+	p.news.mention(e)
 }

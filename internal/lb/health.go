@@ -190,7 +190,9 @@ func (p *Pool) checked(r *replica, seen identity, began int64, err error) {
 	recovered := r.fails > 0
 	p.identifyLocked(r, seen, began)
 	was := r.is()
-	first := !r.checked.Swap(true)
+	// A process that edge has started is awaited, even if nobody else is there:
+	// until it listens it could only refuse.
+	first := !(err != nil && was == joining && r.own()) && !r.checked.Swap(true)
 	h := &p.settings.Health
 	if err != nil {
 		r.passes = 0

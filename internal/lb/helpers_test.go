@@ -23,6 +23,10 @@ func TestMain(m *testing.M) {
 		runReplica()
 		return
 	}
+	if kind := os.Getenv(childEnv); kind != "" {
+		runChild(kind)
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"context"
+	"fmt"
 	"sync"
 )
 
@@ -16,6 +17,7 @@ type news struct {
 
 	mu       sync.Mutex
 	events   []Event
+	dropped  int // mentions, since the last that was kept
 	dirty    bool
 	watchers []func()
 }
@@ -26,6 +28,25 @@ func (n *news) add(e Event) {
 		n.events = append(n.events, e)
 	}
 	n.dirty = true
+	n.mu.Unlock()
+	n.poke()
+}
+
+// mention is add for what may be dropped, and changes nothing: it leaves half of
+// the room to what does.
+func (n *news) mention(e Event) {
+	n.mu.Lock()
+	if n.event == nil || len(n.events) >= maxNews/2 {
+		n.dropped++
+		n.mu.Unlock()
+		return
+	}
+	if n.dropped > 0 {
+		lost := e
+		lost.Why = fmt.Sprintf("(%d lines are missing here: too many at once)", n.dropped)
+		n.events, n.dropped = append(n.events, lost), 0
+	}
+	n.events = append(n.events, e)
 	n.mu.Unlock()
 	n.poke()
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,6 +117,9 @@ func (r *replica) is() state { return state(r.state.Load()) }
 
 // unproven reports whether no check of the process there has come to an end.
 func (r *replica) unproven() bool { return r.is() == joining && !r.checked.Load() }
+
+// own reports whether edge runs it.
+func (r *replica) own() bool { return slices.Contains(r.sources, "process") }
 
 // idle reports whether nothing of a visitor's is under way.
 func (r *replica) idle() bool {

@@ -70,6 +70,10 @@ func (p *Pool) loadLocked() autoscale.Load {
 	return load
 }
 
+// driven is how many replicas the pool's discovery is to run; 0 when nobody
+// drives it.
+func (p *Pool) driven() int { return 0 }
+
 func (p *Pool) scalingStatusLocked() ScalingStatus {
 	p.scaling.mu.Lock()
 	defer p.scaling.mu.Unlock()

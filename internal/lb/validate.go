@@ -52,6 +52,9 @@ func compile(c Config) (*settings, error) {
 		}
 		s.discoveries = append(s.discoveries, d)
 	}
+	if n := c.running(); n > 1 {
+		errs = append(errs, fmt.Errorf("discover process: given %d times: want one in a pool", n))
+	}
 	if err := c.Autoscale.Validate(s.Queue.MaxInflight); err != nil {
 		errs = append(errs, err)
 	}
@@ -64,6 +67,16 @@ func compile(c Config) (*settings, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// running is how many of the pool's discoveries run the replicas themselves.
+func (c Config) running() (n int) {
+	for _, spec := range c.Discover {
+		if spec.Name == "process" {
+			n++
+		}
+	}
+	return n
 }
 
 // rangeErrors checks the plain values, as the operator wrote them.

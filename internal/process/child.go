@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -42,8 +43,9 @@ type Child struct {
 	// PID is its process id, and that of its group.
 	PID int
 
-	ended chan struct{}
-	err   error // how it ended; set before ended is closed
+	ended  chan struct{}
+	err    error // how it ended; set before ended is closed
+	forced atomic.Bool
 }
 
 // Start runs a program. What it writes is passed on line by line, from
@@ -125,10 +127,14 @@ func (c *Child) Stop(grace time.Duration) (forced bool) {
 		return false
 	case <-timer.C:
 	}
+	c.forced.Store(true)
 	_ = signalGroup(c.PID, syscall.SIGKILL) // An error means that it exited just now.
 	<-c.ended
 	return true
 }
+
+// Forced reports whether Stop had to end it by force.
+func (c *Child) Forced() bool { return c.forced.Load() }
 
 // environment is what a child gets.
 func environment(given []string) []string {
