@@ -119,6 +119,9 @@ func (c Config) Validate(maxInflight int) error {
 	if c.Driver.Name == "" {
 		return errors.Join(errs...)
 	}
+	if _, err := Drivers.New(c.Driver); err != nil {
+		errs = append(errs, fmt.Errorf("autoscale driver: %w", err))
+	}
 	if c.Settings(maxInflight).Target == 0 {
 		errs = append(errs, errors.New("autoscale: without queue max_inflight there is no default: want target, the requests at a time for one replica"))
 	}
