@@ -177,6 +177,7 @@ func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 				replace("pool "+name+": discover", &pool.Discover[i].Args[j])
 			}
 		}
+		replaceInDriver(pool.Autoscale.Driver, func(text *string) { replace("pool "+name+": autoscale driver", text) })
 		for i := range pool.Policy.Options["key"] {
 			replace("pool "+name+": policy key", &pool.Policy.Options["key"][i])
 		}

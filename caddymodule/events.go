@@ -21,7 +21,7 @@ func logger() *zap.Logger {
 // poolTrouble lists the events of a pool that someone may have to act on.
 var poolTrouble = map[lb.Kind]bool{
 	lb.ReplicaSick: true, lb.ReplicaEjected: true, lb.BreakerOpened: true, lb.PanicBegan: true,
-	lb.DiscoveryFailed: true, lb.RegistrationExpired: true, lb.ProcessExited: true, lb.ProcessLate: true,
+	lb.DiscoveryFailed: true, lb.RegistrationExpired: true, lb.ProcessExited: true, lb.ProcessLate: true, lb.ScaleFailed: true,
 }
 
 func onPoolEvent(e lb.Event) {

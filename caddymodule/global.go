@@ -114,7 +114,7 @@ func (a *App) parsePool(d *caddyfile.Dispenser) error {
 		a.Pools = make(map[string]lb.Config)
 	}
 	a.Pools[name] = c
-	if err != nil || waitsForValue(c.Policy) || slices.ContainsFunc(c.Discover, waitsForValue) {
+	if err != nil || waitsForValue(c.Policy) || slices.ContainsFunc(c.Discover, waitsForValue) || driverWaits(c.Autoscale.Driver) {
 		return err
 	}
 	if err := c.Validate(); err != nil {

@@ -114,6 +114,8 @@ var (
 	poolConcurrency = describe("edge_pool_concurrency", "Requests at replicas and waiting, averaged over the autoscaler's window.", "pool")
 	poolTarget      = describe("edge_pool_target_concurrency", "Requests at a time that one replica should have.", "pool")
 	poolUtilisation = describe("edge_pool_utilisation", "edge_pool_concurrency as a share of what the replicas that are up should have.", "pool")
+	poolTold        = describe("edge_pool_driver_replicas", "Replicas that the autoscaler's driver was told to run; 0 before the first order.", "pool", "driver")
+	poolUntold      = describe("edge_pool_driver_failures", "Orders to the autoscaler's driver that failed in a row.", "pool", "driver")
 	poolPanic       = describe("edge_pool_panic", "1 while most replicas look sick and health is ignored.", "pool")
 	poolRetries     = describe("edge_pool_retries_total", "Requests sent again to another replica.", "pool")
 	poolRefused     = describe("edge_pool_refused_total", "Requests that the pool answered 503 itself.", "pool")
@@ -132,7 +134,7 @@ func (gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		cacheEntries, cacheBytes, cacheMaxBytes, cacheStores, cacheEvictions, cacheFenced, encodedBytes, encodings, generation,
 		diskServing, diskEntries, diskBytes, diskMaxBytes, diskIndexBytes, diskHits, diskWrites, diskDropped, diskErrors,
-		poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolPanic, poolRetries, poolRefused,
+		poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolRefused,
 		replicaInFlight, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending,
 	} {
 		to <- d
@@ -198,6 +200,10 @@ func collectPool(p *pool, gauge, counter func(*prometheus.Desc, float64, ...stri
 	gauge(poolConcurrency, s.Scaling.Concurrency, s.Name)
 	gauge(poolTarget, s.Scaling.Target, s.Name)
 	gauge(poolUtilisation, s.Scaling.Utilisation, s.Name)
+	if d := s.Scaling.Driver; d != nil {
+		gauge(poolTold, float64(d.Told), s.Name, d.Driver)
+		gauge(poolUntold, float64(d.Failures), s.Name, d.Driver)
+	}
 	gauge(poolPanic, oneIf(s.Panic), s.Name)
 	counter(poolRetries, float64(s.Retries), s.Name)
 	counter(poolRefused, float64(s.Refused), s.Name)

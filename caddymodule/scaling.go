@@ -6,9 +6,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
 	"github.com/edgegw/edge/internal/autoscale"
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/lb"
+	"github.com/edgegw/edge/internal/named"
 )
 
 // autoscaleWords reads
@@ -21,6 +24,7 @@ import (
 //	    up <duration>
 //	    down <duration>
 //	    tolerance <share>
+//	    driver <name> <words>... { … }
 //	}
 func autoscaleWords(c *autoscale.Config) words {
 	return words{
@@ -31,7 +35,39 @@ func autoscaleWords(c *autoscale.Config) words {
 		"up":        duration(&c.Up),
 		"down":      duration(&c.Down),
 		"tolerance": ratio(&c.Tolerance),
+		"driver":    func(d *caddyfile.Dispenser) error { return parseDriver(d, &c.Driver) },
 	}
+}
+
+func parseDriver(d *caddyfile.Dispenser, to *named.Spec) error {
+	return parseSpec(d, to, func(s named.Spec) (autoscale.Driver, error) {
+		if driverWaits(s) {
+			return nil, nil // checked when the configuration is loaded, with its value
+		}
+		return autoscale.Drivers.New(s)
+	})
+}
+
+// replaceInDriver fills in what a driver takes from the environment or a file.
+func replaceInDriver(s named.Spec, replace func(*string)) {
+	for i := range s.Args {
+		replace(&s.Args[i])
+	}
+	for _, word := range slices.Sorted(maps.Keys(s.Options)) {
+		for i := range s.Options[word] {
+			replace(&s.Options[word][i])
+		}
+	}
+}
+
+// driverWaits reports whether a placeholder stands in any word of a driver.
+func driverWaits(s named.Spec) bool {
+	for _, words := range s.Options {
+		if slices.ContainsFunc(words, hasPlaceholder) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.Args, hasPlaceholder)
 }
 
 // scalingView is what GET autoscale answers of a pool: flat, for scalers that

@@ -22,8 +22,9 @@ func busy() control.Status {
 		Version: "1.2.3", Caddy: "v2.11.9", Node: "node-a", Uptime: unit.Duration(90 * time.Minute), Generation: 18, ConfigLoaded: then,
 		Pools: []map[string]any{{
 			"name": "app", "policy": "least_time", "panic": true, "in_flight": 7, "queued": 2,
-			"autoscale": map[string]any{"desired_replicas": 3, "why": "more", "concurrency": 161.25, "target": 70, "min": 1, "max": 10, "utilisation": 1.151},
-			"sources":   []map[string]any{{"source": "dns app:3000", "problem": "no such host"}, {"source": "static"}},
+			"autoscale": map[string]any{"desired_replicas": 3, "why": "more", "concurrency": 161.25, "target": 70, "min": 1, "max": 10, "utilisation": 1.151,
+				"driver": map[string]any{"driver": "webhook", "told": 4, "draining": []string{"10.0.0.9:3000"}, "problem": "webhook: status 502", "next_try": then}},
+			"sources": []map[string]any{{"source": "dns app:3000", "problem": "no such host"}, {"source": "static"}},
 			"replicas": []map[string]any{
 				{"id": "r1", "address": "10.0.0.1:3000", "instance": "i1", "version": "v2", "state": "up", "since": then, "ejections": 2, "ejected_until": then, "ejected_for": "5 gateway failures in a row", "in_flight": 4, "ewma_ms": 12.34, "breaker": "closed"},
 				{"id": "r2", "address": "10.0.0.2:3000", "state": "sick", "why": "503 Service\tUnavailable\x1b[31m", "breaker": "half-open"},
@@ -51,6 +52,7 @@ func TestStatusShowsWhatMatters(t *testing.T) {
 		"edge 1.2.3 (Caddy v2.11.9) on node-a, up 1h30m, generation 18, configured 2026-01-02T03:04:05Z",
 		"pool app: least_time, 7 in flight, 2 queued, PANIC: most look sick, all are tried",
 		"  autoscale: 3 wanted of 1 to 10 (more), 161.2 requests at a time for 70 each, 115% used",
+		"  driver webhook: told 4, draining 10.0.0.9:3000; FAILING: webhook: status 502; next try 2026-01-02T03:04:05Z",
 		"  dns app:3000: no such host",
 		"  REPLICA        INSTANCE  VERSION  STATE        SINCE                 IN FLIGHT  EWMA    BREAKER    EJECTIONS  WHY",
 		"  10.0.0.1:3000  i1        v2       up, ejected  2026-01-02T03:04:05Z  4          12.3ms  closed     2          until 2026-01-02T03:04:05Z: 5 gateway failures in a row",

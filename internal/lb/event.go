@@ -25,6 +25,8 @@ const (
 	ProcessLate         Kind = "process_late"         // it was not up in time, and is stopped
 	ProcessExited       Kind = "process_exited"       // it ended by itself; Err says how
 	ProcessStopped      Kind = "process_stopped"      // it was asked to finish, and has
+	ScaleAsked          Kind = "scale_asked"          // the driver accepted another number of replicas
+	ScaleFailed         Kind = "scale_failed"         // it did not; it is asked again
 	ReplicaOutput       Kind = "replica_output"       // Why is a line that it wrote
 )
 

@@ -44,7 +44,9 @@ type Pool struct {
 	assessing sync.Mutex // one assessment at a time, so that the last one stands
 	ejecting  sync.Mutex // one ejection at a time, so that their number keeps its cap
 
-	scaling scaling
+	scaling  scaling
+	steering steering
+	local    atomic.Int64 // replicas that a driver lets the pool run itself; 0 without one
 
 	news news
 	kick chan struct{} // wakes the keeper
@@ -114,6 +116,7 @@ func (p *Pool) Configure(c Config) error {
 	}
 	p.feedLocked()
 	p.mergeLocked()
+	p.steerLocked()
 	return nil
 }
 

@@ -22,9 +22,10 @@ type scaling struct {
 // ScalingStatus is how many replicas there should be, and what speaks for it.
 type ScalingStatus struct {
 	autoscale.Decision
-	Min    int     `json:"min"`
-	Max    int     `json:"max"`
-	Target float64 `json:"target"` // requests at a time for one replica
+	Min    int           `json:"min"`
+	Max    int           `json:"max"`
+	Target float64       `json:"target"`           // requests at a time for one replica
+	Driver *DriverStatus `json:"driver,omitempty"` // who makes it so
 }
 
 // measure decides several times a second how many replicas there should be.
@@ -60,8 +61,8 @@ func (p *Pool) loadLocked() autoscale.Load {
 	for _, r := range p.members {
 		load.InFlight += r.inflight.Load()
 		state := r.is()
-		if !state.leaving() {
-			load.Running++
+		if !state.leaving() && !r.own() {
+			load.Running++ // A pool that runs them itself began with none.
 		}
 		if state == up && !r.record.Load().ejection.on() {
 			load.Up++
@@ -70,13 +71,9 @@ func (p *Pool) loadLocked() autoscale.Load {
 	return load
 }
 
-// driven is how many replicas the pool's discovery is to run; 0 when nobody
-// drives it.
-func (p *Pool) driven() int { return 0 }
-
 func (p *Pool) scalingStatusLocked() ScalingStatus {
 	p.scaling.mu.Lock()
 	defer p.scaling.mu.Unlock()
 	s := p.settings.scale
-	return ScalingStatus{Decision: p.scaling.last, Min: s.Min, Max: s.Max, Target: s.Target}
+	return ScalingStatus{Decision: p.scaling.last, Min: s.Min, Max: s.Max, Target: s.Target, Driver: p.steering.shown()}
 }

@@ -32,7 +32,8 @@ type settings struct {
 	policy      Policy
 	discoveries []Discovery
 	scale       autoscale.Settings
-	tls         *tls.Config // nil for plain HTTP
+	driver      autoscale.Driver // nil when nobody is told
+	tls         *tls.Config      // nil for plain HTTP
 }
 
 // compile checks c and builds its parts.
@@ -59,6 +60,10 @@ func compile(c Config) (*settings, error) {
 		errs = append(errs, err)
 	}
 	s.scale = c.Autoscale.Settings(s.Queue.MaxInflight)
+	if name := c.Autoscale.Driver.Name; name != "" {
+		errs = append(errs, c.driverErrors(name)...)
+		s.driver, _ = autoscale.Drivers.New(c.Autoscale.Driver) // The error has been told.
+	}
 	s.tls, err = s.Transport.tlsConfig()
 	if err != nil {
 		errs = append(errs, err)
@@ -77,6 +82,17 @@ func (c Config) running() (n int) {
 		}
 	}
 	return n
+}
+
+// driverErrors: who runs the replicas drives them.
+func (c Config) driverErrors(name string) []error {
+	switch runs := c.running() > 0; {
+	case runs && name != "process":
+		return []error{fmt.Errorf("autoscale driver %s: the pool runs its replicas itself: want driver process", name)}
+	case !runs && name == "process":
+		return []error{errors.New("autoscale driver process: the pool does not run its replicas itself: want discover process")}
+	}
+	return nil
 }
 
 // rangeErrors checks the plain values, as the operator wrote them.
