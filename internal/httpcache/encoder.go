@@ -203,6 +203,7 @@ func (h *Handler) attachReserved(sh *shard, e *entry, c coding.Coding, text []by
 		s.counters.encoded.Add(1)
 	}
 	e.encodings.Store(more)
+	s.changes.at(e.hash).Add(1)
 	sh.stays.Resize(e)
 	return 0
 }

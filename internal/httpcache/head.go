@@ -162,6 +162,7 @@ func (s *Store) replace(old, e *entry, at stamp) bool {
 			g.variants[i] = e
 		}
 	}
+	s.changes.at(e.hash).Add(1)
 	s.stayLocked(sh, old, e)
 	e.uses, e.lastUsed = old.uses, old.lastUsed
 	s.counters.entries.Add(1)

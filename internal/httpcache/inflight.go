@@ -14,6 +14,9 @@ type cohort struct {
 // leave ends an exchange's membership.
 func (c *cohort) leave() { c.running.Add(-1) }
 
+// End is leave, for those who use a Repeat.
+func (c *cohort) End() { c.leave() }
+
 // census keeps a cohort for each generation that still has exchanges in flight.
 type census struct {
 	current atomic.Pointer[cohort]

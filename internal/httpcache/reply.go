@@ -51,6 +51,9 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, rp reply) (Resul
 			return res, nil
 		}
 	}
+	if h.Repeatable != nil && rp.repeatable() {
+		h.Repeatable(r, func() (*Repeat, bool) { return h.Store.repeat(r, rp) })
+	}
 	res, bodyless := h.replyHead(w, r, rp)
 	if !bodyless {
 		// A client that leaves meanwhile has nothing to be told.
@@ -196,8 +199,7 @@ func lineOf(rp reply) statusLine {
 	}
 	if !rp.firstHand || rp.stored {
 		line.hasTTL = true
-		// Ages count in whole seconds, so the rest does too.
-		line.ttl = int64(rp.e.lifetime/time.Second) - int64(rp.e.currentAge(rp.now)/time.Second)
+		_, line.ttl = rp.e.shownAge(rp.now)
 	}
 	return line
 }

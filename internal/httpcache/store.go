@@ -89,6 +89,7 @@ type Store struct {
 	residents
 	hitLines shown // Cache-Status of plain hits, by TTL
 	ages     shown
+	changes  changes
 }
 
 // shard holds the keys of one share of the hashes.
@@ -246,6 +247,7 @@ func (s *Store) placeLocked(sh *shard, e *entry) (placed bool) {
 		s.counters.evictions.Add(1)
 	}
 	g.variants = append(g.variants, e)
+	s.changes.at(e.hash).Add(1)
 	s.stayLocked(sh, before, e)
 	sh.events++
 	e.lastUsed = sh.events
@@ -297,6 +299,7 @@ func (s *Store) removeLocked(sh *shard, e *entry) {
 		}
 	}
 	g.variants = kept
+	s.changes.at(e.hash).Add(1)
 	s.forgetLocked(sh, e)
 	if len(kept) > 0 {
 		return
