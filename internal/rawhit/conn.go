@@ -1,0 +1,326 @@
+package rawhit
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// readerSize is the size of net/http's buffer of a connection.
+const readerSize = 4096
+
+// maxFlat is the size up to which header and body are copied into one piece:
+// larger ones are given to the kernel as they lie.
+const maxFlat = 16 << 10
+
+// maxBody is the largest body of which one deadline for writing will do.
+const maxBody = 256 << 10
+
+// listener hands out connections that answer what the table knows.
+type listener struct {
+	net.Listener
+	table *Table
+}
+
+// Listener wraps the one that net/http accepts from. Connections that are not
+// plain TCP are left as they are.
+func (t *Table) Listener(l net.Listener) net.Listener {
+	return &listener{Listener: l, table: t}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		return &conn{TCPConn: tcp, table: l.table}, nil
+	}
+	return nc, nil
+}
+
+// The states of a connection.
+const (
+	waiting int32 = iota
+	replying
+	closed
+)
+
+// conn is a connection. But for its atomic fields, only the goroutine that
+// serves it touches it: net/http calls Read with readerSize bytes, Write and
+// ConnState there.
+type conn struct {
+	*net.TCPConn
+	table *Table
+
+	off     bool // not for this package: hijacked
+	known   bool // it is of HTTP/1.1 and had a hit, so trusted is right
+	trusted bool
+	// afterGet: the last request that net/http saw was a GET. After a POST it
+	// forgives a client that sends an empty line too many; it must see what
+	// comes next, since it would forgive a later request as well.
+	afterGet bool
+	isGet    bool // the request that is being served is one, as far as we know
+
+	// idle: net/http has said so, and nothing has been handed to it since.
+	// deadlines counts the read deadlines that it has set since then.
+	idle      atomic.Bool
+	deadlines atomic.Int32
+
+	block   []byte // the header of a GET that was handed over, if nothing else was
+	key     []byte
+	capture *capture
+	out     []byte
+	armed   time.Time // when our deadlines were set; zero when they are not
+
+	state atomic.Int32
+	// closing: net/http has closed it, while a reply was being written.
+	closing atomic.Bool
+}
+
+// atBoundary reports that the next byte on the wire is the first of a request.
+// net/http says that a connection is idle, sets one read deadline and then
+// reads for the next request, through a buffer of readerSize bytes: a read for
+// as many bytes finds that buffer empty. All three are needed: with pipelining
+// the next request may be in the buffer already, and a body that is read with
+// an empty buffer must not pass for a request. A deadline from elsewhere only
+// makes this stricter.
+func (c *conn) atBoundary(p []byte) bool {
+	return len(p) == readerSize && c.idle.Load() && c.deadlines.Load() == 1
+}
+
+// Read is called by net/http, also for single bytes on another goroutine while
+// a handler runs. At the boundary of requests it answers what the table knows
+// and returns bytes of something else.
+func (c *conn) Read(p []byte) (int, error) {
+	if !c.atBoundary(p) {
+		if c.idle.Load() { // for a request whose start net/http has already
+			c.idle.Store(false)
+		}
+		return c.TCPConn.Read(p)
+	}
+	n := 0
+	for {
+		m, err := c.TCPConn.Read(p[n:])
+		n += m
+		if n = c.answer(p, n); n > 0 {
+			c.handOver(p[:n])
+			return n, nil // the error will come again
+		}
+		switch {
+		case c.state.Load() == closed:
+			return 0, io.EOF
+		case err != nil:
+			return 0, err
+		}
+	}
+}
+
+// handOver notes what net/http gets to read.
+func (c *conn) handOver(b []byte) {
+	c.idle.Store(false)
+	if !c.armed.IsZero() {
+		c.armed = time.Time{}
+		// If it fails the connection is broken, which the next use tells.
+		_ = c.TCPConn.SetWriteDeadline(time.Time{})
+	}
+	if c.isGet = bytes.HasPrefix(b, []byte("GET ")) && endOfBlock(b) == len(b); c.isGet {
+		c.block = append(c.block[:0], b...)
+	}
+}
+
+// answer answers the requests at the start of p[:n] that the table knows. It
+// moves the rest to the front and returns its length.
+func (c *conn) answer(p []byte, n int) int {
+	start := 0
+	for c.known && c.afterGet && !c.off && start < n && !c.table.draining.Load() {
+		end := endOfBlock(p[start:n])
+		if end == 0 {
+			break
+		}
+		m := c.lookup(p[start : start+end])
+		if m == nil || !c.state.CompareAndSwap(waiting, replying) {
+			break
+		}
+		c.table.running.Add(1)
+		replied, err := c.reply(m)
+		c.state.Store(waiting)
+		c.table.running.Add(-1)
+		if err != nil || c.closing.Load() {
+			c.state.Store(closed)
+			// What failed before is what counts, and nobody is there to be told.
+			_ = c.TCPConn.Close()
+			return 0
+		}
+		if !replied {
+			break
+		}
+		start += end
+	}
+	return copy(p, p[start:n])
+}
+
+// lookup finds what was learned about a request.
+func (c *conn) lookup(block []byte) *memo {
+	var ok bool
+	if c.key, ok = c.table.fields.appendKey(c.prefix(), block); !ok {
+		return nil
+	}
+	return c.table.find(c.key)
+}
+
+// prefix begins the key: what a trusted proxy says means something else than
+// the same words of a visitor.
+func (c *conn) prefix() []byte {
+	trusted := byte('-')
+	if c.trusted {
+		trusted = '+'
+	}
+	return append(c.key[:0], trusted)
+}
+
+// reply writes the answer, unless it may not be given any more.
+func (c *conn) reply(m *memo) (replied bool, err error) {
+	now := time.Now()
+	use, ok := m.answer.Begin(now)
+	if !ok {
+		c.table.drop(c.table.slot(c.key), m)
+		return false, nil
+	}
+	defer use.Exchange.End()
+	c.arm(now)
+	r := m.rendered.Load()
+	if r.age != use.Age || r.ttl != use.TTL {
+		r = m.head.render(use.Age, use.TTL)
+		m.rendered.Store(r)
+	}
+	c.out = append(c.out[:0], r.bytes...)
+	if r.id >= 0 {
+		putID(c.out[r.id : r.id+requestIDSize])
+	}
+	// Whoever has the answer finds it counted.
+	c.table.replies.Add(1)
+	m.count()
+	return true, c.send(use.Body)
+}
+
+// send writes the header in out, and the body.
+func (c *conn) send(body [][]byte) error {
+	size := len(c.out)
+	for _, piece := range body {
+		size += len(piece)
+	}
+	if size <= maxFlat {
+		for _, piece := range body {
+			c.out = append(c.out, piece...)
+		}
+		_, err := c.TCPConn.Write(c.out)
+		return err
+	}
+	buffers := append(net.Buffers{c.out}, body...)
+	_, err := buffers.WriteTo(c.TCPConn)
+	return err
+}
+
+// arm sets the deadlines that net/http and Caddy would have set, once a second.
+func (c *conn) arm(now time.Time) {
+	if now.Sub(c.armed) < time.Second {
+		return
+	}
+	c.armed = now
+	// A connection on which this fails is broken, which the write will tell.
+	if idle := c.table.idle(); idle > 0 {
+		_ = c.TCPConn.SetReadDeadline(now.Add(idle))
+	}
+	if write := c.table.write(); write > 0 {
+		_ = c.TCPConn.SetWriteDeadline(now.Add(write))
+	}
+}
+
+// learn begins to watch.
+func (c *conn) learn(r *http.Request, hit func() (Hit, bool)) {
+	c.capture, c.isGet = nil, true
+	block := c.block
+	if c.known && (len(block) == 0 || !repeatable(r)) {
+		return
+	}
+	h, ok := hit()
+	if !ok {
+		return
+	}
+	c.known, c.trusted = true, h.Trusted
+	if len(block) == 0 || !repeatable(r) || size(h.Body) > maxBody || c.table.fields.variesBy(h.Varies) {
+		return
+	}
+	if c.key, ok = c.table.fields.appendKey(c.prefix(), block); ok && c.table.wants(c.key) {
+		c.capture = newCapture(c.key, h)
+	}
+}
+
+func size(body [][]byte) (n int) {
+	for _, piece := range body {
+		n += len(piece)
+	}
+	return n
+}
+
+// becomesIdle: net/http has written the whole answer. Before an answer was
+// learned here, nothing says that the connection is one of HTTP/1.1.
+func (c *conn) becomesIdle() {
+	if !c.known {
+		return
+	}
+	if watched := c.capture; watched != nil {
+		c.capture = nil
+		if m := watched.memo(); m != nil {
+			c.table.put(m)
+		}
+	}
+	c.block = c.block[:0]
+	c.afterGet, c.isGet = c.isGet, false
+	c.deadlines.Store(0)
+	c.idle.Store(true)
+}
+
+// Write is what net/http writes.
+func (c *conn) Write(b []byte) (int, error) {
+	if c.capture != nil {
+		c.capture.take(b)
+	}
+	return c.TCPConn.Write(b)
+}
+
+// ReadFrom lets net/http hand files to the kernel.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	c.capture = nil // these bytes are not seen
+	return c.TCPConn.ReadFrom(r)
+}
+
+// SetReadDeadline counts: see [conn.atBoundary].
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.deadlines.Add(1)
+	return c.TCPConn.SetReadDeadline(t)
+}
+
+// SetDeadline counts as well.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.deadlines.Add(1)
+	return c.TCPConn.SetDeadline(t)
+}
+
+// Close lets a reply end that is being written: net/http takes the connection
+// for idle, and closes those when it shuts down.
+func (c *conn) Close() error {
+	c.closing.Store(true)
+	for {
+		switch now := c.state.Load(); {
+		case now == replying:
+			return nil // answer closes it
+		case now == closed, c.state.CompareAndSwap(now, closed):
+			return c.TCPConn.Close()
+		}
+	}
+}
