@@ -73,6 +73,9 @@ func (c *Cache) Provision(ctx caddy.Context) error {
 	}
 	c.app = app
 	c.handler = &httpcache.Handler{Store: app.gateway.store, Policy: policy, Seen: seen, Answering: answering, Event: onCacheEvent}
+	if tableOf(ctx) != nil {
+		c.handler.Repeatable = learnFrom
+	}
 	return nil
 }
 

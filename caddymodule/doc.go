@@ -21,6 +21,7 @@ func init() {
 	caddy.RegisterModule(Control{})
 	caddy.RegisterModule(adminEndpoint{})
 	caddy.RegisterModule(Listener{})
+	caddy.RegisterModule(RawHits{})
 
 	httpcaddyfile.RegisterGlobalOption("edge", parseGlobal)
 	httpcaddyfile.RegisterHandlerDirective("edge_rules", parseRules)

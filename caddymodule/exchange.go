@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"encoding/hex"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 
@@ -13,6 +11,7 @@ import (
 	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/lb"
+	"github.com/edgegw/edge/internal/rawhit"
 )
 
 // exchange is what edge's handlers know about one request. The first of them
@@ -58,7 +57,7 @@ func begin(w http.ResponseWriter, r *http.Request) *exchange {
 		ex.id = given[0]
 		w.Header()[requestIDHeader] = given
 	} else {
-		ex.id = newID()
+		ex.id = rawhit.NewID()
 		id := []string{ex.id}
 		r.Header[requestIDHeader] = id
 		w.Header()[requestIDHeader] = id
@@ -84,17 +83,6 @@ func wellFormedID(id string) bool {
 		return false
 	}
 	return true
-}
-
-func newID() string {
-	var raw [16]byte
-	high, low := rand.Uint64(), rand.Uint64()
-	for i := range 8 {
-		raw[i], raw[8+i] = byte(high>>(8*i)), byte(low>>(8*i))
-	}
-	var text [32]byte
-	hex.Encode(text[:], raw[:])
-	return string(text[:])
 }
 
 // replica and version are those of the response: of the stored entry's maker

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/edgegw/edge/internal/rawhit"
 )
 
 // A reason is reached by a request, after others that prepare for it. The
@@ -114,8 +116,8 @@ func TestRolloutIsReached(t *testing.T) {
 	second.version.Store("v2")
 	var shown response
 	eventually(t, "v2 answers", func() bool {
-		e.get("/x?Cache-Control=max-age=60&n=" + newID())
-		shown = e.get("/y?Cache-Control=max-age=60&n="+newID(), "X-Request-Id", "reach-rollout")
+		e.get("/x?Cache-Control=max-age=60&n=" + rawhit.NewID())
+		shown = e.get("/y?Cache-Control=max-age=60&n="+rawhit.NewID(), "X-Request-Id", "reach-rollout")
 		return strings.Contains(shown.cacheStatus(), "rollout")
 	})
 	w.shows(t, "rollout", "S L X", shown, "reach-rollout", http.MethodGet, shown.Request.URL.RequestURI(), nil)
@@ -135,7 +137,7 @@ func TestNoRoomIsReached(t *testing.T) {
 	<-origin.arrived
 	const target = "/x?Cache-Control=max-age=60&size=600000"
 	eventually(t, "no room for the other", func() bool {
-		return strings.Contains(e.get(target+"&n="+newID()).cacheStatus(), "no-room")
+		return strings.Contains(e.get(target+"&n="+rawhit.NewID()).cacheStatus(), "no-room")
 	})
 	w.shows(t, "no-room", "S L X", e.get(target, "X-Request-Id", "reach-no-room"), "reach-no-room", http.MethodGet, target, nil)
 	origin.release <- struct{}{}
@@ -153,7 +155,7 @@ func TestDiskIsReached(t *testing.T) {
 	evicted, pages := "", []string(nil)
 	eventually(t, "a page is on disk only", func() bool {
 		for range 20 {
-			pages = append(pages, page+newID())
+			pages = append(pages, page+rawhit.NewID())
 			e.get(pages[len(pages)-1])
 		}
 		for _, one := range pages {

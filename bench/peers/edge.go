@@ -19,6 +19,7 @@ func init() {
 		Version: edgeVersion,
 		Ways: []Way{
 			{Name: "cache", About: "edge_rules, edge_cache and edge_proxy", Kind: workloads.Hit, Configure: edgeCache},
+			{Name: "hits", About: "the same, with the listener wrapper edge_hits", Kind: workloads.Hit, Configure: edgeHits},
 			{Name: "proxy", About: "edge_proxy alone", Kind: workloads.Pass, Configure: edgeProxy},
 			{Name: "chain", About: "edge_rules with private, edge_cache and edge_proxy", Kind: workloads.Pass, Configure: edgeChain},
 		},
@@ -58,6 +59,20 @@ func edgeCache(s Setup) Config {
 	edge_cache
 	edge_proxy app
 `)
+}
+
+func edgeHits(s Setup) Config {
+	c := edgeCache(s)
+	c.Text = strings.Replace(c.Text, "\tedge {\n", `	servers {
+		listener_wrappers {
+			edge
+			tls
+			edge_hits
+		}
+	}
+	edge {
+`, 1)
+	return c
 }
 
 func edgeProxy(s Setup) Config { return edgeConfig(s, "\tedge_proxy app\n") }

@@ -1,0 +1,170 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/edgegw/edge/internal/httpcache"
+	"github.com/edgegw/edge/internal/rawhit"
+)
+
+// RawHits is the listener wrapper edge_hits. A request over HTTP/1.1 without
+// TLS that is the same as one that the site's handlers have answered from the
+// cache, but for fields that its answer does not depend on, is answered on the
+// connection: as they would, in a third of the time. Everything else goes the
+// usual way.
+//
+//	servers {
+//	    listener_wrappers {
+//	        edge
+//	        tls
+//	        edge_hits
+//	    }
+//	}
+//
+// It stands last. It does nothing, and says so once in the log, where an answer
+// may depend on more than the request, or somebody wants to know of each: see
+// the documentation. Without the word in the configuration it is off.
+type RawHits struct {
+	server *caddyhttp.Server
+	table  *rawhit.Table
+	ctx    caddy.Context
+}
+
+// CaddyModule returns the Caddy module information.
+func (RawHits) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.listeners.edge_hits", New: func() caddy.Module { return new(RawHits) }}
+}
+
+// UnmarshalCaddyfile reads the word edge_hits, which takes nothing.
+func (*RawHits) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.Errf("edge_hits: spare argument %q: the listener wrapper takes none", d.Val())
+	}
+	return noBlock(d, "edge_hits")
+}
+
+// tables are those of the servers that have one.
+var tables = struct {
+	sync.Mutex
+
+	of map[*caddyhttp.Server]*rawhit.Table
+}{of: make(map[*caddyhttp.Server]*rawhit.Table)}
+
+func tableOf(ctx caddy.Context) *rawhit.Table {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return nil
+	}
+	tables.Lock()
+	defer tables.Unlock()
+	return tables.of[server]
+}
+
+// Provision looks at what the server does.
+func (h *RawHits) Provision(ctx caddy.Context) error {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return fmt.Errorf("edge_hits: got no HTTP server: want it among the listener_wrappers of one")
+	}
+	h.ctx = ctx
+	kept, why := surveyServer(server)
+	if !rawhit.Supported() {
+		why = "this build's version of Go has not been checked"
+	}
+	if why != "" {
+		h.off(why)
+		return nil
+	}
+	h.server = server
+	h.table = rawhit.NewTable(rawhit.Config{
+		Kept: kept,
+		Idle: func() time.Duration { return time.Duration(server.IdleTimeout) },
+		Write: func() time.Duration {
+			if whole := time.Duration(server.WriteTimeout); whole > 0 {
+				return min(whole, time.Duration(server.WriteIdleTimeout))
+			}
+			return time.Duration(server.WriteIdleTimeout)
+		},
+	})
+	server.RegisterConnContext(h.table.ConnContext)
+	server.RegisterConnState(h.table.ConnState)
+	server.RegisterOnShutdown(h.table.Drain)
+	server.RegisterOnStop(h.table.Wait)
+	tables.Lock()
+	defer tables.Unlock()
+	tables.of[server] = h.table
+	return nil
+}
+
+func (h *RawHits) off(why string) {
+	h.ctx.Logger().Warn("edge_hits does nothing for this server", zap.String("reason", why))
+}
+
+// Cleanup forgets the server.
+func (h *RawHits) Cleanup() error {
+	tables.Lock()
+	defer tables.Unlock()
+	delete(tables.of, h.server)
+	return nil
+}
+
+// WrapListener takes the listener of a server that starts.
+func (h *RawHits) WrapListener(l net.Listener) net.Listener {
+	if h.table == nil {
+		return l
+	}
+	if app, err := h.ctx.App("http"); err != nil || app.(*caddyhttp.App).Metrics != nil {
+		h.table.Drain()
+		h.off("Caddy's own metrics count every request")
+		return l
+	}
+	return h.table.Listener(l)
+}
+
+// learnFrom tells the connection of a hit what may be given again.
+func learnFrom(r *http.Request, offer func() (*httpcache.Repeat, bool)) {
+	rawhit.Learn(r, func() (rawhit.Hit, bool) {
+		repeat, ok := offer()
+		if !ok {
+			return rawhit.Hit{}, false
+		}
+		trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+		rule := ""
+		if ex, ok := exchangeOf(r); ok && ex.verdict != nil {
+			rule = ex.verdict.Rule
+		}
+		return rawhit.Hit{
+			Answer: answer{repeat}, Age: repeat.Age, TTL: repeat.TTL, Body: repeat.Body, Date: repeat.Date,
+			Trusted: trusted, Varies: repeat.Varies,
+			Count: cacheRequests.WithLabelValues(rule, string(httpcache.StatusHit)).Inc,
+		}, true
+	})
+}
+
+// answer is a stored answer, as rawhit sees it.
+type answer struct{ repeat *httpcache.Repeat }
+
+func (a answer) Begin(now time.Time) (rawhit.Reply, bool) {
+	use, ok := a.repeat.Begin(now)
+	if !ok {
+		return rawhit.Reply{}, false
+	}
+	return rawhit.Reply{Age: use.Age, TTL: use.TTL, Body: use.Body, Exchange: use.Exchange}, true
+}
+
+var (
+	_ caddy.Provisioner     = (*RawHits)(nil)
+	_ caddy.CleanerUpper    = (*RawHits)(nil)
+	_ caddy.ListenerWrapper = (*RawHits)(nil)
+	_ caddyfile.Unmarshaler = (*RawHits)(nil)
+)

@@ -1,0 +1,262 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/edgegw/edge/internal/rawhit/streams"
+)
+
+// rawEdge is a gateway with edge_hits at its URL, and the same site without it
+// at the other address.
+type rawEdge struct {
+	*edge
+	other string
+	text  string
+}
+
+func startRawEdge(t *testing.T, address, site string) *rawEdge {
+	t.Helper()
+	e := &rawEdge{edge: newEdge(t), other: freeAddress(t)}
+	e.text = fmt.Sprintf(`{
+	admin %s
+	persist_config off
+	grace_period 2s
+	log {
+		output discard
+	}
+	servers %s {
+		listener_wrappers {
+			edge
+			tls
+			edge_hits
+		}
+	}
+	edge {
+		state_dir %q
+		purge {
+			%s
+		}
+		control {
+			%s
+		}
+		%s
+	}
+}
+%s, http://%s {
+	%s
+	handle /.edge/* {
+		edge_control
+	}
+}
+`, e.Admin, strings.TrimPrefix(e.URL, "http://"), e.stateDir, e.purges, e.controls, staticPool(address), e.URL, e.other, site)
+	// The address names a port; the server's sites are for any host.
+	e.text = strings.NewReplacer(
+		"servers "+strings.TrimPrefix(e.URL, "http://"), "servers "+strings.TrimPrefix(e.URL, "http://127.0.0.1"),
+		e.URL+", http://"+e.other, "http://"+strings.TrimPrefix(e.URL, "http://127.0.0.1")+", http://"+strings.TrimPrefix(e.other, "127.0.0.1"),
+	).Replace(e.text)
+	if err := e.loadText(e.text); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a replica", func() bool { return e.get("/ready").StatusCode == http.StatusOK })
+	return e
+}
+
+// replies counts what was answered on connections, by all configurations' tables
+// that are in use.
+func replies() (n int64) {
+	tables.Lock()
+	defer tables.Unlock()
+	for _, table := range tables.of {
+		n += table.Replies()
+	}
+	return n
+}
+
+// learned asks until the answer comes from the connection.
+func (c *rawClient) learned(request string) response {
+	c.t.Helper()
+	for range 200 {
+		before := replies()
+		if got := c.ask(request); replies() > before {
+			return got
+		}
+	}
+	c.t.Fatalf("not learned: %q", request)
+	return response{}
+}
+
+func (c *rawClient) ask(request string) response {
+	c.t.Helper()
+	c.send("%s", strings.ReplaceAll(request, "\r\n", "\n"))
+	return c.answer(http.MethodGet)
+}
+
+const taggedSite = `
+edge_rules {
+	page /* {
+		edge 60s
+		stale 10m
+		tag pages
+	}
+}
+edge_cache
+edge_proxy app
+`
+
+func TestHitsAreRepeatedOnTheConnection(t *testing.T) {
+	address, fetches := counting(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path, " ", r.Host) })
+	e := startRawEdge(t, address, taggedSite)
+	c := e.rawClient()
+	long := c.ask(streams.Get("/a"))
+	again := c.learned(streams.Get("/a", "User-Agent: x"))
+	if again.Text != long.Text || !again.hit() || fetches.Load() != 2 {
+		t.Fatalf("%q %q, %d fetches", again.Text, again.cacheStatus(), fetches.Load())
+	}
+	if got := c.ask(strings.Replace(streams.Get("/a"), "example.com", "other.example", 1)); got.Text != "/a other.example" {
+		t.Errorf("another host got %q", got.Text)
+	}
+	counted := func() float64 {
+		return scrape(t, e.metricsURL())[`edge_cache_requests_total{rule="page /*",status="hit"}`]
+	}
+	const asks = 50
+	before, count := replies(), counted()
+	for range asks {
+		c.ask(streams.Get("/a"))
+	}
+	if after := counted(); replies() == before || after != count+asks {
+		t.Errorf("%d replies after %d, metric %v after %v", replies(), before, after, count)
+	}
+}
+
+func TestWhatEndsAHitEndsItOnTheConnection(t *testing.T) {
+	address, fetches := counting(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) })
+	e := startRawEdge(t, address, taggedSite)
+	c := e.rawClient()
+	host := strings.TrimPrefix(e.URL, "http://")
+	get := strings.Replace(streams.Get("/a"), "example.com", host, 1)
+	for name, end := range map[string]func(){
+		"purge by URL":        func() { e.purge(map[string]any{"urls": []string{e.URL + "/a"}}) },
+		"purge by tag":        func() { e.purge(map[string]any{"tags": []string{"pages"}}) },
+		"purge by prefix":     func() { e.purge(map[string]any{"prefixes": []string{strings.Split(host, ":")[0] + "/"}}) },
+		"purge of everything": func() { e.purge(map[string]any{"everything": true}) },
+		"soft purge":          func() { e.purge(map[string]any{"tags": []string{"pages"}, "soft": true}) },
+		"an unsafe request":   func() { e.do(http.MethodPost, "/a", strings.NewReader("x")) },
+		"a reload":            func() { e.reload() },
+	} {
+		if name == "a reload" {
+			c = e.rawClient()
+		}
+		c.learned(get)
+		before, fetched := replies(), fetches.Load()
+		end()
+		if name == "a reload" { // nothing was learned yet by the new configuration
+			c = e.rawClient()
+			before = replies()
+			fetched--
+		}
+		if got := c.ask(get); replies() != before || fetches.Load() == fetched {
+			t.Errorf("%s: %q, still answered on the connection, or from the store", name, got.cacheStatus())
+		}
+	}
+}
+
+func (e *rawEdge) reload() {
+	e.t.Helper()
+	if err := e.loadText(strings.Replace(e.text, "interval 200ms", "interval 201ms", 1)); err != nil {
+		e.t.Fatal(err)
+	}
+	e.text = strings.Replace(e.text, "interval 200ms", "interval 201ms", 1)
+}
+
+var volatile = regexp.MustCompile(`(X-Request-Id: |Age: |; ttl=|\r\nDate: )[^\r]*`)
+
+// Whatever a client writes, the same comes back with edge_hits and without.
+func TestStreamsAreAnsweredAsWithoutEdgeHits(t *testing.T) {
+	address, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/hit/") {
+			w.Header().Set("Content-Type", "application/octet-stream") // in one coding, whoever asks first
+			size := 20
+			_, _ = fmt.Sscanf(r.URL.Path, "/hit/%d", &size) // another name has the usual size
+			fmt.Fprint(w, patterned(size))
+			return
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s body %q %v", r.Method, r.RequestURI, body, err)
+	})
+	e := startRawEdge(t, address, taggedSite)
+	for _, path := range []string{"/hit/a", "/hit/5000", "/hit/40000"} { // the same state for both
+		e.rawClient().ask(streams.Get(path))
+	}
+	before := replies()
+	for seed := range uint64(300) {
+		stream := streams.New(rand.New(rand.NewPCG(seed, 11)).IntN, true)
+		var answers [2][]byte
+		for i, address := range []string{strings.TrimPrefix(e.URL, "http://"), e.other} {
+			all, err := streams.Play(address, streams.Get("/hit/a"), stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answers[i] = volatile.ReplaceAll(all, []byte("$1"))
+		}
+		if how := streams.Differ(stream, answers[0], answers[1]); how != "" {
+			t.Fatalf("seed %d: %s", seed, how)
+		}
+	}
+	if n := replies() - before; n < 200 {
+		t.Errorf("%d answers on connections: that proves little", n)
+	}
+}
+
+func TestEdgeHitsKnowsWhatItCannotRepeat(t *testing.T) {
+	for site, want := range map[string]string{
+		"edge_cache":                     "",
+		"header X-A b\nedge_cache":       "",
+		"header X-A {http.request.uuid}": "placeholder",
+		"basic_auth {\nx $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}": "authentication",
+		"@a remote_ip 10.0.0.0/8\nrespond @a no":                                          "remote_ip",
+		"@a client_ip 10.0.0.0/8\nrespond @a no":                                          "client_ip",
+		"@a header User-Agent *bot*\nrespond @a no":                                       "",
+		"@a not header X-A b\nrespond @a no":                                              "",
+		"@a expression `{http.request.method} == \"GET\"`\nrespond @a no":                 "expression",
+		"handle /a {\n@b remote_ip 10.0.0.0/8\nrespond @b no\n}":                          "remote_ip",
+		"forward_auth localhost:1 {\nuri /auth\n}":                                        "handle_response",
+		"file_server {\npass_thru\n}":                                                     "file_server",
+		"templates":                                                                       "templates",
+		"log":                                                                             "access logs",
+		"tracing":                                                                         "tracing",
+		"edge_rules {\nprivate @x\n}\n@x remote_ip 10.0.0.0/8":                            "remote_ip",
+		"rewrite /a /b\nedge_cache":                                                       "",
+	} {
+		adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte("http://localhost:8123 {\n"+site+"\n}\n"), nil)
+		if err != nil {
+			t.Errorf("%s: %v", site, err)
+			continue
+		}
+		var config struct {
+			Apps struct {
+				HTTP struct{ Servers map[string]*caddyhttp.Server }
+			}
+		}
+		if err := json.Unmarshal(adapted, &config); err != nil {
+			t.Fatal(err)
+		}
+		headers, why := surveyServer(config.Apps.HTTP.Servers["srv0"])
+		if want == "" && why != "" || !strings.Contains(why, want) {
+			t.Errorf("%s: refused because %q: want %q", site, why, want)
+		}
+		if strings.Contains(site, "header User-Agent") && (len(headers) != 1 || headers[0] != "User-Agent") {
+			t.Errorf("%s: looks at %q", site, headers)
+		}
+	}
+}
