@@ -136,7 +136,7 @@ func TestTheLoadDecidesHowManyProcessesRun(t *testing.T) {
 	for pid := range e.workers()["v1"] {
 		victim = pid
 	}
-	if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
+	if err := signalTo(victim, os.Kill); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "another is up in its place", func() bool {
@@ -164,7 +164,7 @@ func TestTheLoadDecidesHowManyProcessesRun(t *testing.T) {
 	eventually(t, "the process of every other has ended", func() bool {
 		running := 0
 		for pid := range pids {
-			if syscall.Kill(pid, 0) == nil {
+			if signalTo(pid, syscall.Signal(0)) == nil {
 				running++
 			}
 		}

@@ -181,6 +181,12 @@ func (x *exchange) another(o outcome) (slot, bool) {
 	if !ok && o == refused && x.attempts == 1 && wait(x.in.Context(), lonelyPause) {
 		next, ok = x.claim(x.slot.replica)
 	}
+	if !ok && x.orphaned(o) {
+		ok = x.pool.queue.wait(x.in.Context(), s.Queue.Wait.D(), s.Queue.Length, func() bool {
+			next, ok = x.take()
+			return ok
+		}) == ""
+	}
 	if !ok {
 		return slot{}, false
 	}
@@ -191,6 +197,17 @@ func (x *exchange) another(o outcome) (slot, bool) {
 	next.record.requests.Add(-1)
 	x.pool.unclaim(next.replica)
 	return slot{}, false
+}
+
+// orphaned reports whether the replica has died, and the pool starts another
+// one: that is worth waiting for, as a request that comes now waits too.
+func (x *exchange) orphaned(o outcome) bool {
+	if !x.view.settings.runs || (o != refused && o != reset) {
+		return false
+	}
+	r := x.slot.replica
+	// The end of a process is noticed within milliseconds.
+	return r.is().leaving() || wait(x.in.Context(), lonelyPause) && r.is().leaving()
 }
 
 // repeatable reports whether the request may be sent again after o.

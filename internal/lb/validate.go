@@ -33,6 +33,7 @@ type settings struct {
 	discoveries []Discovery
 	scale       autoscale.Settings
 	driver      autoscale.Driver // nil when nobody is told
+	runs        bool             // replicas are processes of the pool's own
 	tls         *tls.Config      // nil for plain HTTP
 }
 
@@ -53,6 +54,7 @@ func compile(c Config) (*settings, error) {
 		}
 		s.discoveries = append(s.discoveries, d)
 	}
+	s.runs = c.running() > 0
 	if n := c.running(); n > 1 {
 		errs = append(errs, fmt.Errorf("discover process: given %d times: want one in a pool", n))
 	}
