@@ -73,8 +73,8 @@ func (c *Cache) Provision(ctx caddy.Context) error {
 	}
 	c.app = app
 	c.handler = &httpcache.Handler{Store: app.gateway.store, Policy: policy, Seen: seen, Answering: answering, Event: onCacheEvent}
-	if tableOf(ctx) != nil {
-		c.handler.Repeatable = learnFrom
+	if raw := rawHitsOf(ctx); raw != nil {
+		c.handler.Repeatable = raw.learn
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func init() {
 	caddy.RegisterModule(Control{})
 	caddy.RegisterModule(adminEndpoint{})
 	caddy.RegisterModule(Listener{})
-	caddy.RegisterModule(RawHits{})
+	caddy.RegisterModule(new(RawHits))
 
 	httpcaddyfile.RegisterGlobalOption("edge", parseGlobal)
 	httpcaddyfile.RegisterHandlerDirective("edge_rules", parseRules)

@@ -186,21 +186,29 @@ func (ex *exchange) log(r *http.Request) {
 	if !ok {
 		return
 	}
-	extra.Set(zap.String("request_id", ex.id))
+	for _, field := range ex.fields() {
+		extra.Set(field)
+	}
+}
+
+// fields of the access log, the request's id first.
+func (ex *exchange) fields() []zap.Field {
+	fields := make([]zap.Field, 0, 7)
+	fields = append(fields, zap.String("request_id", ex.id))
 	if ex.verdict != nil && ex.verdict.Rule != "" {
-		extra.Set(zap.String("rule", ex.verdict.Rule))
+		fields = append(fields, zap.String("rule", ex.verdict.Rule))
 	}
 	if ex.cached {
-		extra.Set(zap.String("cache", string(ex.cache.Status)))
-		extra.Set(zap.String("cache_reason", string(ex.cache.Reason)))
+		fields = append(fields, zap.String("cache", string(ex.cache.Status)), zap.String("cache_reason", string(ex.cache.Reason)))
 	}
 	if replica := ex.replica(); replica != "" {
-		extra.Set(zap.String("replica", replica))
+		fields = append(fields, zap.String("replica", replica))
 	}
 	if version := ex.version(); version != "" {
-		extra.Set(zap.String("version", version))
+		fields = append(fields, zap.String("version", version))
 	}
 	if attempts := ex.attempts(); attempts > 0 {
-		extra.Set(zap.Int("attempts", attempts))
+		fields = append(fields, zap.Int("attempts", attempts))
 	}
+	return fields
 }

@@ -2,10 +2,14 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -53,12 +57,15 @@ func startRawEdge(t *testing.T, address, site string) *rawEdge {
 	}
 }
 %s, http://%s {
+	log {
+		output file %q
+	}
 	%s
 	handle /.edge/* {
 		edge_control
 	}
 }
-`, e.Admin, strings.TrimPrefix(e.URL, "http://"), e.stateDir, e.purges, e.controls, staticPool(address), e.URL, e.other, site)
+`, e.Admin, strings.TrimPrefix(e.URL, "http://"), e.stateDir, e.purges, e.controls, staticPool(address), e.URL, e.other, e.accessLog, site)
 	// The address names a port; the server's sites are for any host.
 	e.text = strings.NewReplacer(
 		"servers "+strings.TrimPrefix(e.URL, "http://"), "servers "+strings.TrimPrefix(e.URL, "http://127.0.0.1"),
@@ -76,8 +83,8 @@ func startRawEdge(t *testing.T, address, site string) *rawEdge {
 func replies() (n int64) {
 	tables.Lock()
 	defer tables.Unlock()
-	for _, table := range tables.of {
-		n += table.Replies()
+	for _, raw := range tables.of {
+		n += raw.table.Replies()
 	}
 	return n
 }
@@ -218,6 +225,34 @@ func TestStreamsAreAnsweredAsWithoutEdgeHits(t *testing.T) {
 	}
 }
 
+// survey1 is the survey of a configuration's first server.
+func survey1(t *testing.T, text string) (headers []string, why string) {
+	t.Helper()
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	var config struct {
+		Apps struct {
+			HTTP struct{ Servers map[string]*caddyhttp.Server }
+		}
+	}
+	if err := json.Unmarshal(adapted, &config); err != nil {
+		t.Fatal(err)
+	}
+	return surveyServer(config.Apps.HTTP.Servers["srv0"])
+}
+
+func TestEdgeHitsWorksWithTheExample(t *testing.T) {
+	text, err := os.ReadFile("../Caddyfile.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, why := survey1(t, string(text)); why != "" {
+		t.Errorf("edge_hits does nothing: %s", why)
+	}
+}
+
 func TestEdgeHitsKnowsWhatItCannotRepeat(t *testing.T) {
 	for site, want := range map[string]string{
 		"edge_cache":                     "",
@@ -233,30 +268,97 @@ func TestEdgeHitsKnowsWhatItCannotRepeat(t *testing.T) {
 		"forward_auth localhost:1 {\nuri /auth\n}":                                        "handle_response",
 		"file_server {\npass_thru\n}":                                                     "file_server",
 		"templates":                                                                       "templates",
-		"log":                                                                             "access logs",
+		"log":                                                                             "",
+		"log\nlog_skip /a":                                                                "logs",
+		"log_name other":                                                                  "logs",
 		"tracing":                                                                         "tracing",
 		"edge_rules {\nprivate @x\n}\n@x remote_ip 10.0.0.0/8":                            "remote_ip",
 		"rewrite /a /b\nedge_cache":                                                       "",
 	} {
-		adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte("http://localhost:8123 {\n"+site+"\n}\n"), nil)
-		if err != nil {
-			t.Errorf("%s: %v", site, err)
-			continue
-		}
-		var config struct {
-			Apps struct {
-				HTTP struct{ Servers map[string]*caddyhttp.Server }
-			}
-		}
-		if err := json.Unmarshal(adapted, &config); err != nil {
-			t.Fatal(err)
-		}
-		headers, why := surveyServer(config.Apps.HTTP.Servers["srv0"])
+		headers, why := survey1(t, "http://localhost:8123 {\n"+site+"\n}\n")
 		if want == "" && why != "" || !strings.Contains(why, want) {
 			t.Errorf("%s: refused because %q: want %q", site, why, want)
 		}
 		if strings.Contains(site, "header User-Agent") && (len(headers) != 1 || headers[0] != "User-Agent") {
 			t.Errorf("%s: looks at %q", site, headers)
 		}
+	}
+}
+
+// The access log tells the same of a request wherever it was answered.
+func TestTheAccessLogHasRepliesOnTheConnection(t *testing.T) {
+	address, _ := counting(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) })
+	e := startRawEdge(t, address, taggedSite)
+	c := e.rawClient()
+	request := streams.Get("/a", "User-Agent: tester", "X-Forwarded-For: 192.0.2.1")
+	c.ask(request)
+	c.ask(request)
+	before := replies()
+	got := c.learned(request)
+	eventually(t, "the record of the reply", func() bool { return e.record(got.Header.Get("X-Request-Id")) != nil })
+	raw := e.record(got.Header.Get("X-Request-Id"))
+
+	// The same over the other address, which is without edge_hits.
+	other := rawTo(t, e.other)
+	got = other.ask(request)
+	eventually(t, "the record of the chain", func() bool { return e.record(got.Header.Get("X-Request-Id")) != nil })
+	chain := e.record(got.Header.Get("X-Request-Id"))
+	if replies() != before+1 {
+		t.Fatalf("%d replies after %d", replies(), before)
+	}
+	for _, record := range []map[string]any{raw, chain} {
+		for _, differs := range []string{"ts", "duration", "request_id"} {
+			if record[differs] == nil {
+				t.Errorf("no %s in %v", differs, record)
+			}
+			delete(record, differs)
+		}
+		delete(record["request"].(map[string]any), "remote_port")
+		header := record["resp_headers"].(map[string]any)
+		for _, differs := range []string{"Age", "Cache-Status", "X-Request-Id"} {
+			if header[differs] == nil {
+				t.Errorf("no %s in %v", differs, header)
+			}
+			delete(header, differs)
+		}
+	}
+	if !reflect.DeepEqual(raw, chain) {
+		t.Errorf("on the connection\n%v\nby the chain\n%v", raw, chain)
+	}
+}
+
+// record is the access log's of a request, nil if it is not there yet.
+func (e *rawEdge) record(id string) map[string]any {
+	e.t.Helper()
+	text, err := os.ReadFile(e.accessLog)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var record map[string]any
+		if json.Unmarshal([]byte(line), &record) == nil && record["request_id"] == id {
+			return record
+		}
+	}
+	return nil
+}
+
+func TestTheHostSaysWhichLoggersWrite(t *testing.T) {
+	logs := &caddyhttp.ServerLogConfig{
+		DefaultLoggerName: "rest", SkipHosts: []string{"quiet.example", "*.quiet.example"},
+		LoggerNames: map[string]caddyhttp.StringArray{"a.example": {"one", ""}, "*.b.example": {"two"}},
+	}
+	for host, want := range map[string]string{
+		"a.example": "[one ]", "A.Example:8080": "[one ]", "x.b.example": "[two]", "other.example": "[rest]",
+		"quiet.example": "", "x.quiet.example:80": "",
+	} {
+		names, logged := loggerNames(logs, host)
+		if got := fmt.Sprint(names); logged != (want != "") || logged && got != want {
+			t.Errorf("%s: %s, %v: want %q", host, got, logged, want)
+		}
+	}
+	logs.SkipUnmappedHosts = true
+	if _, logged := loggerNames(logs, "other.example"); logged {
+		t.Error("a host that is not mapped is logged")
 	}
 }

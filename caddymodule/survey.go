@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -20,8 +21,8 @@ type survey struct {
 // answer may depend on something else, or somebody wants to know of each.
 func surveyServer(server *caddyhttp.Server) (headers []string, why string) {
 	switch {
-	case server.Logs != nil:
-		return nil, "the server keeps access logs"
+	case server.Logs != nil && server.Logs.Trace:
+		return nil, "the server logs each handler"
 	case server.Metrics != nil:
 		return nil, "Caddy's own metrics count every request"
 	case server.MaxHeaderBytes > 0 && server.MaxHeaderBytes < 16<<10:
@@ -103,7 +104,12 @@ func (s *survey) handler(raw json.RawMessage) {
 		if h.PassThru {
 			s.refuse("file_server passes on what it does not find")
 		}
-	case "headers", "rewrite", "vars":
+	case "vars":
+		// The variables of log_skip, log_level and log_name, and what may be one.
+		if dependsOnPlaceholder(raw) || bytes.Contains(raw, []byte("log")) {
+			s.refuse("vars has a placeholder, or is about logs")
+		}
+	case "headers", "rewrite":
 		if dependsOnPlaceholder(raw) {
 			s.refuse("%s has a placeholder", h.Handler)
 		}

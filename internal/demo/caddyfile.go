@@ -39,6 +39,7 @@ const caddyfileText = `{
 		listener_wrappers {
 			edge
 			tls
+			edge_hits
 		}
 	}
 	edge {

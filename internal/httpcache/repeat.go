@@ -19,6 +19,8 @@ type Repeat struct {
 	Date     string
 	// Body is what is being sent, in pieces. Nobody changes their bytes.
 	Body [][]byte
+	// Version and Replica made it.
+	Version, Replica string
 
 	names  []string // of the request fields by which answers for the key vary
 	store  *Store
@@ -60,7 +62,7 @@ func (s *Store) repeat(r *http.Request, rp reply) (*Repeat, bool) {
 		return nil, false
 	}
 	p := &Repeat{
-		Date: e.fields.first("Date"), Body: rp.body().chunks,
+		Date: e.fields.first("Date"), Body: rp.body().chunks, Version: e.madeBy, Replica: e.replica,
 		store: s, entry: weak.Make(e), change: s.changes.at(e.hash),
 	}
 	p.at = p.change.Load()

@@ -146,7 +146,7 @@ func (c *conn) answer(p []byte, n int) int {
 			break
 		}
 		c.table.running.Add(1)
-		replied, err := c.reply(m)
+		replied, err := c.reply(m, p[start:start+end])
 		c.state.Store(waiting)
 		c.table.running.Add(-1)
 		if err != nil || c.closing.Load() {
@@ -183,7 +183,10 @@ func (c *conn) prefix() []byte {
 }
 
 // reply writes the answer, unless it may not be given any more.
-func (c *conn) reply(m *memo) (replied bool, err error) {
+func (c *conn) reply(m *memo, block []byte) (replied bool, err error) {
+	if m.log != nil && !c.table.journal.hasRoom() {
+		return false, nil
+	}
 	now := time.Now()
 	use, ok := m.answer.Begin(now)
 	if !ok {
@@ -204,16 +207,26 @@ func (c *conn) reply(m *memo) (replied bool, err error) {
 	// Whoever has the answer finds it counted.
 	c.table.replies.Add(1)
 	m.count()
-	return true, c.send(use.Body)
+	err = c.send(use.Body)
+	if m.log != nil {
+		c.note(m, block, len(r.bytes), size(use.Body), now, err)
+	}
+	return true, err
+}
+
+// note has a record written of a reply whose header is at the start of out.
+func (c *conn) note(m *memo, block []byte, head, size int, began time.Time, err error) {
+	copied := append(append(make([]byte, 0, len(block)+head), block...), c.out[:head]...)
+	done := time.Now()
+	c.table.journal.waiting <- record{log: m.log, Record: Record{
+		Block: copied[:len(block)], Head: copied[len(block):], Remote: c.RemoteAddr().String(), Size: size,
+		Done: done, Duration: done.Sub(began), Err: err,
+	}}
 }
 
 // send writes the header in out, and the body.
 func (c *conn) send(body [][]byte) error {
-	size := len(c.out)
-	for _, piece := range body {
-		size += len(piece)
-	}
-	if size <= maxFlat {
+	if len(c.out)+size(body) <= maxFlat {
 		for _, piece := range body {
 			c.out = append(c.out, piece...)
 		}

@@ -56,6 +56,9 @@ type Hit struct {
 	Varies func(name string) bool
 	// Count is told of each reply that this package writes.
 	Count func()
+	// Log is given a record of each reply, one after another; nil if nobody
+	// keeps any.
+	Log func(Record)
 }
 
 // Supported reports that this build's net/http reads connections in the way

@@ -27,6 +27,8 @@ type Table struct {
 
 	idle, write func() time.Duration
 
+	journal *journal // nil before Start
+
 	draining atomic.Bool
 	running  atomic.Int64
 	replies  atomic.Int64
@@ -54,13 +56,14 @@ type memo struct {
 	head     head
 	answer   Answer
 	count    func()
+	log      func(Record)
 	size     int64
 	used     atomic.Bool // since the last one that wanted its slot
 	rendered atomic.Pointer[rendering]
 }
 
 func newMemo(key string, h head, hit *Hit) *memo {
-	m := &memo{key: key, head: h, answer: hit.Answer, count: hit.Count}
+	m := &memo{key: key, head: h, answer: hit.Answer, count: hit.Count, log: hit.Log}
 	m.rendered.Store(h.render(hit.Age, hit.TTL))
 	m.used.Store(true)
 	// The text of the head twice: in pieces and rendered.
