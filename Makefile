@@ -4,6 +4,7 @@
 # make bench    peers side by side, written to bench/RESULTS.md
 # make bench-race  purges against fetches under way, written to bench/RACE.md
 # make bench-hitratio  what the cache keeps, beside LRU and W-TinyLFU, written to bench/HITRATIO.md
+# make soak-memory  a million URLs in half an hour, the process's memory watched, written to bench/SOAK.md
 # make demo     the whole system on this machine, for a minute
 # make schedules  N=100000 random schedules of the cache, from seed FROM=0
 # make mutants  break the cache in many small ways; the schedules must notice
@@ -18,8 +19,9 @@ PACKAGES := ./...
 FUZZTIME ?= 5s
 N ?= 100000
 FROM ?= 0
+SOAK ?= 30m
 
-.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio demo schedules mutants golden verdicts
+.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak-memory demo schedules mutants golden verdicts
 
 all: build
 
@@ -74,6 +76,9 @@ demo: build
 # In a clock of its own: a schedule of some ten seconds takes ten milliseconds.
 bench-hitratio:
 	cd bench && $(GO) run ./hitratio -requests 200000 -objects 25000 -out HITRATIO.md
+
+soak-memory:
+	cd bench && $(GO) run ./soak -duration $(SOAK) -out SOAK.md
 
 schedules:
 	$(GO) test ./internal/httpcache -run '^TestSchedules$$' -count=1 -v -timeout 6h -schedules $(N) -seed $(FROM)

@@ -8,7 +8,7 @@ require (
 	golang.org/x/sys v0.48.0
 )
 
-require github.com/andybalholm/brotli v1.3.0 // indirect
+require github.com/andybalholm/brotli v1.3.0
 
 require (
 	cel.dev/cel-go v0.32.0 // indirect
@@ -74,7 +74,7 @@ require (
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/pgx/v5 v5.11.0 // indirect
 	github.com/jackc/puddle/v2 v2.2.2 // indirect
-	github.com/klauspost/compress v1.20.1 // indirect
+	github.com/klauspost/compress v1.20.1
 	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
 	github.com/libdns/libdns v1.1.1 // indirect
 	github.com/manifoldco/promptui v0.9.0 // indirect

@@ -294,9 +294,9 @@ func (a *App) Start() error {
 		}
 		return err
 	}
-	paceCollector()
 	a.loaded = time.Now()
 	a.before = live.Swap(a)
+	paceCollector()
 	a.startOnce.Do(func() { close(a.started) })
 	for _, p := range a.pools {
 		p.observeVersions()

@@ -5,40 +5,40 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
+	"strings"
 	"sync"
 )
 
-// The collector's pace. With the runtime's default, garbage may grow as large
-// as what lives: a gateway with an empty cache collects many times a second,
-// and one with a full cache takes twice its cap. A fixed amount of garbage
-// between two collections serves both.
-const (
-	garbageBudget = 64 << 20 // bytes of garbage that start a collection
-	minPercent    = 15       // of what lives: below, large caches would be marked too often
-	maxPercent    = 800
-)
+// collector sets the pace of Go's collector, the limit on the runtime's memory,
+// and what the cache gives up, after each collection. It is one for the
+// process; the finalizer's goroutine owns it.
+type collector struct {
+	once  sync.Once
+	force budget
+	// given is the limit that was there before: from the environment, or from
+	// the container, by Caddy.
+	given int64
+	// limited: the operator has set a limit, which stays what it is.
+	limited bool
+	// before is what the cache had at the last collection.
+	before int64
+}
 
-var (
-	paceOnce sync.Once
-	pace     int // the percentage in force; the finalizer's goroutine owns it
-)
+var pace collector
 
-// paceCollector adapts GOGC after each collection. An operator who sets GOGC
-// keeps it.
+// paceCollector begins to set the pace. An operator who sets GOGC keeps it, and
+// is left alone.
 func paceCollector() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	paceOnce.Do(func() {
-		pace = percentFor(liveHeap())
-		debug.SetGCPercent(pace)
+	pace.once.Do(func() {
+		pace.given = debug.SetMemoryLimit(-1)
+		pace.limited = os.Getenv("GOMEMLIMIT") != ""
+		pace.adapt()
 		armSentinel()
 	})
-}
-
-// percentFor is the GOGC at which the budget is used up, within bounds.
-func percentFor(live uint64) int {
-	return int(min(max(garbageBudget*100/max(live, 1<<20), minPercent), maxPercent))
 }
 
 // sentinel is garbage from the start: its finalizer runs once in each
@@ -47,21 +47,82 @@ type sentinel struct{ _ [16]byte }
 
 func armSentinel() {
 	runtime.SetFinalizer(new(sentinel), func(*sentinel) {
-		// Setting it stops the world for a moment: only when it matters.
-		if percent := percentFor(liveHeap()); percent*10 < pace*9 || percent*9 > pace*10 {
-			pace = percent
-			debug.SetGCPercent(pace)
-		}
+		pace.adapt()
 		armSentinel()
 	})
 }
 
-// liveHeap is what the last collection found alive.
-func liveHeap() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(sample)
-	if sample[0].Value.Kind() != metrics.KindUint64 {
+// adapt measures and applies.
+func (c *collector) adapt() {
+	m := measureMemory()
+	m.limit, m.yielded = c.given, c.force.yield
+	app := live.Load()
+	if app != nil {
+		s := app.gateway.store.Stats()
+		m.cap, m.bytes = s.MaxBytes, min(c.before, s.Bytes)
+		c.before = s.Bytes
+	}
+	c.apply(m.budget(), app)
+}
+
+// apply sets what has changed enough to matter: the first two stop the world for
+// a moment.
+func (c *collector) apply(b budget, app *App) {
+	if differs(int64(b.percent), int64(c.force.percent), 10) {
+		debug.SetGCPercent(b.percent)
+		c.force.percent = b.percent
+	}
+	if !c.limited && differs(b.limit, c.force.limit, 100) {
+		debug.SetMemoryLimit(b.limit)
+		c.force.limit = b.limit
+	}
+	c.force.yield = b.yield
+	if app != nil {
+		app.gateway.store.Yield(b.yield)
+	}
+}
+
+// differs reports that two numbers are apart by more than one part in some.
+func differs(a, b, parts int64) bool {
+	apart := max(a, b) - min(a, b)
+	return apart > max(a, b)/parts
+}
+
+// measureMemory reads what there is, just after a collection: the resident set
+// is then about the largest since the last one.
+func measureMemory() memoryState {
+	samples := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
+	}
+	metrics.Read(samples)
+	read := func(i int) int64 {
+		if samples[i].Value.Kind() != metrics.KindUint64 {
+			return 0
+		}
+		return int64(samples[i].Value.Uint64())
+	}
+	m := memoryState{live: read(0), mapped: read(1) - read(2)}
+	m.resident = max(m.mapped, residentSet())
+	if m.resident == m.mapped {
+		m.resident += usualOutside
+	}
+	return m
+}
+
+// residentSet is that of this process, or zero where the system does not say.
+// proc_pid_statm(5): size and resident, in pages.
+func residentSet() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
 		return 0
 	}
-	return sample[0].Value.Uint64()
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -14,7 +15,7 @@ import (
 // architecture that Linux and Go share (proc(5), sysconf(_SC_CLK_TCK)).
 const tick = time.Second / 100
 
-// Procfs reads CPU times from a file system laid out as proc(5) says.
+// Procfs reads CPU times and memory from a file system laid out as proc(5) says.
 type Procfs struct {
 	FS fs.FS
 }
@@ -114,6 +115,24 @@ func cutLast(s, sep string) (before, after string, found bool) {
 		return s, "", false
 	}
 	return s[:i], s[i+len(sep):], true
+}
+
+// Resident is the memory of a process that is there: its resident set, in bytes.
+func (p Procfs) Resident(pid int) (int64, error) {
+	text, err := fs.ReadFile(p.FS, path.Join(strconv.Itoa(pid), "statm"))
+	if err != nil {
+		return 0, fmt.Errorf("process %d: %w", pid, err)
+	}
+	// proc_pid_statm(5): size and resident, in pages.
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("process %d: statm %q: want at least 2 fields", pid, text)
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("process %d: statm %q: %w", pid, text, err)
+	}
+	return pages * int64(os.Getpagesize()), nil
 }
 
 // MachineCPU is the CPU time of all processors that was not idle: work,

@@ -103,3 +103,22 @@ func TestProcfsReadsThisMachine(t *testing.T) {
 		t.Errorf("machine %v, this process %v: want the machine to have worked more", machine, own)
 	}
 }
+
+func TestResident(t *testing.T) {
+	proc := Procfs{fstest.MapFS{
+		"10/statm": {Data: []byte("28674 3133 440 12 0 900 0\n")},
+		"11/statm": {Data: []byte("28674\n")},
+		"12/statm": {Data: []byte("28674 many\n")},
+	}}
+	if got, err := proc.Resident(10); err != nil || got != 3133*int64(os.Getpagesize()) {
+		t.Errorf("got %d, %v: want 3133 pages", got, err)
+	}
+	for _, pid := range []int{11, 12, 13} {
+		if got, err := proc.Resident(pid); err == nil {
+			t.Errorf("process %d: got %d: want an error", pid, got)
+		}
+	}
+	if got, err := (Procfs{os.DirFS("/proc")}).Resident(os.Getpid()); err != nil || got < 1<<20 {
+		t.Errorf("of this process: %d, %v: want more than a MiB", got, err)
+	}
+}

@@ -24,9 +24,12 @@ type Command struct {
 	Env []string
 	// Dir is the working directory.
 	Dir string
-	// CPU that the process and all its children are pinned to.
+	// CPU that the process and all its children are pinned to; or AnyCPU.
 	CPU int
 }
+
+// AnyCPU leaves a process to the scheduler.
+const AnyCPU = -1
 
 // Process is a child that runs, or has run. Its methods may be called
 // concurrently.
@@ -49,7 +52,10 @@ func Start(c Command) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", c.Name, err)
 	}
 	defer log.Close() // the child has its own copy
-	name, args := Pin(c.CPU, c.Path, c.Args...)
+	name, args := c.Path, c.Args
+	if c.CPU != AnyCPU {
+		name, args = Pin(c.CPU, c.Path, c.Args...)
+	}
 	p.cmd = exec.Command(name, args...)
 	p.cmd.Dir, p.cmd.Env = c.Dir, c.Env
 	p.cmd.Stdout, p.cmd.Stderr = log, log

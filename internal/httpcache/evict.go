@@ -64,7 +64,7 @@ func (s *Store) climb(hits, misses int) {
 func (s *Store) fits(n int64) bool {
 	for {
 		now := s.bytes.Load()
-		if now+n > s.maxBytes.Load() {
+		if now+n > s.room() {
 			return false
 		}
 		if s.bytes.CompareAndSwap(now, now+n) {
@@ -78,7 +78,7 @@ func (s *Store) fits(n int64) bool {
 // hold the rest.
 func (s *Store) reserve(hash uint64, n int64) (evicted int, ok bool) {
 	for !s.fits(n) {
-		if n > s.maxBytes.Load() || !s.evictSomewhere(hash, n) {
+		if n > s.room() || !s.evictSomewhere(hash, n) {
 			return evicted, false
 		}
 		evicted++

@@ -21,6 +21,7 @@ type Stats struct {
 	Entries    int64  `json:"entries"`
 	Bytes      int64  `json:"bytes"`
 	MaxBytes   int64  `json:"max_bytes"`
+	Yielded    int64  `json:"yielded_bytes"` // the part of MaxBytes that is given up
 	MaxObject  int64  `json:"max_object"`
 	Generation uint64 `json:"generation"`
 
@@ -94,7 +95,7 @@ func (s *Store) Stats() Stats {
 	c := &s.counters
 	return Stats{
 		Entries: c.entries.Load(), Bytes: s.bytes.Load(),
-		MaxBytes: s.maxBytes.Load(), MaxObject: s.maxObject.Load(), Generation: s.Generation(),
+		MaxBytes: s.maxBytes.Load(), Yielded: s.yielded.Load(), MaxObject: s.maxObject.Load(), Generation: s.Generation(),
 		Hits: c.hits.Load(), Stale: c.stale.Load(), Revalidated: c.revalidated.Load(),
 		Misses: c.misses.Load(), Bypasses: c.bypasses.Load(), Errors: c.errors.Load(),
 		Collapsed: c.collapsed.Load(), Stores: c.stores.Load(), Evictions: c.evictions.Load(),

@@ -83,6 +83,7 @@ type Store struct {
 	encoder   encoder
 	bytes     atomic.Int64
 	maxBytes  atomic.Int64
+	yielded   atomic.Int64 // the part of maxBytes that is given up: see Yield
 	maxObject atomic.Int64
 	refreshes atomic.Int64
 	tier      atomic.Pointer[tier] // nil without a disk
@@ -137,7 +138,21 @@ func (s *Store) Configure(o Options) {
 	o = o.withDefaults()
 	s.maxBytes.Store(o.MaxBytes)
 	s.maxObject.Store(o.MaxObject)
-	for s.bytes.Load() > o.MaxBytes && s.evictSomewhere(0, 0) {
+	s.shrink()
+}
+
+// Yield gives up a part of MaxBytes for as long as the rest of the process needs
+// it. More of it evicts at once.
+func (s *Store) Yield(n int64) {
+	s.yielded.Store(max(0, n))
+	s.shrink()
+}
+
+// room is what answers may take at present.
+func (s *Store) room() int64 { return max(0, s.maxBytes.Load()-s.yielded.Load()) }
+
+func (s *Store) shrink() {
+	for s.bytes.Load() > s.room() && s.evictSomewhere(0, 0) {
 	}
 }
 
