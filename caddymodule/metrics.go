@@ -92,6 +92,7 @@ var (
 	cacheEntries    = describe("edge_cache_entries", "Stored responses.")
 	cacheBytes      = describe("edge_cache_bytes", "Bytes that stored responses take, with everything that they cost.")
 	cacheMaxBytes   = describe("edge_cache_max_bytes", "The cap on edge_cache_bytes.")
+	cacheYielded    = describe("edge_cache_yielded_bytes", "The part of edge_cache_max_bytes that is given up, for the process to fit.")
 	cacheStores     = describe("edge_cache_stores_total", "Responses that were stored.")
 	cacheEvictions  = describe("edge_cache_evictions_total", "Stored responses that made room for others.")
 	encodedBytes    = describe("edge_cache_encoded_bytes", "The part of edge_cache_bytes that bodies in other codings take.")
@@ -132,7 +133,7 @@ var (
 // Describe names every gauge.
 func (gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		cacheEntries, cacheBytes, cacheMaxBytes, cacheStores, cacheEvictions, cacheFenced, encodedBytes, encodings, generation,
+		cacheEntries, cacheBytes, cacheMaxBytes, cacheYielded, cacheStores, cacheEvictions, cacheFenced, encodedBytes, encodings, generation,
 		diskServing, diskEntries, diskBytes, diskMaxBytes, diskIndexBytes, diskHits, diskWrites, diskDropped, diskErrors,
 		poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolRefused,
 		replicaInFlight, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending,
@@ -157,6 +158,7 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 	gauge(cacheEntries, float64(s.Entries))
 	gauge(cacheBytes, float64(s.Bytes))
 	gauge(cacheMaxBytes, float64(s.MaxBytes))
+	gauge(cacheYielded, float64(s.Yielded))
 	counter(cacheStores, float64(s.Stores))
 	counter(cacheEvictions, float64(s.Evictions))
 	counter(cacheFenced, float64(s.Fenced))

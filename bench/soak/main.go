@@ -22,8 +22,8 @@ import (
 	"github.com/edgegw/edge/bench/process"
 )
 
-// most is what a process may have, as a multiple of the cache's cap.
-const most = 1.15
+// most is what a process may have, in percent of the cache's cap.
+const most = 115
 
 type options struct {
 	out      string

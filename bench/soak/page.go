@@ -35,7 +35,7 @@ func page(o options, version string, s series) string {
 	}
 	fmt.Fprintf(&b, `# The soak
 
-What memory does the process have that caches a great many URLs, each asked for over sockets? At most %.2f times the cap on its cache, at every moment, is the promise. Written by `+"`make soak-memory`"+`; README.md says how.
+What memory does the process have that caches a great many URLs, each asked for over sockets? At most %d %% of the cap on its cache, at every moment, is the promise. Written by `+"`make soak-memory`"+`; README.md says how.
 
 **%s**: cap %d MiB%s, highest resident set %s, %.3f of the cap. %d samples, one a second.
 
