@@ -31,13 +31,15 @@ type platform struct {
 	active map[string]*atomic.Int64
 	orders []int
 	ids    map[string]bool
-	faults atomic.Int64 // calls that are to fail
-	failed atomic.Int64 // that did
+	faults atomic.Int64   // calls that are to fail
+	failed atomic.Int64   // that did
+	later  atomic.Bool    // those ask to come again in an hour
+	tried  map[string]int // ids of failed calls, and what they asked for
 }
 
 func newPlatform(t *testing.T) (*platform, string) {
 	t.Helper()
-	f := &platform{t: t, file: filepath.Join(t.TempDir(), "replicas"), apps: make(map[string]*app), active: make(map[string]*atomic.Int64), ids: make(map[string]bool)}
+	f := &platform{t: t, file: filepath.Join(t.TempDir(), "replicas"), apps: make(map[string]*app), active: make(map[string]*atomic.Int64), ids: make(map[string]bool), tried: make(map[string]int)}
 	f.startLocked()
 	f.listLocked()
 	server := httptest.NewServer(http.HandlerFunc(f.order))
@@ -73,11 +75,6 @@ func (f *platform) listLocked() {
 }
 
 func (f *platform) order(w http.ResponseWriter, r *http.Request) {
-	if f.faults.Add(-1) >= 0 {
-		f.failed.Add(1)
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
 	var m struct {
 		Data struct {
 			Replicas int
@@ -86,6 +83,17 @@ func (f *platform) order(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
 		f.t.Error(err)
+	}
+	if f.faults.Add(-1) >= 0 {
+		f.failed.Add(1)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.tried[r.Header.Get("Webhook-Id")] = m.Data.Replicas
+		if f.later.Load() {
+			w.Header().Set("Retry-After", "3600")
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -193,6 +201,39 @@ func TestAFailingDriverTouchesNobodyAndIsAskedAgain(t *testing.T) {
 	}
 }
 
+func TestAnOrderThatIsTriedAgainIsTheSame(t *testing.T) {
+	f, url := newPlatform(t)
+	f.faults.Store(3)
+	p, _ := newTestPool(t, drivenConfig(f, url))
+	eventually(t, "the first is up", func() bool { return upCount(p) == 1 })
+	stop := visitors(t, p, 10)
+	eventually(t, "three run", func() bool { return f.running() == 3 })
+	stop()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	numbers := make(map[int]bool)
+	for _, n := range f.tried {
+		numbers[n] = true
+	}
+	if len(f.tried) != len(numbers) || f.failed.Load() != 3 {
+		t.Errorf("%d calls failed, as the orders %v: want an id for each number", f.failed.Load(), f.tried)
+	}
+}
+
+func TestADriverThatAsksForPatienceGetsIt(t *testing.T) {
+	f, url := newPlatform(t)
+	f.faults.Store(1 << 30)
+	f.later.Store(true)
+	p, _ := newTestPool(t, drivenConfig(f, url))
+	eventually(t, "the first is up", func() bool { return upCount(p) == 1 })
+	stop := visitors(t, p, 10)
+	eventually(t, "the next try is in an hour", func() bool {
+		d := p.Status().Scaling.Driver
+		return d != nil && d.NextTry.After(time.Now().Add(50*time.Minute))
+	})
+	stop()
+}
+
 func TestWhoDrainsIsTakenBackWhenTheLoadIs(t *testing.T) {
 	f, url := newPlatform(t)
 	c := drivenConfig(f, url)
@@ -205,16 +246,21 @@ func TestWhoDrainsIsTakenBackWhenTheLoadIs(t *testing.T) {
 		d := p.Status().Scaling.Driver
 		return d != nil && len(d.Draining) == 3 && upCount(p) == 1
 	})
+	// Discovery goes on naming them, and reports anew: they stay aside.
+	if _, err := p.Register(newApp(t, say("another")).address, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the other is up", func() bool { return upCount(p) == 2 })
 	again := visitors(t, p, 15)
-	eventually(t, "they are taken back", func() bool { return upCount(p) == 4 && len(p.Status().Scaling.Driver.Draining) == 0 })
+	eventually(t, "they are taken back", func() bool { return upCount(p) == 5 && len(p.Status().Scaling.Driver.Draining) == 0 })
 	again()
 	// Another driver, or none, leaves nobody set aside.
-	eventually(t, "three drain again", func() bool { return len(p.Status().Scaling.Driver.Draining) == 3 })
+	eventually(t, "three drain again", func() bool { return len(p.Status().Scaling.Driver.Draining) == 3 && upCount(p) == 2 })
 	c.Autoscale.Driver = named.Spec{}
 	if err := p.Configure(c); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "all are up", func() bool { return upCount(p) == 4 })
+	eventually(t, "all are up", func() bool { return upCount(p) == 5 })
 	if d := p.Status().Scaling.Driver; d != nil {
 		t.Errorf("%+v without a driver", d)
 	}
