@@ -185,6 +185,9 @@ func (a *App) advise(ctx context.Context) []finding {
 		if pool.Health.VersionHeader == "" {
 			say("warning", "pool %s: no version_header: edge cannot tell versions apart, so deploys are purged by CI alone", name)
 		}
+		if _, vouched := pool.Autoscale.Driver.Options["replicas_finish"]; pool.Autoscale.Driver.Name == "railway" && !vouched {
+			say("warning", "pool %s: autoscale driver railway without replicas_finish: the number of replicas only rises", name)
+		}
 		for _, problem := range missingPrograms(pool) {
 			say("error", "pool %s: %s", name, problem)
 		}

@@ -69,6 +69,13 @@ http://127.0.0.1:1 {
 			[]string{"error pool lonely: no discover"}},
 		"a pool that is not there": {strings.Replace(good("", page), "edge_proxy app", "edge_proxy ap", 1), nil, 2,
 			[]string{`error unknown pool "ap": want one of app`}},
+		"a program that is not there, and a driver that never asks for fewer": {
+			good("pool own {\nhealth /healthz {\nversion_header V\n}\ndiscover process no-such-program {port}\n}\npool rail {\nhealth /healthz {\nversion_header V\n}\ndiscover static 127.0.0.1:3001\nautoscale {\ndriver railway {\nservice s\nenvironment e\nregion r\ntoken {env.RAILWAY}\n}\n}\n}", page),
+			[]string{"RAILWAY=token"}, 2,
+			[]string{`error pool own: discover process: exec: "no-such-program"`, "warning pool rail: autoscale driver railway without replicas_finish"}},
+		"a driver whose token is missing": {
+			good("pool rail {\nautoscale {\ndriver railway {\nservice s\nenvironment e\nregion r\ntoken {env.RAILWAY}\n}\n}\n}", page), nil, 2,
+			[]string{"error {env.RAILWAY} is empty"}},
 		"several words wrong": {good("cach {\n}\ncache {\nmemory lots\n}\npool more {\ndrain soon\npolicy best\n}", page), nil, 2,
 			[]string{`error unknown word "cach"`, `error memory "lots"`, `error drain "soon"`, `error unknown name "best"`}},
 		"several values wrong": {good("control {\ntoken {env.EDGE_TOKEN} hunter2\n}\ncloudflare {\nzone_id {env.ZONE}\napi_token short\nplan gold\n}", page), nil, 2,
