@@ -161,10 +161,17 @@ func poolBlock(c *lb.Config) words {
 			return words{
 				"attempts":        countOrNone(&c.Retry.Attempts),
 				"budget":          ratio(&c.Retry.Budget),
+				"timeout":         duration(&c.Retry.Timeout),
 				"body":            size(&c.Retry.Body),
 				"idempotency_key": alone(&c.Retry.IdempotencyKey),
 			}
 		}),
+		"hedge": func(d *caddyfile.Dispenser) error {
+			c.Hedge.On = true
+			return block(func() words {
+				return words{"after": after(&c.Hedge), "budget": ratio(&c.Hedge.Budget)}
+			})(d)
+		},
 		"queue": block(func() words {
 			return words{
 				"max_inflight": countOrNone(&c.Queue.MaxInflight),
@@ -217,6 +224,17 @@ func parseEject(d *caddyfile.Dispenser, e *lb.Eject) error {
 		"max":           duration(&e.Max),
 		"max_share":     ratio(&e.MaxShare),
 	})
+}
+
+// after reads how long a request waits before it is sent to a second replica: a
+// time, or the share of answers that come sooner.
+func after(h *lb.Hedge) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		if next := *d; next.NextArg() && strings.HasSuffix(next.Val(), "%") {
+			return ratio(&h.Quantile)(d)
+		}
+		return duration(&h.After)(d)
+	}
 }
 
 func transportWords(t *lb.Transport) words {

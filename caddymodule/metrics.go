@@ -119,6 +119,8 @@ var (
 	poolUntold      = describe("edge_pool_driver_failures", "Orders to the autoscaler's driver that failed in a row.", "pool", "driver")
 	poolPanic       = describe("edge_pool_panic", "1 while most replicas look sick and health is ignored.", "pool")
 	poolRetries     = describe("edge_pool_retries_total", "Requests sent again to another replica.", "pool")
+	poolHedges      = describe("edge_pool_hedges_total", "Requests sent to a second replica besides.", "pool")
+	poolHedgesWon   = describe("edge_pool_hedges_won_total", "Requests that the second replica answered first.", "pool")
 	poolRefused     = describe("edge_pool_refused_total", "Requests that the pool answered 503 itself.", "pool")
 	replicaInFlight = describe("edge_replica_in_flight", "Requests at a replica.", "pool", "replica", "version")
 	replicaLatency  = describe("edge_replica_latency_seconds", "Moving average of the time to the response header.", "pool", "replica", "version")
@@ -135,7 +137,7 @@ func (gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		cacheEntries, cacheBytes, cacheMaxBytes, cacheYielded, cacheStores, cacheEvictions, cacheFenced, encodedBytes, encodings, generation,
 		diskServing, diskEntries, diskBytes, diskMaxBytes, diskIndexBytes, diskHits, diskWrites, diskDropped, diskErrors,
-		poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolRefused,
+		poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolHedges, poolHedgesWon, poolRefused,
 		replicaInFlight, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending,
 	} {
 		to <- d
@@ -208,6 +210,8 @@ func collectPool(p *pool, gauge, counter func(*prometheus.Desc, float64, ...stri
 	}
 	gauge(poolPanic, oneIf(s.Panic), s.Name)
 	counter(poolRetries, float64(s.Retries), s.Name)
+	counter(poolHedges, float64(s.Hedges), s.Name)
+	counter(poolHedgesWon, float64(s.Won), s.Name)
 	counter(poolRefused, float64(s.Refused), s.Name)
 	states := map[string]int{"joining": 0, "up": 0, "sick": 0, "draining": 0, "drained": 0}
 	breakers := map[string]float64{"closed": 0, "half-open": 1, "open": 2}

@@ -77,6 +77,7 @@ func (b *answerBody) end(o outcome) {
 		b.x.pool.conclude(s, o)
 	}
 	b.x.pool.give(s.replica, b.count)
+	b.x.release()
 }
 
 // tunnels are the upgraded connections of a replica.

@@ -20,6 +20,7 @@ const (
 type budget struct {
 	requests [budgetSeconds]tally
 	retries  [budgetSeconds]tally
+	hedges   [budgetSeconds]tally
 }
 
 // tally counts within one second: the second in the upper half, the count in
@@ -68,5 +69,16 @@ func (b *budget) retry(now int64, share float64) bool {
 		return false
 	}
 	b.retries[second%budgetSeconds].add(second)
+	return true
+}
+
+// hedge is the same for requests besides. There is no reserve: they save time,
+// not requests.
+func (b *budget) hedge(now int64, share float64) bool {
+	second := secondOf(now)
+	if sum(&b.hedges, second)+1 > share*sum(&b.requests, second) {
+		return false
+	}
+	b.hedges[second%budgetSeconds].add(second)
 	return true
 }

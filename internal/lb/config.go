@@ -20,6 +20,7 @@ type Config struct {
 	Breaker Breaker `json:"breaker,omitzero"`
 	Eject   Eject   `json:"eject,omitzero"`
 	Retry   Retry   `json:"retry,omitzero"`
+	Hedge   Hedge   `json:"hedge,omitzero"`
 	Queue   Queue   `json:"queue,omitzero"`
 
 	// Policy picks a replica for a request. Default least_time.
@@ -150,6 +151,11 @@ type Retry struct {
 	// retries, on top of a reserve of ten a second. Default 20%.
 	Budget unit.Ratio `json:"budget,omitzero"`
 
+	// Timeout is how long a try may take to the headers of the answer when the
+	// request may go to another replica, and one is free to take it. The last try
+	// may take its time. Default none.
+	Timeout unit.Duration `json:"timeout,omitzero"`
+
 	// Body is how much of a request's body is kept, as it passes, to be sent
 	// again. A longer one is sent once. Default 64KiB, at most 16MiB; 1B is as
 	// good as none.
@@ -159,6 +165,26 @@ type Retry struct {
 	// it arrives with the same Idempotency-Key field. Then such a request is
 	// retried like a GET, whatever its method.
 	IdempotencyKey bool `json:"idempotency_key,omitempty"`
+}
+
+// Hedge says whether a request that takes long is sent to a second replica
+// besides, whoever answers first being taken and the other cancelled. Only safe
+// requests without a body are, and none while the pool is busy: requests wait,
+// most replicas are sick, or more than 70 % of max_inflight is in use.
+type Hedge struct {
+	// On switches it on.
+	On bool `json:"on,omitempty"`
+
+	// After is a fixed time to wait first. Default none: Quantile says.
+	After unit.Duration `json:"after,omitzero"`
+
+	// Quantile of the last ten seconds' times to the header, after which the
+	// second is asked; not before 10 ms. Default 95%.
+	Quantile unit.Ratio `json:"quantile,omitzero"`
+
+	// Budget is the share of the last ten seconds' requests that may be sent
+	// twice. Default 5%.
+	Budget unit.Ratio `json:"budget,omitzero"`
 }
 
 // Queue says what happens to requests that no replica may take right now.
@@ -240,6 +266,9 @@ func (c Config) withDefaults() Config {
 	c.Retry.Attempts = number(c.Retry.Attempts, 2)
 	c.Retry.Budget = unit.Ratio(c.Retry.Budget.Or(0.2))
 	c.Retry.Body = unit.Bytes(c.Retry.Body.Or(64 << 10))
+
+	c.Hedge.Quantile = unit.Ratio(c.Hedge.Quantile.Or(0.95))
+	c.Hedge.Budget = unit.Ratio(c.Hedge.Budget.Or(0.05))
 
 	c.Queue.MaxInflight = number(c.Queue.MaxInflight, 200)
 	c.Queue.Wait = defaulted(c.Queue.Wait, 2*time.Second)

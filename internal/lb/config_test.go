@@ -24,6 +24,7 @@ func TestTheZeroConfigTakesTheDocumentedDefaults(t *testing.T) {
 		Breaker:   Breaker{FailureRatio: 0.5, MinRequests: 20, Window: ms(10_000), Open: ms(5000), Consecutive: 5},
 		Eject:     Eject{Consecutive: 5, FailureRatio: 0.1, Latency: 5, MinRequests: 30, Base: ms(5000), Max: ms(300_000), MaxShare: 0.5},
 		Retry:     Retry{Attempts: 2, Budget: 0.2, Body: 64 << 10},
+		Hedge:     Hedge{Quantile: 0.95, Budget: 0.05},
 		Queue:     Queue{MaxInflight: 200, Wait: ms(2000), Length: 1000},
 		Transport: Transport{DialTimeout: ms(3000), IdleTimeout: ms(4000), MaxIdle: 256},
 	}

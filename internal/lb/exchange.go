@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"slices"
@@ -55,7 +56,12 @@ type exchange struct {
 	outlet  outlet
 	payload *payload // nil: the request has no body
 	guard   *guard   // the reader of this try
-	body    answerBody
+
+	ctx  context.Context         // of this try; nil when it has none of its own
+	stop context.CancelCauseFunc // ends it
+	next slot                    // taken already for the try that follows
+
+	body answerBody
 }
 
 func (x *exchange) Len() int { return len(x.view.members) }
@@ -180,27 +186,40 @@ func (x *exchange) hasTried(r *replica) bool {
 // take picks a replica and takes a slot of it. False when none may have the
 // request now.
 func (x *exchange) take() (slot, bool) {
+	x.look()
+	for x.level = strict; x.level < lenienceEnd; x.level++ {
+		if s, ok := x.takeProbe(); ok {
+			return s, true
+		}
+		if s, ok := x.pick(); ok {
+			return s, true
+		}
+		if x.somebody() {
+			break
+		}
+	}
+	return slot{}, false
+}
+
+// look takes the pool as it is now for the pick that follows.
+func (x *exchange) look() {
 	if v := x.pool.view.Load(); v != nil { // None once the pool is closed.
 		x.view = v
 	}
 	x.now = x.pool.now()
 	x.median = load(&x.pool.median)
-	for x.level = strict; x.level < lenienceEnd; x.level++ {
-		if s, ok := x.takeProbe(); ok {
-			return s, true
-		}
-		// A pick that another request beats to the slot is made again.
-		for range 3 {
-			i := x.view.settings.policy.Pick(x)
-			if i < 0 {
-				break
-			}
-			if s, ok := x.claim(x.view.members[i]); ok {
-				return s, true
-			}
-		}
-		if x.somebody() {
+}
+
+// pick takes a slot of whom the policy picks. A pick that another request beats
+// to the slot is made again.
+func (x *exchange) pick() (slot, bool) {
+	for range 3 {
+		i := x.view.settings.policy.Pick(x)
+		if i < 0 {
 			break
+		}
+		if s, ok := x.claim(x.view.members[i]); ok {
+			return s, true
 		}
 	}
 	return slot{}, false

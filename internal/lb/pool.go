@@ -38,7 +38,10 @@ type Pool struct {
 	medianAt   atomic.Int64
 	queue      queue
 	budget     budget
+	latencies  latencies
 	retries    atomic.Int64
+	hedges     atomic.Int64
+	hedgesWon  atomic.Int64
 	refused    atomic.Int64
 
 	assessing sync.Mutex // one assessment at a time, so that the last one stands

@@ -67,7 +67,7 @@ func (p *Pool) Send(in *http.Request, trace *Trace) (*http.Response, error) {
 		return x.refuse(why), nil
 	}
 	for {
-		resp, err := x.send()
+		resp, err := x.try()
 		o := x.outcomeOf(resp, err)
 		next, again := x.another(o)
 		if !again {
@@ -77,6 +77,7 @@ func (p *Pool) Send(in *http.Request, trace *Trace) (*http.Response, error) {
 			_ = resp.Body.Close() // Its connection goes with it: reading it to the end might take long.
 		}
 		x.settle(o)
+		x.release()
 		x.hold(next)
 		p.retries.Add(1)
 	}
@@ -93,6 +94,9 @@ func closeBody(r *http.Request) error {
 // to pass on.
 func (x *exchange) leave() {
 	x.settle(neutral)
+	if x.next.replica != nil {
+		x.pool.giveBack(&x.next)
+	}
 	if x.payload != nil {
 		x.payload.settle()
 		if x.attempts == 0 {
@@ -106,16 +110,21 @@ func (x *exchange) send() (*http.Response, error) {
 	r := x.slot.replica
 	x.tried[x.attempts] = r
 	x.attempts++
-	if t := x.trace; t != nil {
-		t.Attempts = x.attempts
-		t.Replica, t.Address, t.Version = r.id, string(r.address), r.identity.Load().version
-	}
+	x.name(r)
 	transport := r.transport.Load()
 	resp, err := transport.RoundTrip(x.outgoing(&x.outlet))
 	for stale := 0; err != nil && stale < maxStale && neverSent(err) && x.rearm(); stale++ {
 		resp, err = transport.RoundTrip(x.outgoing(new(outlet)))
 	}
 	return resp, err
+}
+
+// name tells the trace who is asked.
+func (x *exchange) name(r *replica) {
+	if t := x.trace; t != nil {
+		t.Attempts = x.attempts
+		t.Replica, t.Address, t.Version = r.id, string(r.address), r.identity.Load().version
+	}
 }
 
 // outgoing is the request as it goes to the replica whose slot is held. A try
@@ -125,6 +134,9 @@ func (x *exchange) outgoing(out *outlet) *http.Request {
 		out = new(outlet)
 	}
 	out.request, out.url = *x.in, *x.in.URL
+	if x.ctx != nil {
+		out.request = *x.in.WithContext(x.ctx)
+	}
 	out.request.URL = &out.url
 	out.url.Scheme, out.url.Host = "http", string(x.slot.replica.address)
 	if x.view.settings.tls != nil {
@@ -153,6 +165,8 @@ func (x *exchange) outcomeOf(resp *http.Response, err error) outcome {
 	}
 	var dial *dialError
 	switch {
+	case x.next.replica != nil:
+		return late // It was left for another.
 	case errors.Is(x.in.Context().Err(), context.Canceled):
 		return neutral
 	case errors.As(err, &dial):
@@ -173,6 +187,14 @@ func isTimeout(err error) bool {
 // another takes a slot of another replica, when the try that came to o may and
 // should be repeated.
 func (x *exchange) another(o outcome) (slot, bool) {
+	if next := x.next; next.replica != nil {
+		x.next = slot{}
+		if x.in.Context().Err() == nil && x.rearm() {
+			return next, true
+		}
+		x.pool.giveBack(&next)
+		return slot{}, false
+	}
 	s := x.view.settings
 	if o < gateway || x.attempts > s.Retry.Attempts || x.in.Context().Err() != nil || !x.repeatable(o) {
 		return slot{}, false
@@ -193,9 +215,7 @@ func (x *exchange) another(o outcome) (slot, bool) {
 	if x.pool.budget.retry(x.pool.now(), float64(s.Retry.Budget)) && x.rearm() {
 		return next, true
 	}
-	x.pool.conclude(&next, neutral)
-	next.record.requests.Add(-1)
-	x.pool.unclaim(next.replica)
+	x.pool.giveBack(&next)
 	return slot{}, false
 }
 
@@ -208,6 +228,14 @@ func (x *exchange) orphaned(o outcome) bool {
 	r := x.slot.replica
 	// The end of a process is noticed within milliseconds.
 	return r.is().leaving() || wait(x.in.Context(), lonelyPause) && r.is().leaving()
+}
+
+// giveBack returns a slot of which no use was made.
+func (p *Pool) giveBack(s *slot) {
+	p.conclude(s, neutral)
+	s.record.requests.Add(-1)
+	p.unclaim(s.replica)
+	*s = slot{}
 }
 
 // repeatable reports whether the request may be sent again after o.
@@ -231,6 +259,7 @@ func (x *exchange) repeatable(o outcome) bool {
 func (x *exchange) deliver(resp *http.Response, err error, o outcome) (*http.Response, error) {
 	if err != nil {
 		x.settle(o)
+		x.release()
 		return nil, err
 	}
 	x.readVersion(resp)
@@ -262,6 +291,7 @@ func (x *exchange) deliver(resp *http.Response, err error, o outcome) (*http.Res
 			x.pool.conclude(&x.slot, o)
 		}
 		x.pool.give(r, count)
+		x.release()
 		return resp, nil
 	}
 	x.body = answerBody{x: x, src: resp.Body, count: count, judge: !early}

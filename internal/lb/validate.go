@@ -105,6 +105,7 @@ func (c Config) rangeErrors() []error {
 		"health interval": c.Health.Interval, "health timeout": c.Health.Timeout,
 		"breaker window": c.Breaker.Window, "breaker open": c.Breaker.Open,
 		"eject base": c.Eject.Base, "eject max": c.Eject.Max,
+		"retry timeout": c.Retry.Timeout, "hedge after": c.Hedge.After,
 		"queue wait":             c.Queue.Wait,
 		"transport dial_timeout": c.Transport.DialTimeout, "transport header_timeout": c.Transport.HeaderTimeout,
 		"transport idle_timeout": c.Transport.IdleTimeout,
@@ -134,6 +135,7 @@ func (c Config) rangeErrors() []error {
 	}
 	ratios := map[string]unit.Ratio{
 		"breaker failure_ratio": c.Breaker.FailureRatio, "retry budget": c.Retry.Budget,
+		"hedge quantile": c.Hedge.Quantile, "hedge budget": c.Hedge.Budget,
 		"eject failure_ratio": c.Eject.FailureRatio, "eject max_share": c.Eject.MaxShare,
 	}
 	for word, r := range sorted(ratios) {
