@@ -141,15 +141,22 @@ func (s *Store) Configure(o Options) {
 	s.shrink()
 }
 
+// mostYielded is the part of MaxBytes that can be given up, one in so many.
+const mostYielded = 4
+
 // Yield gives up a part of MaxBytes for as long as the rest of the process needs
-// it. More of it evicts at once.
+// it, a quarter at most: a cap that becomes much smaller must not find all of it
+// given up. More of it evicts at once.
 func (s *Store) Yield(n int64) {
 	s.yielded.Store(max(0, n))
 	s.shrink()
 }
 
 // room is what answers may take at present.
-func (s *Store) room() int64 { return max(0, s.maxBytes.Load()-s.yielded.Load()) }
+func (s *Store) room() int64 {
+	most := s.maxBytes.Load()
+	return most - min(s.yielded.Load(), most/mostYielded)
+}
 
 func (s *Store) shrink() {
 	for s.bytes.Load() > s.room() && s.evictSomewhere(0, 0) {
