@@ -6,6 +6,7 @@ import (
 	"net"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -99,30 +100,37 @@ type face struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
+	// accepted is when the last connection was handed out.
+	accepted atomic.Pointer[time.Time]
 }
 
 // firstRequest is how long a connection that a replaced configuration has
 // accepted may take to send its first request: net/http drops, without an
-// answer, those that have sent none when it shuts down.
-const firstRequest = 100 * time.Millisecond
+// answer, those that have sent none when it shuts down. A TLS handshake and a
+// request are three round trips of 100 ms, and there are slower ones.
+const firstRequest = 500 * time.Millisecond
 
 // giveWay is told when all apps of a configuration have started, before the
 // ones that it replaces are stopped. New connections are its own already.
 type giveWay struct{}
 
-// Handle waits, if there is a configuration to replace.
+// Handle waits for the connections that the replaced configurations have
+// accepted last.
 func (giveWay) Handle(ctx context.Context, _ caddy.Event) error {
 	sockets.Lock()
-	replaces := false
+	last := time.Time{}
 	for _, s := range sockets.open {
-		replaces = replaces || len(s.faces) > 1
+		for _, f := range s.faces[:max(0, len(s.faces)-1)] {
+			if accepted := f.accepted.Load(); accepted != nil && accepted.After(last) {
+				last = *accepted
+			}
+		}
 	}
 	sockets.Unlock()
-	if !replaces {
-		return nil
-	}
+	wait := time.NewTimer(firstRequest - time.Since(last))
+	defer wait.Stop()
 	select {
-	case <-time.After(firstRequest):
+	case <-wait.C:
 	case <-ctx.Done():
 	}
 	return nil
@@ -205,6 +213,8 @@ func (s *socket) newest() *face {
 func (f *face) Accept() (net.Conn, error) {
 	select {
 	case conn := <-f.conns:
+		now := time.Now()
+		f.accepted.Store(&now)
 		return conn, nil
 	case <-f.closed:
 		return nil, net.ErrClosed
