@@ -60,12 +60,17 @@ func Next(s Standing, now time.Time) Move {
 		return Accept
 	case s.Desired > s.Told:
 		return Send
-	case s.Running > s.Told && s.Differs >= differAfter:
+	case s.Differs >= differAfter && s.Running > s.Told:
 		return Accept
-	case s.Running < s.Told-s.Victims && s.Differs >= differAfter && s.Desired == s.Told:
-		return Send
+	case s.Differs >= differAfter && s.Running < s.Told-s.Victims:
+		if s.Desired == s.Told {
+			return Send
+		}
+		return Accept
 	case s.Desired == s.Told:
 		return Rest
+	case s.Differs > 0 && s.Victims == 0:
+		return Rest // In the middle of a deploy there is no telling who should go.
 	}
 	switch {
 	case s.Lowers == LowersNever:
