@@ -17,7 +17,7 @@ import (
 
 const (
 	// eagerCheck is the longest pause between checks of a replica that has not
-	// passed yet: it should serve soon after it can.
+	// passed yet, or that nobody could reach: it should serve soon after it can.
 	eagerCheck = 500 * time.Millisecond
 
 	// maxHealthBody is how much of a check's answer is searched.
@@ -47,11 +47,7 @@ func (p *Pool) checkLoop(ctx context.Context, r *replica) {
 			return
 		}
 		p.checked(r, seen, began, err)
-		pause := s.Health.Interval.D()
-		if r.is() == joining {
-			pause = min(pause, eagerCheck)
-		}
-		timer := time.NewTimer(jitter(pause))
+		timer := time.NewTimer(jitter(checkPause(r, s)))
 		select {
 		case <-timer.C:
 		case <-r.recheck:
@@ -62,6 +58,16 @@ func (p *Pool) checkLoop(ctx context.Context, r *replica) {
 			return
 		}
 	}
+}
+
+// checkPause is the time between two checks of r. One that takes nothing before
+// a check has passed is asked sooner.
+func checkPause(r *replica, s *settings) time.Duration {
+	pause := s.Health.Interval.D()
+	if r.is() == joining || r.is() == sick || r.record.Load().breaker.Load().unreachable() {
+		return min(pause, eagerCheck)
+	}
+	return pause
 }
 
 // jitter spreads d by a tenth either way, so that checks do not come in step.

@@ -260,6 +260,10 @@ func (p *Pool) breakerChanged(r *replica, to gobreaker.State) {
 	switch to {
 	case gobreaker.StateOpen:
 		kind = BreakerOpened
+		select { // If it cannot be reached, a check is to see when it can be again.
+		case r.recheck <- struct{}{}:
+		default:
+		}
 	case gobreaker.StateClosed:
 		kind = BreakerClosed
 		r.slowFrom.Store(p.now())

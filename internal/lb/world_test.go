@@ -28,9 +28,12 @@ type world struct {
 	latency  []float64 // of all requests with their retries, milliseconds
 	tries    int
 	errors   int // that a visitor saw
-	refused  int // by the pool, after its wait
+	refused  int // by the pool: too many wait, or for too long
+	line     []*trip
+	polling  bool
 	request  func() *http.Request
 	observed func() // called at each arrival, if set
+	checked  func() // before each arrival, if set
 }
 
 const virtualWorkers = 8
@@ -51,7 +54,7 @@ type virtual struct {
 type trip struct {
 	x       *exchange
 	arrived time.Time
-	at      *virtual // nil while it waits for a slot
+	at      *virtual
 }
 
 // due is the end of a try.
@@ -149,6 +152,9 @@ func (w *world) run(perSecond float64, length time.Duration) {
 			break
 		}
 		w.until(next)
+		if w.checked != nil {
+			w.checked()
+		}
 		if w.observed != nil {
 			w.observed()
 		}
@@ -179,18 +185,38 @@ func (w *world) arrive() {
 	w.seek(&trip{x: &exchange{pool: w.pool, in: w.request()}, arrived: time.Now()})
 }
 
-// seek takes a slot or, like the queue, looks again until patience ends.
+// seek takes a slot or a place in the line, if that is not too long.
 func (w *world) seek(c *trip) {
-	if s, ok := c.x.take(); ok {
-		c.x.hold(s)
-		w.begin(c)
-		return
-	}
-	if time.Since(c.arrived) > w.pool.settings.Queue.Wait.D() {
+	if len(w.line) >= w.pool.settings.Queue.Length {
 		w.refused++
 		return
 	}
-	heap.Push(&w.events, due{time.Now().Add(10 * time.Millisecond), c})
+	w.line = append(w.line, c)
+	w.call()
+}
+
+// call lets those in the line look, like the queue: in order, when a slot is
+// given back and now and then, until their patience ends.
+func (w *world) call() {
+	for len(w.line) > 0 {
+		c := w.line[0]
+		if time.Since(c.arrived) > w.pool.settings.Queue.Wait.D() {
+			w.refused++
+			w.line = w.line[1:]
+			continue
+		}
+		s, ok := c.x.take()
+		if !ok {
+			break
+		}
+		w.line = w.line[1:]
+		c.x.hold(s)
+		w.begin(c)
+	}
+	if len(w.line) > 0 && !w.polling {
+		w.polling = true
+		heap.Push(&w.events, due{at: time.Now().Add(10 * time.Millisecond)})
+	}
 }
 
 func (w *world) begin(c *trip) {
@@ -221,13 +247,16 @@ func (w *world) serviceOf(v *virtual) time.Duration {
 	return time.Duration(ms * float64(time.Millisecond))
 }
 
-// end is the answer to a try: passed on, or tried again elsewhere.
+// end is the answer to a try: passed on, or tried again elsewhere. Without a
+// try, it is time to look at the line.
 func (w *world) end(c *trip) {
-	v := c.at
-	if v == nil {
-		w.seek(c)
+	if c == nil {
+		w.polling = false
+		w.call()
 		return
 	}
+	v := c.at
+	defer w.call()
 	v.busy--
 	v.served++
 	if len(v.waiting) > 0 {
