@@ -175,6 +175,7 @@ func poolBlock(c *lb.Config) words {
 		"queue": block(func() words {
 			return words{
 				"max_inflight": countOrNone(&c.Queue.MaxInflight),
+				"adaptive":     alone(&c.Queue.Adaptive),
 				"wait":         duration(&c.Queue.Wait),
 				"length":       countOrNone(&c.Queue.Length),
 			}

@@ -123,6 +123,7 @@ var (
 	poolHedgesWon   = describe("edge_pool_hedges_won_total", "Requests that the second replica answered first.", "pool")
 	poolRefused     = describe("edge_pool_refused_total", "Requests that the pool answered 503 itself.", "pool")
 	replicaInFlight = describe("edge_replica_in_flight", "Requests at a replica.", "pool", "replica", "version")
+	replicaLimit    = describe("edge_replica_limit", "Requests that a replica may have at a time now; 0: any number.", "pool", "replica", "version")
 	replicaLatency  = describe("edge_replica_latency_seconds", "Moving average of the time to the response header.", "pool", "replica", "version")
 	replicaEjected  = describe("edge_replica_ejected", "1 while a replica is set aside because it is worse than its peers.", "pool", "replica", "version")
 	replicaEjects   = describe("edge_replica_ejections_total", "Ejections of the process at an address.", "pool", "replica", "version")
@@ -138,7 +139,7 @@ func (gauges) Describe(to chan<- *prometheus.Desc) {
 		cacheEntries, cacheBytes, cacheMaxBytes, cacheYielded, cacheStores, cacheEvictions, cacheFenced, encodedBytes, encodings, generation,
 		diskServing, diskEntries, diskBytes, diskMaxBytes, diskIndexBytes, diskHits, diskWrites, diskDropped, diskErrors,
 		poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolHedges, poolHedgesWon, poolRefused,
-		replicaInFlight, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending,
+		replicaInFlight, replicaLimit, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending,
 	} {
 		to <- d
 	}
@@ -218,6 +219,7 @@ func collectPool(p *pool, gauge, counter func(*prometheus.Desc, float64, ...stri
 	for _, r := range s.Replicas {
 		states[r.State]++
 		gauge(replicaInFlight, float64(r.InFlight), s.Name, r.Address, r.Version)
+		gauge(replicaLimit, float64(r.Limit), s.Name, r.Address, r.Version)
 		gauge(replicaLatency, r.EWMA/1000, s.Name, r.Address, r.Version)
 		gauge(replicaBreaker, breakers[r.Breaker], s.Name, r.Address, r.Version)
 		gauge(replicaEjected, oneIf(r.EjectedUntil != nil), s.Name, r.Address, r.Version)

@@ -193,6 +193,11 @@ type Queue struct {
 	// WebSockets and event streams do not count. Default 200; -1 no limit.
 	MaxInflight int `json:"max_inflight,omitempty"`
 
+	// Adaptive lowers MaxInflight for each replica to what does it good: as many
+	// requests as it answers in not much more than the time of an uncrowded one.
+	// Default off.
+	Adaptive bool `json:"adaptive,omitempty"`
+
 	// Wait is how long a request waits for a replica before it is refused with
 	// 503 and Retry-After. Default 2s; 1ms is as good as none.
 	Wait unit.Duration `json:"wait,omitzero"`

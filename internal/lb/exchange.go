@@ -168,6 +168,9 @@ func (x *exchange) limit(r *replica) int64 {
 	if most < 0 {
 		return 0
 	}
+	if x.view.settings.Queue.Adaptive {
+		most = int(r.record.Load().limiter.allows(int64(most)))
+	}
 	if r.slowFrom.Load() == 0 {
 		return int64(most)
 	}
@@ -322,6 +325,10 @@ func (x *exchange) learn(o outcome) {
 		elapsed = time.Duration(now - x.slot.began)
 	}
 	x.slot.record.observe(now, o, elapsed, load(&x.pool.median))
+	if q := &x.view.settings.Queue; q.Adaptive && o == good && elapsed != untimed {
+		ms := float64(elapsed) / float64(time.Millisecond)
+		x.slot.record.limiter.observe(now, ms, x.slot.replica.inflight.Load(), int64(q.MaxInflight))
+	}
 	x.pool.refreshMedian(now)
 }
 

@@ -45,6 +45,7 @@ type record struct {
 	failingAt atomic.Int64
 
 	ejection ejection
+	limiter  limiter
 
 	mu     sync.Mutex // guards the window, and writers of the five above
 	window window

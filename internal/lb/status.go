@@ -37,6 +37,7 @@ type ReplicaStatus struct {
 	Why          string     `json:"why,omitempty"`
 	Since        time.Time  `json:"since"`
 	InFlight     int64      `json:"in_flight"`
+	Limit        int64      `json:"limit"` // of in_flight, as it is now; 0: none
 	WebSockets   int64      `json:"websockets"`
 	Streams      int64      `json:"streams"` // server-sent events
 	EWMA         float64    `json:"ewma_ms"`
@@ -94,6 +95,8 @@ func (p *Pool) replicaStatusLocked(r *replica) ReplicaStatus {
 		Requests: record.requests.Load(), Failures: record.failures.Load(),
 		Weight: r.weight(p.now(), p.settings.SlowStart.D()),
 	}
+	x := exchange{pool: p, view: &view{settings: p.settings}, now: p.now()}
+	rs.Limit = x.limit(r)
 	rs.Ejections = record.ejection.total.Load()
 	if until := record.ejection.until.Load(); until != 0 {
 		ends := p.born.Add(time.Duration(until))

@@ -143,6 +143,9 @@ func (c Config) rangeErrors() []error {
 			errs = append(errs, fmt.Errorf("%s %v: want a share from 0 to 1, or such as 20%%", word, float64(r)))
 		}
 	}
+	if c.Queue.Adaptive && c.Queue.MaxInflight < 0 {
+		errs = append(errs, errors.New("queue: adaptive wants a max_inflight to stay below"))
+	}
 	if c.Retry.Body < 0 || c.Retry.Body > maxKept {
 		errs = append(errs, fmt.Errorf("retry body %s: want a size up to %s", c.Retry.Body, maxKept))
 	}

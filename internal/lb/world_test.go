@@ -44,6 +44,8 @@ type virtual struct {
 	slowness float64                           // times 20 ms
 	answer   func(now time.Duration) outcome   // nil: good
 	service  func(time.Duration) time.Duration // nil: drawn
+	crowding func(inflight int64) float64      // times the service time; nil: once
+	workers  int
 	busy     int
 	waiting  []*trip
 	served   int
@@ -118,7 +120,7 @@ func (w *world) add(address Address) *virtual {
 	w.pool.mu.Lock()
 	w.pool.members[address] = r
 	w.pool.mu.Unlock()
-	v := &virtual{replica: r, slowness: 1}
+	v := &virtual{replica: r, slowness: 1, workers: virtualWorkers}
 	w.of[r] = v
 	return v
 }
@@ -226,7 +228,7 @@ func (w *world) begin(c *trip) {
 	c.x.tried[c.x.attempts] = v.replica
 	c.x.attempts++
 	v.most = max(v.most, v.inflight.Load())
-	if v.busy == virtualWorkers {
+	if v.busy == v.workers {
 		v.waiting = append(v.waiting, c)
 		return
 	}
@@ -235,7 +237,11 @@ func (w *world) begin(c *trip) {
 }
 
 func (w *world) serve(v *virtual, c *trip) {
-	heap.Push(&w.events, due{time.Now().Add(w.serviceOf(v)), c})
+	takes := w.serviceOf(v)
+	if v.crowding != nil {
+		takes = time.Duration(float64(takes) * v.crowding(v.inflight.Load()))
+	}
+	heap.Push(&w.events, due{time.Now().Add(takes), c})
 }
 
 func (w *world) serviceOf(v *virtual) time.Duration {
