@@ -26,6 +26,7 @@ type exchange struct {
 	shared  bool  // a fetch of the cache, whose answer may be stored
 	pool    *pool // that carried it, if one did
 	trace   lb.Trace
+	carried *carried // how the lean path carried it, if it did
 
 	// What the handlers need for this request stands here too, so that a hit
 	// costs one allocation for all of it.
@@ -112,10 +113,14 @@ func (ex *exchange) attempts() int {
 }
 
 // placeholder answers {edge.request_id}, {edge.rule}, {edge.replica},
-// {edge.version}, {edge.attempts}, {edge.cache.status} and {edge.cache.reason}.
+// {edge.version}, {edge.attempts}, {edge.cache.status} and {edge.cache.reason},
+// and reverse_proxy's on the lean path.
 func (ex *exchange) placeholder(key string) (any, bool) {
 	name, ours := strings.CutPrefix(key, "edge.")
 	if !ours {
+		if name, proxied := strings.CutPrefix(key, proxyPlaceholder); proxied && ex.carried != nil {
+			return ex.carried.placeholder(name)
+		}
 		return nil, false
 	}
 	switch name {

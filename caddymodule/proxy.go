@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -30,6 +31,11 @@ type Proxy struct {
 	// upstreams, load balancing, health checks, circuit breaker, transport.
 	reverseproxy.Handler
 
+	// LeanOff has every request carried by Caddy's reverse_proxy, also those
+	// that the lean path carries just as well for less.
+	LeanOff bool `json:"lean_off,omitempty"`
+
+	lean  *lean // nil when only Caddy's handler will do
 	built bool
 }
 
@@ -55,8 +61,10 @@ func (p *Proxy) Provision(ctx caddy.Context) error {
 	if p.StreamCloseDelay == 0 {
 		p.StreamCloseDelay = defaultStreamClose
 	}
-	p.Transport = &poolTransport{pool: pool, app: app}
-	p.Upstreams = reverseproxy.UpstreamPool{{Dial: p.Pool + ".edge.internal:80"}}
+	transport := &poolTransport{pool: pool, app: app}
+	p.lean = newLean(p, transport, ctx.Logger())
+	p.Transport = transport
+	p.Upstreams = reverseproxy.UpstreamPool{{Dial: virtual(p.Pool)}}
 	p.built = true
 	return p.Handler.Provision(ctx)
 }
@@ -94,7 +102,14 @@ func (p *Proxy) ownsNothingOfThePool() error {
 // ServeHTTP carries the request to a replica.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	ex := begin(w, r)
-	err := refused(w, p.Handler.ServeHTTP(w, r, next))
+	var err error
+	if p.lean.takes(r) {
+		err = p.lean.serve(w, r, ex)
+	} else {
+		ex.carried = nil
+		err = p.Handler.ServeHTTP(w, r, next)
+	}
+	err = refused(w, err)
 	observeProxied(p.Pool, ex)
 	ex.log(r)
 	return err
@@ -109,12 +124,19 @@ type poolTransport struct {
 // RoundTrip waits until the configuration that it belongs to has started, so
 // that a listener which opened a moment earlier finds the pool ready.
 func (t *poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if ex, ok := exchangeOf(r); ok {
+		return t.carry(r, ex)
+	}
 	if err := t.app.awaitStart(r.Context()); err != nil {
 		return nil, err
 	}
-	ex, ok := exchangeOf(r)
-	if !ok {
-		return t.pool.RoundTrip(r)
+	return t.pool.RoundTrip(r)
+}
+
+// carry is RoundTrip for a request whose exchange is known.
+func (t *poolTransport) carry(r *http.Request, ex *exchange) (*http.Response, error) {
+	if err := t.app.awaitStart(r.Context()); err != nil {
+		return nil, err
 	}
 	ex.pool = t.pool
 	ex.trace.Client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
@@ -134,6 +156,7 @@ func (t *poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // parseProxy reads
 //
 //	edge_proxy [<matcher>] <pool> {
+//	    lean off
 //	    # as in reverse_proxy: header_up, header_down, flush_interval,
 //	    # trusted_proxies, stream_timeout, stream_close_delay, rewrite,
 //	    # method, request_buffers, response_buffers, handle_response, …
@@ -152,6 +175,10 @@ func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	tokens := h.NextSegment()
 	tokens = append(tokens[:1:1], tokens[2:]...) // without the pool's name
 	if err := refusePoolWords(p.Pool, caddyfile.NewDispenser(tokens)); err != nil {
+		return nil, err
+	}
+	tokens, err := p.ownWords(tokens)
+	if err != nil {
 		return nil, err
 	}
 	if err := p.Handler.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)); err != nil {
@@ -185,6 +212,32 @@ func refusePoolWords(pool string, d *caddyfile.Dispenser) error {
 		d.NextSegment()
 	}
 	return errors.Join(errs...)
+}
+
+// ownWords reads the words of the block that reverse_proxy does not have, and
+// returns the tokens without them.
+func (p *Proxy) ownWords(tokens []caddyfile.Token) ([]caddyfile.Token, error) {
+	d := caddyfile.NewDispenser(tokens)
+	d.Next()
+	var rest []caddyfile.Token
+	var errs []error
+	own, last := false, len(tokens)-1
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word, segment := d.Val(), d.NextSegment()
+		if word != "lean" {
+			rest = append(rest, segment...)
+			continue
+		}
+		own = true
+		if len(segment) != 2 || segment[1].Text != "off" {
+			errs = append(errs, d.Errf("lean: want off alone, or leave the line out"))
+		}
+		p.LeanOff = true
+	}
+	if !own {
+		return tokens, errors.Join(errs...)
+	}
+	return slices.Concat(tokens[:2], rest, tokens[last:]), errors.Join(errs...)
 }
 
 var (

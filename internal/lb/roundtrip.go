@@ -143,7 +143,7 @@ func (x *exchange) outgoing(out *outlet) *http.Request {
 		out.url.Scheme = "https"
 	}
 	x.fit(&out.request)
-	return &out.request
+	return x.informed(&out.request)
 }
 
 // neverSent reports whether the connection turned out to have been closed by

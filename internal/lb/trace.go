@@ -2,6 +2,9 @@ package lb
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"time"
 )
 
@@ -18,6 +21,11 @@ type Trace struct {
 
 	Client string // the visitor's IP address; "" for that of the connection
 	Shared bool   // the answer may be stored and given to others: nothing for one visitor is put into it
+
+	// Inform, if set, is called with every interim answer (1xx, but 101), before
+	// the final one is returned; possibly from another goroutine, and by a try
+	// that is given up later still. An error ends the try.
+	Inform func(status int, header textproto.MIMEHeader) error
 }
 
 type traceKey struct{}
@@ -31,4 +39,12 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 func TraceFrom(ctx context.Context) *Trace {
 	t, _ := ctx.Value(traceKey{}).(*Trace)
 	return t
+}
+
+// informed is out with interim answers told to whoever traces the request.
+func (x *exchange) informed(out *http.Request) *http.Request {
+	if x.trace == nil || x.trace.Inform == nil {
+		return out
+	}
+	return out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{Got1xxResponse: x.trace.Inform}))
 }
