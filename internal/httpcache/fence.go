@@ -76,6 +76,7 @@ type fence struct {
 
 	// groups is a barrier of its own, which purges do not touch.
 	groups *groups
+	weight *markWeight
 
 	mu    sync.RWMutex
 	marks *simplelru.LRU[string, barrier] // kind and value → barrier; Peek only under RLock
@@ -98,8 +99,9 @@ const (
 	markVersion = "v"
 )
 
-func newFence(marks int) *fence {
-	f := &fence{lengths: make(map[int]int), groups: newGroups(marks)}
+// newFence takes the bytes of marks into account of who bounds memory.
+func newFence(marks int, total *atomic.Int64) *fence {
+	f := &fence{lengths: make(map[int]int), groups: newGroups(marks, total), weight: newMarkWeight(total)}
 	f.marks = newLRU(marks, f.dropMark)
 	f.applied = newLRU[uint64, uint64](maxApplied, nil)
 	return f
@@ -117,6 +119,7 @@ func newLRU[K comparable, V any](size int, evicted func(K, V)) *simplelru.LRU[K,
 // dropMark raises the floor to a mark that falls out. mu is held.
 func (f *fence) dropMark(key string, b barrier) {
 	f.floor = f.floor.join(b)
+	f.weight.add(-markBytes(key))
 	if prefix, ok := strings.CutPrefix(key, markPrefix); ok {
 		f.lengths[len(prefix)]--
 		if f.lengths[len(prefix)] == 0 {
@@ -210,7 +213,13 @@ func (f *fence) markLocked(key string, b barrier) {
 		f.lengths[len(prefix)]++
 		f.sorted = slices.Sorted(maps.Keys(f.lengths))
 	}
+	if !known {
+		f.weight.add(markBytes(key))
+	}
 	f.marks.Add(key, b.join(old))
+	for f.weight.tooMuch() && f.marks.Len() > 1 {
+		f.marks.RemoveOldest()
+	}
 }
 
 // local is the generation at which an order was applied here.

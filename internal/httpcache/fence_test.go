@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/edgegw/edge/internal/cacherules"
@@ -40,7 +41,7 @@ func TestSelectors(t *testing.T) {
 		"a version in the place of a tag": {Purge{Tags: []string{"v1"}}, false},
 	} {
 		for _, soft := range []bool{false, true} {
-			f := newFence(10)
+			f := newFence(10, new(atomic.Int64))
 			before, _ := f.judge(&someAnswer, f.generation.Load())
 			began := f.generation.Load()
 			c.purge.Soft = soft
@@ -121,7 +122,7 @@ func TestNobodyEscapesTheCensus(t *testing.T) {
 
 func TestAFullFencePurgesTooMuchNeverTooLittle(t *testing.T) {
 	for _, soft := range []bool{false, true} {
-		f := newFence(3)
+		f := newFence(3, new(atomic.Int64))
 		other := provenance{place: placeOf("other.example", "/")}
 		began := f.generation.Load()
 		f.purge(Purge{Tags: []string{"cart"}, Soft: soft})
@@ -208,7 +209,7 @@ func TestASoftPurgedCopyStandsInForAFailingOrigin(t *testing.T) {
 }
 
 func TestEvictionOrderIsThatOfPurges(t *testing.T) {
-	f := newFence(2)
+	f := newFence(2, new(atomic.Int64))
 	f.purge(Purge{Tags: []string{"a"}})
 	f.purge(Purge{Tags: []string{"b"}})
 	f.purge(Purge{Tags: []string{"a"}}) // a is now the younger one

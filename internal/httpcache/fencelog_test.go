@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -63,7 +64,7 @@ func TestTheFenceLogIsBounded(t *testing.T) {
 }
 
 func FuzzDecodeFence(f *testing.F) {
-	fence := newFence(10)
+	fence := newFence(10, new(atomic.Int64))
 	fence.purge(Purge{Tags: []string{"a"}, Prefixes: []string{"example.com/b"}})
 	f.Add(fence.snapshot("id"), encodeMarking(fence.plan(Purge{Everything: true, Soft: true})))
 	f.Add(fence.snapshot("id"), encodeNote("pool app", []byte("{}")))
@@ -72,7 +73,7 @@ func FuzzDecodeFence(f *testing.F) {
 		if err != nil {
 			return
 		}
-		restored := newFence(1000)
+		restored := newFence(1000, new(atomic.Int64))
 		restored.restore(m)
 		if restored.generation.Load() != m.generation {
 			t.Errorf("generation %d, want %d", restored.generation.Load(), m.generation)

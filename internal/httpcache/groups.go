@@ -44,6 +44,7 @@ type groups struct {
 	// sequence rises with every invalidation, after the marks are set.
 	sequence atomic.Uint64
 	seed     maphash.Seed
+	weight   *markWeight
 
 	mu     sync.RWMutex
 	marks  *simplelru.LRU[string, groupMark] // by groupName; Peek only under RLock
@@ -56,9 +57,10 @@ type groupMark struct {
 	floor    uint64 // index of its origin's floor
 }
 
-func newGroups(marks int) *groups {
-	g := &groups{seed: maphash.MakeSeed()}
-	g.marks = newLRU(marks, func(_ string, m groupMark) {
+func newGroups(marks int, total *atomic.Int64) *groups {
+	g := &groups{seed: maphash.MakeSeed(), weight: newMarkWeight(total)}
+	g.marks = newLRU(marks, func(name string, m groupMark) {
+		g.weight.add(-markBytes(name))
 		g.floors[m.floor] = max(g.floors[m.floor], m.sequence)
 	})
 	return g
@@ -104,7 +106,14 @@ func (g *groups) invalidate(origin string, found []string) {
 	defer g.mu.Unlock()
 	mark := groupMark{sequence: g.sequence.Load() + 1, floor: g.floorOf(origin)}
 	for _, group := range found {
-		g.marks.Add(groupName(origin, group), mark)
+		name := groupName(origin, group)
+		if !g.marks.Contains(name) {
+			g.weight.add(markBytes(name))
+		}
+		g.marks.Add(name, mark)
+		for g.weight.tooMuch() && g.marks.Len() > 1 {
+			g.marks.RemoveOldest()
+		}
 	}
 	g.sequence.Store(mark.sequence)
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,7 +74,7 @@ func FuzzCacheGroups(f *testing.F) {
 		if !ok || !slices.Equal(again, found) {
 			t.Fatalf("%q: %q %v, once written as %q: want %q", field, again, ok, quoted, found)
 		}
-		g := newGroups(100)
+		g := newGroups(100, new(atomic.Int64))
 		m := g.membershipOf("https://example.com", http.Header{groupsField: {field}}, 0)
 		for i, one := range found {
 			g.invalidate("https://example.com", []string{one})
@@ -268,9 +269,9 @@ func TestWhatIsNotReadBack(t *testing.T) {
 // nothing that is younger.
 func TestTooManyGroupsInvalidateTooMuch(t *testing.T) {
 	const here, elsewhere = "https://a.example", "https://b.example"
-	g := newGroups(3)
+	g := newGroups(3, new(atomic.Int64))
 	for g.floorOf(here) == g.floorOf(elsewhere) { // by one seed in 256
-		g = newGroups(3)
+		g = newGroups(3, new(atomic.Int64))
 	}
 	one := func(origin, field string) *membership {
 		return g.membershipOf(origin, http.Header{groupsField: {field}}, g.sequence.Load())

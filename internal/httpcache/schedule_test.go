@@ -223,14 +223,14 @@ func (s *schedule) end() {
 	s.checkAtRest()
 	s.store.Purge(Purge{Everything: true})
 	s.store.Configure(Options{MaxBytes: 1})
-	if now := s.store.Stats(); now.Bytes != 0 || now.Entries != 0 {
+	if now := s.store.Stats(); now.Bytes != s.store.marksHeld() || now.Entries != 0 {
 		s.fault("%d bytes and %d entries when all has been evicted", now.Bytes, now.Entries)
 	}
 }
 
 // checkAtRest holds the store's books against what it has.
 func (s *schedule) checkAtRest() {
-	now, held, entries, fills, keys := s.store.Stats(), int64(0), int64(0), 0, 0
+	now, held, entries, fills, keys := s.store.Stats(), s.store.marksHeld(), int64(0), 0, 0
 	for i := range s.store.shards {
 		sh := &s.store.shards[i]
 		held += sh.stays.Overhead()

@@ -25,7 +25,7 @@ import (
 // Options bound a Store. The zero value stands for the defaults.
 type Options struct {
 	// MaxBytes is the most that stored answers and answers being stored may
-	// take: bodies, header fields, keys, tags and bookkeeping. Default 512 MiB.
+	// take: bodies, header fields, keys, tags, bookkeeping and what purges leave. Default 512 MiB.
 	MaxBytes int64 `json:"max_bytes,omitempty"`
 	// MaxObject is the largest body that is stored. Default 32 MiB, and never
 	// more than MaxBytes.
@@ -117,7 +117,8 @@ type group struct {
 func NewStore(o Options) *Store { return newStore(o, maxMarks) }
 
 func newStore(o Options, marks int) *Store {
-	s := &Store{seed: maphash.MakeSeed(), fence: newFence(marks), census: newCensus()}
+	s := &Store{seed: maphash.MakeSeed(), census: newCensus()}
+	s.fence = newFence(marks, &s.bytes)
 	for i := range s.shards {
 		s.shards[i] = shard{
 			index:   make(map[uint64]*group),
@@ -138,6 +139,7 @@ func (s *Store) Configure(o Options) {
 	o = o.withDefaults()
 	s.maxBytes.Store(o.MaxBytes)
 	s.maxObject.Store(o.MaxObject)
+	s.fence.bound(o.MaxBytes)
 	s.shrink()
 }
 
