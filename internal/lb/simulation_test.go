@@ -85,7 +85,7 @@ func TestLeastTimeInSimulation(t *testing.T) {
 			})
 		}
 	}
-	inWorld(t, "one that was slow and is well again has its part within 15 s", 10, Config{}, func(t *testing.T, w *world) {
+	inWorlds(t, "one that was slow and is well again has its part within 15 s", 10, Config{}, func(_ *testing.T, w *world) string {
 		w.apps[3].slowness = 10
 		simulated(w, 0.7, 5*time.Second)
 		w.apps[3].slowness = 1
@@ -93,8 +93,9 @@ func TestLeastTimeInSimulation(t *testing.T) {
 		w.forget()
 		w.run(full(10)*0.7, 5*time.Second)
 		if share := w.share(w.apps[3]); share < 0.05 {
-			t.Errorf("share %.1f %%: want at least half of a tenth", 100*share)
+			return fmt.Sprintf("share %.1f %%: want at least half of a tenth", 100*share)
 		}
+		return ""
 	})
 	inWorld(t, "half slow, half fast: the slow ones get their smaller share", 10, Config{}, func(t *testing.T, w *world) {
 		for i, v := range w.apps {
@@ -106,11 +107,11 @@ func TestLeastTimeInSimulation(t *testing.T) {
 			t.Errorf("p99 %.0f ms: want at most %.0f", p99, 1.2*evenTail)
 		}
 	})
-	inWorld(t, "a cold replica that joins is not run over", 10, Config{}, func(t *testing.T, w *world) {
-		herd(t, w, 9)
+	inWorlds(t, "a cold replica that joins is not run over", 10, Config{}, func(_ *testing.T, w *world) string {
+		return herd(w, 9)
 	})
-	inWorld(t, "nor are five of ten that join together", 10, Config{}, func(t *testing.T, w *world) {
-		herd(t, w, 5)
+	inWorlds(t, "nor are five of ten that join together", 10, Config{}, func(_ *testing.T, w *world) string {
+		return herd(w, 5)
 	})
 	inWorld(t, "a cold start of the whole pool fills all alike", 10, Config{}, func(t *testing.T, w *world) {
 		w.run(full(10)*0.7, 5*time.Second)
@@ -123,9 +124,8 @@ func TestLeastTimeInSimulation(t *testing.T) {
 }
 
 // herd lets all but the first few join a pool that is at work; they are eight
-// times as slow for their first five seconds.
-func herd(t *testing.T, w *world, old int) {
-	t.Helper()
+// times as slow for their first five seconds. It returns what went wrong.
+func herd(w *world, old int) (wrong string) {
 	for _, v := range w.apps[old:] {
 		v.state.Store(uint32(joining))
 	}
@@ -149,13 +149,14 @@ func herd(t *testing.T, w *world, old int) {
 	mean /= looks
 	for _, v := range w.apps[old:] {
 		if float64(v.most) > 1.5*mean {
-			t.Errorf("%s had up to %d in flight while it was cold: want at most half more than the mean of the others, %.1f", v.address, v.most, mean)
+			wrong += fmt.Sprintf("%s had up to %d in flight while it was cold: want at most half more than the mean of the others, %.1f. ", v.address, v.most, mean)
 		}
 		v.slowness = 1
 	}
 	w.run(rate, 10*time.Second)
 	w.finish()
 	if p99 := w.p99(); p99 > 1.2*evenTail {
-		t.Errorf("p99 %.0f ms: want at most %.0f", p99, 1.2*evenTail)
+		wrong += fmt.Sprintf("p99 %.0f ms: want at most %.0f", p99, 1.2*evenTail)
 	}
+	return wrong
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,25 @@ func inWorld(t *testing.T, name string, n int, c Config, test func(t *testing.T,
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, n, c)) })
+	})
+}
+
+// inWorlds is for what chance may spoil now and then, since policies throw dice
+// of their own: two of three worlds must find nothing wrong.
+func inWorlds(t *testing.T, name string, n int, c Config, test func(t *testing.T, w *world) (wrong string)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		var wrong []string
+		for range 3 {
+			synctest.Test(t, func(t *testing.T) {
+				if w := test(t, newWorld(t, n, c)); w != "" {
+					wrong = append(wrong, w)
+				}
+			})
+		}
+		if len(wrong) > 1 {
+			t.Errorf("in %d of 3 worlds: %s", len(wrong), strings.Join(wrong, "; "))
+		}
 	})
 }
 
