@@ -26,6 +26,10 @@ type Feed struct {
 	// Failed says that a lookup went wrong. The last good set stays.
 	Failed func(error)
 
+	// ranks goes before a set: how its addresses are to be used. A pool gives it;
+	// elsewhere it may be nil.
+	ranks func(map[Address]rank)
+
 	// What a discovery needs that runs the replicas itself. A pool gives them
 	// all; elsewhere they may be nil.
 	found  func(set []Address, problem error) // Found, with what is wrong all the same

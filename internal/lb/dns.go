@@ -59,20 +59,27 @@ func newDNS(s named.Spec) (Discovery, error) {
 			d.host, d.port = address.split()
 		}
 	}
-	servers, given := s.Options["resolver"]
-	if given && len(servers) == 0 {
-		errs = append(errs, errors.New("dns resolver: got no words: want ip:port such as 10.0.0.2:53"))
-	}
-	for _, server := range servers {
-		if _, err := netip.ParseAddrPort(server); err != nil {
-			errs = append(errs, fmt.Errorf("dns resolver %q: want ip:port such as 10.0.0.2:53", server))
-		}
-	}
+	servers, wrong := resolvers(s)
+	errs = append(errs, wrong...)
 	d.lookup = systemLookup
-	if given {
+	if servers != nil {
 		d.lookup = serverList{servers: servers}.lookup
 	}
 	return d, errors.Join(errs...)
+}
+
+// resolvers reads `resolver IP:PORT …`; nil when the option is not given.
+func resolvers(s named.Spec) (servers []string, errs []error) {
+	servers, given := s.Options["resolver"]
+	if given && len(servers) == 0 {
+		errs = append(errs, fmt.Errorf("%s resolver: got no words: want ip:port such as 10.0.0.2:53", s.Name))
+	}
+	for _, server := range servers {
+		if _, err := netip.ParseAddrPort(server); err != nil {
+			errs = append(errs, fmt.Errorf("%s resolver %q: want ip:port such as 10.0.0.2:53", s.Name, server))
+		}
+	}
+	return servers, errs
 }
 
 // answer is what is known of a name. No addresses: the name has none.

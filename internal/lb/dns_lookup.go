@@ -33,16 +33,24 @@ func systemLookup(ctx context.Context, host string) (answer, error) {
 	if isLocalhost(host) || inHostsFile(host) {
 		return hostsLookup(ctx, host)
 	}
-	conf, err := dns.ClientConfigFromFile(resolvConf)
+	list, err := systemServers()
 	if err != nil {
 		return answer{}, fmt.Errorf("dns %s: %w", host, err)
 	}
-	list := serverList{}
+	return list.lookup(ctx, host)
+}
+
+// systemServers are those of resolv.conf, with its search list.
+func systemServers() (serverList, error) {
+	conf, err := dns.ClientConfigFromFile(resolvConf)
+	if err != nil {
+		return serverList{}, err
+	}
+	list := serverList{names: conf.NameList}
 	for _, server := range conf.Servers {
 		list.servers = append(list.servers, net.JoinHostPort(server, conf.Port))
 	}
-	list.names = conf.NameList
-	return list.lookup(ctx, host)
+	return list, nil
 }
 
 // isLocalhost: such names never go to a server (RFC 6761, 6.3).
@@ -88,12 +96,8 @@ type serverList struct {
 // lookup asks for A and AAAA records of host. The answer is empty only when a
 // server said of every form of the name that it has none.
 func (l serverList) lookup(ctx context.Context, host string) (answer, error) {
-	names := []string{dns.Fqdn(host)}
-	if l.names != nil {
-		names = l.names(host)
-	}
 	var errs []error
-	for _, name := range names {
+	for _, name := range l.forms(host) {
 		a, err := l.both(ctx, name)
 		if err != nil {
 			errs = append(errs, err)
@@ -104,6 +108,14 @@ func (l serverList) lookup(ctx context.Context, host string) (answer, error) {
 		}
 	}
 	return answer{}, errors.Join(errs...)
+}
+
+// forms are the names to ask for, one after the other.
+func (l serverList) forms(name string) []string {
+	if l.names == nil {
+		return []string{dns.Fqdn(name)}
+	}
+	return l.names(name)
 }
 
 // both asks for the two kinds of addresses at the same time. When one kind
@@ -134,8 +146,17 @@ func (l serverList) both(ctx context.Context, name string) (answer, error) {
 	return all, nil
 }
 
-// ask puts one question to the servers, in order, until one answers it.
+// ask asks for addresses of one kind.
 func (l serverList) ask(ctx context.Context, name string, kind uint16) (answer, error) {
+	reply, err := l.reply(ctx, name, kind)
+	if err != nil {
+		return answer{}, err
+	}
+	return readAnswer(reply), nil
+}
+
+// reply puts one question to the servers, in order, until one answers it.
+func (l serverList) reply(ctx context.Context, name string, kind uint16) (*dns.Msg, error) {
 	var errs []error
 	for _, server := range l.servers {
 		reply, err := query(ctx, server, name, kind)
@@ -145,14 +166,14 @@ func (l serverList) ask(ctx context.Context, name string, kind uint16) (answer, 
 		}
 		switch reply.Rcode {
 		case dns.RcodeSuccess, dns.RcodeNameError:
-			return readAnswer(reply), nil
+			return reply, nil
 		}
 		errs = append(errs, fmt.Errorf("dns %s %s at %s: %s", dns.TypeToString[kind], name, server, dns.RcodeToString[reply.Rcode]))
 	}
 	if len(l.servers) == 0 {
-		return answer{}, fmt.Errorf("dns %s: %s names no server", name, resolvConf)
+		return nil, fmt.Errorf("dns %s: %s names no server", name, resolvConf)
 	}
-	return answer{}, errors.Join(errs...)
+	return nil, errors.Join(errs...)
 }
 
 // query asks one server: by UDP with EDNS0 (RFC 6891), without it for a

@@ -174,7 +174,7 @@ func (x *exchange) limit(r *replica) int64 {
 	if r.slowFrom.Load() == 0 {
 		return int64(most)
 	}
-	return max(1, int64(float64(most)*r.weight(x.now, x.view.settings.SlowStart.D())))
+	return max(1, int64(float64(most)*r.started(x.now, x.view.settings.SlowStart.D())))
 }
 
 func (x *exchange) hasTried(r *replica) bool {

@@ -16,7 +16,8 @@ type feed struct {
 	spec     named.Spec
 	source   Discovery
 	set      []Address
-	reported bool // it has found something since it started
+	ranks    map[Address]rank // of those in set that are not like the others
+	reported bool             // it has found something since it started
 	failing  error
 	stop     context.CancelFunc
 	orphaned bool // no longer configured: its set stays until the others have reported
@@ -70,6 +71,7 @@ func (p *Pool) startFeedLocked(spec named.Spec, d Discovery) *feed {
 			Found:  func(set []Address) { p.found(f, set, nil) },
 			Failed: func(err error) { p.lookupFailed(f, err) },
 			found:  func(set []Address, problem error) { p.found(f, set, problem) },
+			ranks:  func(of map[Address]rank) { p.rank(f, of) },
 			look:   p.sight,
 			wanted: p.driven,
 			say:    p.say,

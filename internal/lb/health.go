@@ -211,7 +211,7 @@ func (p *Pool) checked(r *replica, seen identity, began int64, err error) {
 			p.news.add(p.about(r, ReplicaSick, r.why))
 		}
 		if first || was != r.is() {
-			p.assess()
+			p.reassessLocked()
 		}
 		return
 	}
@@ -237,7 +237,7 @@ func (p *Pool) checked(r *replica, seen identity, began int64, err error) {
 	r.replaced = false
 	p.moveLocked(r, up, "its checks pass")
 	p.news.add(p.about(r, ReplicaUp, ""))
-	p.assess()
+	p.reassessLocked()
 }
 
 // warmLocked reports whether another replica than r has served for a while. A
@@ -301,5 +301,5 @@ func (p *Pool) cutOffLocked(r *replica, now int64) {
 		default:
 		}
 	}
-	p.assess()
+	p.reassessLocked()
 }

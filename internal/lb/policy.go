@@ -36,7 +36,7 @@ type Candidates interface {
 	Up(i int) bool          // may take this request
 	Load(i int) int         // requests in flight
 	Cost(i int) float64     // the time this request would take there, in milliseconds, with all known penalties
-	Weight(i int) float64   // above 0, at most 1: the share that slow start grants
+	Weight(i int) float64   // above 0, at most 1: the share that its source and slow start grant
 	Standing(i int) bool    // in rotation, though it may be full, or tried by this request before
 	Place(i int) uint64     // names the address: the same on every gateway and for ever
 	Process(i int) uint64   // names the process there, as far as it says who it is

@@ -58,6 +58,7 @@ type Pool struct {
 	settings      *settings
 	members       map[Address]*replica
 	feeds         []*feed
+	ranked        bool // members differ in priority
 	leases        map[Address]time.Time
 	stop          context.CancelFunc // of all goroutines
 	ctx           context.Context
@@ -70,7 +71,7 @@ type Pool struct {
 // view is the pool as requests see it. It is never changed, only replaced.
 type view struct {
 	settings *settings
-	members  []*replica // that are not leaving, by address
+	members  []*replica // that are not leaving, of the first rank, by address
 }
 
 // NewPool returns a pool without replicas. It starts nothing; Configure does.
@@ -183,13 +184,8 @@ func (p *Pool) Close() error {
 
 // publishLocked lets requests see the members as they are now.
 func (p *Pool) publishLocked() {
-	v := &view{settings: p.settings}
-	for _, r := range sorted(p.members) {
-		if !r.is().leaving() {
-			v.members = append(v.members, r)
-		}
-	}
-	p.view.Store(v)
+	p.rankLocked()
+	p.view.Store(&view{settings: p.settings, members: p.firstLocked()})
 	p.assess()
 }
 

@@ -67,8 +67,9 @@ type replica struct {
 	checked    atomic.Bool // a check has come to an end, well or not
 	inflight   atomic.Int64
 	websockets atomic.Int64
-	streams    atomic.Int64 // server-sent events
-	slowFrom   atomic.Int64 // when slow start began; 0 when it is over
+	streams    atomic.Int64  // server-sent events
+	slowFrom   atomic.Int64  // when slow start began; 0 when it is over
+	share      atomic.Uint64 // float64: its weight among its peers; 0 as good as 1
 
 	record    atomic.Pointer[record]
 	identity  atomic.Pointer[identity]
@@ -87,6 +88,7 @@ type replica struct {
 // membership is what only the pool looks at, under its lock.
 type membership struct {
 	sources   []string
+	priority  uint16
 	before    state // to go back to when it is found again while it drains
 	why       string
 	since     time.Time
@@ -126,8 +128,18 @@ func (r *replica) idle() bool {
 	return r.inflight.Load() == 0 && r.websockets.Load() == 0 && r.streams.Load() == 0
 }
 
-// weight is the share of slow start: from a tenth to one, in a straight line.
+// weight is what its source says it may have of what its peers get, less in
+// slow start.
 func (r *replica) weight(now int64, window time.Duration) float64 {
+	w := r.started(now, window)
+	if share := load(&r.share); share > 0 {
+		w *= share
+	}
+	return w
+}
+
+// started is the share of slow start: from a tenth to one, in a straight line.
+func (r *replica) started(now int64, window time.Duration) float64 {
 	from := r.slowFrom.Load()
 	if from == 0 {
 		return 1

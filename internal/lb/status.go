@@ -50,7 +50,8 @@ type ReplicaStatus struct {
 	Requests     int64      `json:"requests"`
 	Failures     int64      `json:"failures"`
 	LeaseEnds    *time.Time `json:"lease_ends,omitempty"`
-	Weight       float64    `json:"weight"` // 1, less in slow start
+	Weight       float64    `json:"weight"`             // 1, less if its source says so, and in slow start
+	Priority     uint16     `json:"priority,omitempty"` // those of the lowest that has a healthy replica get requests
 }
 
 // Status reports the pool as it is now.
@@ -93,7 +94,7 @@ func (p *Pool) replicaStatusLocked(r *replica) ReplicaStatus {
 		EWMA: load(&record.latency), Cost: r.cost(p.now(), load(&p.median), p.settings.SlowStart.D()), Failing: load(&record.failing),
 		Breaker:  record.breaker.Load().String(),
 		Requests: record.requests.Load(), Failures: record.failures.Load(),
-		Weight: r.weight(p.now(), p.settings.SlowStart.D()),
+		Weight: r.weight(p.now(), p.settings.SlowStart.D()), Priority: r.priority,
 	}
 	x := exchange{pool: p, view: &view{settings: p.settings}, now: p.now()}
 	rs.Limit = x.limit(r)
