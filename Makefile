@@ -30,10 +30,10 @@ build:
 
 test: tools format vet lint race fuzz bench-test
 
-# What the tests need beyond Go: a C compiler for the race detector, and the
-# public HTTP cache test suite with Node.js to run it.
+# What the tests need beyond Go: a C compiler for the race detector, a
+# Redis, and the public HTTP cache test suite with Node.js to run it.
 tools:
-	scripts/install-debian.sh gcc libc6-dev curl
+	scripts/install-debian.sh gcc libc6-dev curl redis-server
 	scripts/install-suite.sh
 
 format:

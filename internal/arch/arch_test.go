@@ -32,7 +32,7 @@ var arrows = map[string][]string{
 	"internal/httpcache":           {"internal/cacherules", "internal/coding", "internal/disk", "internal/httpcache/residency", "internal/unit"},
 	"internal/httpcache/residency": {},
 	"internal/autoscale":           {"internal/named", "internal/unit"},
-	"internal/lb":                  {"internal/autoscale", "internal/named", "internal/process", "internal/unit"},
+	"internal/lb":                  {"internal/autoscale", "internal/named", "internal/process", "internal/redisclient", "internal/unit"},
 	"internal/process":             {},
 	"internal/purge":               {"internal/named", "internal/unit"},
 	"internal/purge/standin":       {},
@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	"internal/deploy":              {"internal/unit"},
 	"internal/control":             {"internal/purge", "internal/unit"},
 	"internal/cli":                 {"internal/control", "internal/purge", "internal/unit"},
+	"internal/redisclient":         {},
 	"internal/sample":              {},
 	"internal/demo":                {"internal/purge/standin", "internal/unit"},
 }
@@ -50,6 +51,7 @@ var foreign = map[string][]string{
 	"go.uber.org/zap":                     {"caddymodule"},
 	"github.com/prometheus/":              {"caddymodule"},
 	"github.com/cloudflare/cloudflare-go": {"internal/purge"},
+	"github.com/redis/":                   {"internal/fleet", "internal/lb", "internal/redisclient"},
 }
 
 const (
