@@ -45,6 +45,7 @@ By ` + "`%s`" + `: %d requests a trace, %d objects asked for by popularity.
 
 Percent of requests that are hits, from an empty cache on; in brackets percent of bytes. An object weighs what edge accounts
 for it, body and bookkeeping, under every policy; the cache is a share of what all objects of the trace weigh together.
+edge and otter hash by seeds of their own: between runs of the same trace both vary by about a point.
 
 - LRU: hashicorp/golang-lru over all bytes, one list
 - otter: otter v2, W-TinyLFU by weight, maintained after every request

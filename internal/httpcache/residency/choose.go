@@ -77,7 +77,7 @@ func Choose[R Resident](bids []Bid[R], share float64, incoming int64) Step[R] {
 		return Step[R]{}
 	case !c.there || v.there && float64(all.window+incoming) <= share*total:
 		return Step[R]{Evict: v.r, Evicts: true}
-	case float64(all.main+c.bytes) <= (1-share)*total:
+	case float64(all.main+c.bytes) <= (1-share)*total && !intrudes(c, v):
 		return Step[R]{Admit: c.r, Admits: true} // there is room for it
 	case v.there && worthMore(c, v):
 		return Step[R]{Admit: c.r, Admits: true, Evict: v.r, Evicts: true}
@@ -90,6 +90,17 @@ func older[R Resident](a, b lot[R]) lot[R] {
 		return a
 	}
 	return b
+}
+
+// intrudes reports that there is no room for a candidate just because the main
+// part has some: it is larger than a victim that is worth more. What is larger
+// than the window pushes several out of the main part as it comes in, and would
+// inherit their room; a few large objects asked for once would fill a small
+// cache. That a candidate is weighed against those whose room it takes is from
+// Einziger, Eytan, Friedman, Manes: Lightweight Robust Size Aware Cache
+// Management, 2021. Objects of one size never intrude.
+func intrudes[R Resident](c, v lot[R]) bool {
+	return v.there && c.bytes > v.bytes && worthMore(v, c)
 }
 
 // worthMore reports that a candidate is worth more than a victim: it was used

@@ -62,6 +62,28 @@ func TestWhatGoesForRoom(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+	t.Run("room, but the newcomer is larger than what is worth more: it goes itself", func(t *testing.T) {
+		l, window, _ := listWith([]int{1, 1, 1}, []int{2})
+		bid := l.Bid()
+		bid.candidate.bytes = 20 // of 40 bytes 36 are the main part's
+		if s := Choose([]Bid[*object]{bid}, share, 10); s.Admits || s.Evict != window[0] {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("room, and the newcomer is as large: it comes in, used less or not", func(t *testing.T) {
+		l, window, _ := listWith([]int{1, 1, 1}, []int{2})
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Evicts || s.Admit != window[0] {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("room, and the newcomer is larger but used more: it comes in", func(t *testing.T) {
+		l, window, _ := listWith([]int{3, 1, 1}, []int{2})
+		bid := l.Bid()
+		bid.candidate.bytes = 20
+		if s := Choose([]Bid[*object]{bid}, share, 10); s.Evicts || s.Admit != window[0] {
+			t.Errorf("%+v", s)
+		}
+	})
 	t.Run("a window with room for what comes: the main part gives", func(t *testing.T) {
 		l, _, main := listWith([]int{3}, nine)
 		if s := Choose([]Bid[*object]{l.Bid()}, 0.5, 10); s.Admits || s.Evict != main[0] {
