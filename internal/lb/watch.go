@@ -38,11 +38,12 @@ type watch struct {
 
 // hedge is the try besides.
 type hedge struct {
-	x      *exchange
-	cancel context.CancelCauseFunc
-	resp   *http.Response
-	good   bool          // it answered, and the request has use for it
-	done   chan struct{} // closed when the above stands
+	x       *exchange // of its own goroutine until done is closed
+	replica *replica
+	cancel  context.CancelCauseFunc
+	resp    *http.Response
+	good    bool          // it answered, and the request has use for it
+	done    chan struct{} // closed when the above stands
 }
 
 // try makes one try with the slot held.
@@ -91,7 +92,7 @@ func (x *exchange) wrapUp(w *watch, resp *http.Response, err error) (*http.Respo
 	if h == nil {
 		return resp, err
 	}
-	x.tried[x.attempts] = h.x.tried[w.count]
+	x.tried[x.attempts] = h.replica
 	x.attempts++
 	if !failed {
 		h.cancel(errHedge)
@@ -171,7 +172,7 @@ func (w *watch) besides() {
 		return
 	}
 	ctx, cancel := context.WithCancelCause(w.in.Context())
-	h := &hedge{x: x, cancel: cancel, done: make(chan struct{})}
+	h := &hedge{x: x, replica: s.replica, cancel: cancel, done: make(chan struct{})}
 	x.ctx = ctx
 	x.tried[w.count] = s.replica
 	w.mu.Lock()
