@@ -147,13 +147,13 @@ func (h *RawHits) WrapListener(l net.Listener) net.Listener {
 }
 
 // learn tells the connection of a hit what may be given again.
-func (h *RawHits) learn(r *http.Request, offer func() (*httpcache.Repeat, bool)) {
+func (h *RawHits) learn(r *http.Request, offer func() (httpcache.Offer, bool)) {
 	rawhit.Learn(r, func() (rawhit.Hit, bool) {
 		ex, ok := exchangeOf(r)
 		if !ok {
 			return rawhit.Hit{}, false
 		}
-		repeat, ok := offer()
+		offered, ok := offer()
 		if !ok {
 			return rawhit.Hit{}, false
 		}
@@ -163,12 +163,12 @@ func (h *RawHits) learn(r *http.Request, offer func() (*httpcache.Repeat, bool))
 			rule = ex.verdict.Rule
 		}
 		hit := rawhit.Hit{
-			Answer: answer{repeat}, Age: repeat.Age, TTL: repeat.TTL, Body: repeat.Body, Date: repeat.Date,
-			Trusted: trusted, Varies: repeat.Varies,
+			Answer: answer{offered.Repeat}, Age: offered.Age, TTL: offered.TTL, Body: offered.Body, Date: offered.Date,
+			Trusted: trusted, Varies: offered.Varies,
 			Count: cacheRequests.WithLabelValues(rule, string(httpcache.StatusHit)).Inc,
 		}
 		if log := rawLogOf(r, h.access); log != nil {
-			log.fields = hitFields(ex, repeat)
+			log.fields = hitFields(ex, offered)
 			hit.Log = log.write
 		}
 		return hit, true

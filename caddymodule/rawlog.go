@@ -122,8 +122,8 @@ func responseHeader(head []byte) http.Header {
 }
 
 // hitFields are those of exchange.log for a plain hit.
-func hitFields(ex *exchange, repeat *httpcache.Repeat) []zap.Field {
+func hitFields(ex *exchange, offered httpcache.Offer) []zap.Field {
 	hit := exchange{verdict: ex.verdict, cached: true}
-	hit.cache = httpcache.Result{Status: httpcache.StatusHit, Version: repeat.Version, Replica: repeat.Replica}
+	hit.cache = httpcache.Result{Status: httpcache.StatusHit, Version: offered.Version, Replica: offered.Replica}
 	return hit.fields()[1:] // each reply has an id of its own
 }

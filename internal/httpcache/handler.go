@@ -32,7 +32,7 @@ type Handler struct {
 	// Repeatable is told, likewise, of a hit that may be given again to the same
 	// request. offer, which must be called at once if at all, says how; it
 	// reports false if the store has changed meanwhile. Nil for nobody.
-	Repeatable func(r *http.Request, offer func() (*Repeat, bool))
+	Repeatable func(r *http.Request, offer func() (Offer, bool))
 	// Event is told what people or metrics may want to know. Nil for nobody.
 	// It is called on the goroutines of requests and fills and must not block.
 	Event func(Event)

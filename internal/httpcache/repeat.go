@@ -3,6 +3,7 @@ package httpcache
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 	"weak"
@@ -10,10 +11,11 @@ import (
 	"github.com/edgegw/edge/internal/coding"
 )
 
-// Repeat is a hit that may be given again to the same request, by somebody who
-// does not look for it here each time. It keeps nothing in memory that the
-// store has dropped.
-type Repeat struct {
+// Offer says how a hit goes out that may be given again.
+type Offer struct {
+	// Repeat is to be kept; nothing else of the offer is, since it holds on to
+	// the stored answer.
+	Repeat *Repeat
 	// Age and TTL stand in the answer's header, in whole seconds; so does Date.
 	Age, TTL int64
 	Date     string
@@ -22,7 +24,13 @@ type Repeat struct {
 	// Version and Replica made it.
 	Version, Replica string
 
-	names  []string // of the request fields by which answers for the key vary
+	names []string // of the request fields by which answers for the key vary
+}
+
+// Repeat is a hit that may be given again to the same request, by somebody who
+// does not look for it here each time. It keeps nothing in memory that the
+// store has dropped.
+type Repeat struct {
 	store  *Store
 	entry  weak.Pointer[entry]
 	coding coding.Coding
@@ -51,35 +59,35 @@ func (rp *reply) repeatable() bool {
 		!rp.firstHand && !rp.unmodified && !rp.noCDN && rp.tag == "" && len(rp.cookies) == 0 && !rp.e.mustAsk
 }
 
-// repeat makes a Repeat of a reply that is about to be written.
-func (s *Store) repeat(r *http.Request, rp reply) (*Repeat, bool) {
+// repeat offers a reply that is about to be written.
+func (s *Store) repeat(r *http.Request, rp reply) (Offer, bool) {
 	e := rp.e
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	g := sh.group(e.hash, []byte(e.key))
 	if g == nil || g.match(r.Header) != e {
-		return nil, false
+		return Offer{}, false
 	}
-	p := &Repeat{
-		Date: e.fields.first("Date"), Body: rp.body().chunks, Version: e.madeBy, Replica: e.replica,
-		store: s, entry: weak.Make(e), change: s.changes.at(e.hash),
-	}
+	p := &Repeat{store: s, entry: weak.Make(e), change: s.changes.at(e.hash)}
 	p.at = p.change.Load()
 	if rp.encoded != nil {
 		of := slices.Index(e.encodings.Load().of[:], rp.encoded)
 		if of < 0 {
-			return nil, false // there are others since it was chosen
+			return Offer{}, false // there are others since it was chosen
 		}
 		p.coding = coding.Coding(of)
 	}
+	o := Offer{
+		Repeat: p, Date: e.fields.first("Date"), Body: rp.body().chunks, Version: strings.Clone(e.madeBy), Replica: e.replica,
+	}
+	o.Age, o.TTL = e.shownAge(rp.now)
 	for _, variant := range g.variants {
 		for i := range variant.vary {
-			p.names = append(p.names, variant.vary[i].name)
+			o.names = append(o.names, variant.vary[i].name)
 		}
 	}
-	p.Age, p.TTL = e.shownAge(rp.now)
-	return p, true
+	return o, true
 }
 
 // shownAge is the age and what is left, as a hit's header has them: ages count
@@ -91,7 +99,7 @@ func (e *entry) shownAge(now time.Time) (age, ttl int64) {
 
 // Varies reports that an answer for the key depends on a request field, by its
 // canonical name.
-func (p *Repeat) Varies(name string) bool { return slices.Contains(p.names, name) }
+func (o *Offer) Varies(name string) bool { return slices.Contains(o.names, name) }
 
 // Begin reports whether the same request would be given the same answer now,
 // apart from its age. It then counts as a hit, and as an exchange in flight

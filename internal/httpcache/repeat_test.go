@@ -2,15 +2,16 @@ package httpcache
 
 import (
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 )
 
 // repeats has the handler keep what it offers for the next hits.
-func (w *world) repeats() *[]*Repeat {
-	offered := new([]*Repeat)
-	w.h.Repeatable = func(_ *http.Request, offer func() (*Repeat, bool)) {
+func (w *world) repeats() *[]Offer {
+	offered := new([]Offer)
+	w.h.Repeatable = func(_ *http.Request, offer func() (Offer, bool)) {
 		if p, ok := offer(); ok {
 			*offered = append(*offered, p)
 		}
@@ -19,7 +20,7 @@ func (w *world) repeats() *[]*Repeat {
 }
 
 // repeat is what the next hit offers.
-func (w *world) repeat(url string, fields ...string) *Repeat {
+func (w *world) repeat(url string, fields ...string) Offer {
 	w.t.Helper()
 	offered := w.repeats()
 	w.get(url, fields...)
@@ -40,7 +41,7 @@ func TestAHitIsRepeated(t *testing.T) {
 		}
 		hits := w.h.Store.Stats().Hits
 		wait(20500 * time.Millisecond)
-		use, ok := p.Begin(time.Now())
+		use, ok := p.Repeat.Begin(time.Now())
 		if !ok || use.Age != 23 || use.TTL != 37 || string(use.Body[0]) != "hello" {
 			t.Fatalf("%+v, %v", use, ok)
 		}
@@ -49,7 +50,7 @@ func TestAHitIsRepeated(t *testing.T) {
 			t.Errorf("%d hits after %d", now, hits)
 		}
 		wait(37 * time.Second)
-		if _, ok := p.Begin(time.Now()); ok {
+		if _, ok := p.Repeat.Begin(time.Now()); ok {
 			t.Error("repeated when stale")
 		}
 	})
@@ -73,7 +74,7 @@ func TestWhatChangesAHitEndsItsRepeats(t *testing.T) {
 				w := newWorld(t, "Cache-Control: max-age=60", "Vary: X-A", "Cache-Tag: blue")
 				p := w.repeat(url)
 				for range 2 { // nothing has changed
-					use, ok := p.Begin(time.Now())
+					use, ok := p.Repeat.Begin(time.Now())
 					if !ok {
 						t.Fatal("not repeated")
 					}
@@ -81,7 +82,7 @@ func TestWhatChangesAHitEndsItsRepeats(t *testing.T) {
 				}
 				change(w)
 				w.settled()
-				if _, ok := p.Begin(time.Now()); ok {
+				if _, ok := p.Repeat.Begin(time.Now()); ok {
 					t.Error("still repeated")
 				}
 			})
@@ -94,7 +95,7 @@ func TestAPurgeWaitsForARepeat(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, "Cache-Control: max-age=60")
 		p := w.repeat("http://a.example/")
-		use, ok := p.Begin(time.Now())
+		use, ok := p.Repeat.Begin(time.Now())
 		if !ok {
 			t.Fatal("not repeated")
 		}
@@ -106,7 +107,7 @@ func TestAPurgeWaitsForARepeat(t *testing.T) {
 		if n := w.h.Store.Draining(generation); n != 0 {
 			t.Errorf("%d exchanges to drain", n)
 		}
-		if _, ok := p.Begin(time.Now()); ok {
+		if _, ok := p.Repeat.Begin(time.Now()); ok {
 			t.Error("repeated after the purge")
 		}
 	})
@@ -144,13 +145,46 @@ func TestARepeatIsOfTheCodingThatWasChosen(t *testing.T) {
 		if len(*offered) < 2 {
 			t.Fatalf("%d offers", len(*offered))
 		}
-		if _, ok := (*offered)[0].Begin(time.Now()); ok {
+		if _, ok := (*offered)[0].Repeat.Begin(time.Now()); ok {
 			t.Error("the body as it was is repeated, though there is a better one")
 		}
-		use, ok := (*offered)[len(*offered)-1].Begin(time.Now())
+		use, ok := (*offered)[len(*offered)-1].Repeat.Begin(time.Now())
 		if !ok || len(use.Body[0]) >= len(text)/2 {
 			t.Errorf("%v, %d bytes: want those of gzip", ok, len(use.Body[0]))
 		}
 		use.Exchange.End()
 	})
+}
+
+// Whoever keeps a repeat keeps no answer alive that had to make room.
+func TestARepeatHoldsNoBody(t *testing.T) {
+	w := newWorld(t)
+	w.origin.answer = respond(http.StatusOK, strings.Repeat("x", 64<<10), "Cache-Control: max-age=3600")
+	offered := w.repeats()
+	const url = "http://a.example/"
+	w.get(url)
+	for len(*offered) == 0 { // it is stored when the fill has ended
+		w.get(url)
+	}
+	gone := make(chan struct{})
+	kept := (*offered)[0].Repeat
+	runtime.AddCleanup(&(*offered)[0].Body[0][0], func(done chan struct{}) { close(done) }, gone)
+	*offered = nil
+	w.h.Store.Configure(Options{MaxBytes: 1})
+	const enough = 1000
+	for cycles, collected := 0, false; !collected; cycles++ {
+		if cycles == enough {
+			t.Fatalf("the body is still there after %d collections", enough)
+		}
+		runtime.GC()
+		select {
+		case <-gone:
+			collected = true
+		default:
+			runtime.Gosched()
+		}
+	}
+	if _, ok := kept.Begin(time.Now()); ok {
+		t.Error("repeated though it is gone")
+	}
 }

@@ -52,7 +52,7 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, rp reply) (Resul
 		}
 	}
 	if h.Repeatable != nil && rp.repeatable() {
-		h.Repeatable(r, func() (*Repeat, bool) { return h.Store.repeat(r, rp) })
+		h.Repeatable(r, func() (Offer, bool) { return h.Store.repeat(r, rp) })
 	}
 	res, bodyless := h.replyHead(w, r, rp)
 	if !bodyless {
