@@ -1,5 +1,7 @@
 package caddymodule
 
+import "github.com/edgegw/edge/internal/httpcache"
+
 // The process may have 15 % more than the cache's cap: for garbage between two
 // collections, for what the runtime needs, and for everything that is no answer.
 // Where that does not suffice, first there is less garbage; then the cache gives
@@ -8,7 +10,6 @@ package caddymodule
 const (
 	processShare  = 0.15
 	processMargin = 0.03 // of the cap, against what changes between two looks
-	mostYield     = 4    // a part of the cap
 	// usualOutside is what the process has beside the runtime's memory, where
 	// that cannot be seen: the program's own pages, for the most part.
 	usualOutside = 48 << 20
@@ -74,7 +75,7 @@ func (m memoryState) extra() int64 { return int64(float64(m.cap) * (processShare
 // into what is allowed: more of it at once, less of it slowly.
 func (m memoryState) yield(allowed int64) int64 {
 	beside := m.resident - m.bytes
-	wanted := min(max(0, beside-(allowed-m.cap)), m.cap/mostYield)
+	wanted := min(max(0, beside-(allowed-m.cap)), m.cap/httpcache.MostYield)
 	return max(wanted, m.yielded-(m.yielded-wanted)/64-1, 0)
 }
 

@@ -143,8 +143,8 @@ func (s *Store) Configure(o Options) {
 	s.shrink()
 }
 
-// mostYielded is the part of MaxBytes that can be given up, one in so many.
-const mostYielded = 4
+// MostYield is the part of MaxBytes that can be given up, one in so many.
+const MostYield = 4
 
 // Yield gives up a part of MaxBytes for as long as the rest of the process needs
 // it, a quarter at most: a cap that becomes much smaller must not find all of it
@@ -157,7 +157,7 @@ func (s *Store) Yield(n int64) {
 // room is what answers may take at present.
 func (s *Store) room() int64 {
 	most := s.maxBytes.Load()
-	return most - min(s.yielded.Load(), most/mostYielded)
+	return most - min(s.yielded.Load(), most/MostYield)
 }
 
 func (s *Store) shrink() {

@@ -174,7 +174,6 @@ func (w *watch) besides() {
 	ctx, cancel := context.WithCancelCause(w.in.Context())
 	h := &hedge{x: x, replica: s.replica, cancel: cancel, done: make(chan struct{})}
 	x.ctx = ctx
-	x.tried[w.count] = s.replica
 	w.mu.Lock()
 	late := w.over || w.next.replica != nil
 	if !late {

@@ -192,7 +192,7 @@ func await(in *bufio.Reader, method string) error {
 // do not. A server that closes with unread bytes resets the connection, and
 // what it sent last may be lost on the way: then one has a part of the other.
 func Differ(stream []Piece, got, want []byte) string {
-	if bytes.Equal(got, want) || Closes(stream) && (bytes.HasPrefix(got, want) || bytes.HasPrefix(want, got)) {
+	if bytes.Equal(got, want) || closes(stream) && (bytes.HasPrefix(got, want) || bytes.HasPrefix(want, got)) {
 		return ""
 	}
 	var sent strings.Builder
@@ -207,8 +207,8 @@ func Differ(stream []Piece, got, want []byte) string {
 	return fmt.Sprintf("sent\n%.4000safter %d bytes, got\n%.1000q\nwant\n%.1000q", sent.String(), from, got[from:], want[from:])
 }
 
-// Closes reports a stream of which the server leaves a part unread.
-func Closes(stream []Piece) bool {
+// closes reports a stream of which the server leaves a part unread.
+func closes(stream []Piece) bool {
 	all := text(stream)
 	// What is neither refused nor closed comes back in full.
 	for _, word := range []string{
