@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/edgegw/edge/bench/gateway"
 )
 
 // client asks one contestant.
@@ -47,20 +49,8 @@ func (c *client) get(ctx context.Context, path string) (int, error) {
 
 // ready waits until the contestant answers.
 func (c *client) ready(ctx context.Context, exited <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	for {
+	return gateway.Ready(ctx, exited, func(ctx context.Context) error {
 		_, err := c.get(ctx, "/page/ready")
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-exited:
-			return fmt.Errorf("it has ended: %w", err)
-		default:
-		}
-		if !pause(ctx, 50*time.Millisecond) {
-			return fmt.Errorf("not ready: %w", err)
-		}
-	}
+		return err
+	})
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/md5"
 	"crypto/rand"
@@ -17,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/edgegw/edge/bench/gateway"
 	"github.com/edgegw/edge/bench/peers"
 )
 
@@ -100,10 +100,10 @@ func edgePurge(order func(url, tag string) map[string]any) func(context.Context,
 			return err
 		}
 		var record struct{ ID, State string }
-		if err := c.control(ctx, http.MethodPost, "/.edge/purge", text, &record); err != nil {
+		if err := gateway.Control(ctx, c.http, token, http.MethodPost, c.base+"/.edge/purge", text, &record); err != nil {
 			return err
 		}
-		if err := c.control(ctx, http.MethodGet, "/.edge/purge/"+record.ID+"?wait=30s", nil, &record); err != nil {
+		if err := gateway.Control(ctx, c.http, token, http.MethodGet, c.base+"/.edge/purge/"+record.ID+"?wait=30s", nil, &record); err != nil {
 			return err
 		}
 		if record.State != "done" {
@@ -111,28 +111,6 @@ func edgePurge(order func(url, tag string) map[string]any) func(context.Context,
 		}
 		return nil
 	}
-}
-
-func (c *client) control(ctx context.Context, method, path string, body []byte, into any) error {
-	r, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Authorization", "Bearer "+token)
-	r.Header.Set("Content-Type", "application/json")
-	resp, err := c.http.Do(r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, text)
-	}
-	return json.Unmarshal(text, into)
 }
 
 // varnishConfig is as its manual shows it: PURGE for the page, a ban on a field

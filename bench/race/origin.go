@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/edgegw/edge/bench/gateway"
 )
 
 // point is where a fetch can be held.
@@ -169,22 +171,7 @@ func (f *fetch) stop(ctx context.Context, at point, confirmed bool, d time.Durat
 			return false
 		}
 	}
-	return pause(ctx, d)
+	return gateway.Pause(ctx, d)
 }
 
 func tagOf(path string) string { return strings.ReplaceAll(strings.Trim(path, "/"), "/", "-") }
-
-// pause reports whether the time passed before the context ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

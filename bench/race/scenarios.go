@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/edgegw/edge/bench/gateway"
 )
 
 // stage is one contestant with the origin behind it.
@@ -102,7 +104,7 @@ func (s *stage) after(ctx context.Context, path string) (verdict, error) {
 		if v, err := s.ask(ctx, path); v != held || err != nil {
 			return v, err
 		}
-		pause(ctx, 20*time.Millisecond)
+		gateway.Pause(ctx, 20*time.Millisecond)
 	}
 	return held, ctx.Err()
 }
@@ -152,7 +154,7 @@ func confirmedMeanwhile(ctx context.Context, s *stage, path string) (verdict, er
 	if _, err := s.ask(ctx, path); err != nil {
 		return held, err
 	}
-	pause(ctx, 2100*time.Millisecond)
+	gateway.Pause(ctx, 2100*time.Millisecond)
 	h := s.origin.holdNext(path, beforeHeader)
 	first := s.start(ctx, path)
 	<-h.arrived
@@ -171,7 +173,7 @@ func refreshedMeanwhile(ctx context.Context, s *stage, path string) (verdict, er
 	if _, err := s.ask(ctx, path); err != nil {
 		return held, err
 	}
-	pause(ctx, 2100*time.Millisecond)
+	gateway.Pause(ctx, 2100*time.Millisecond)
 	h := s.origin.holdNext(path, inBody)
 	first := s.start(ctx, path)
 	select {
@@ -191,7 +193,7 @@ func refreshedMeanwhile(ctx context.Context, s *stage, path string) (verdict, er
 	if err != nil || first.err != nil {
 		return held, errors.Join(err, first.err)
 	}
-	pause(ctx, 100*time.Millisecond) // the refresh has nobody who could say that it has ended
+	gateway.Pause(ctx, 100*time.Millisecond) // the refresh has nobody who could say that it has ended
 	return s.after(ctx, path)
 }
 
@@ -210,7 +212,7 @@ func (s *stage) schedule(ctx context.Context, seed uint64) error {
 		random := rand.New(rand.NewPCG(seed, number))
 		all.Go(func() {
 			for range steps {
-				pause(ctx, time.Duration(random.Int64N(int64(longest))))
+				gateway.Pause(ctx, time.Duration(random.Int64N(int64(longest))))
 				if err := act(fmt.Sprintf("/page/random/%d/%d", seed, random.IntN(3))); err != nil {
 					mu.Lock()
 					wrong = err

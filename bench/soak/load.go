@@ -5,18 +5,17 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/andybalholm/brotli"
+	"github.com/edgegw/edge/bench/gateway"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -167,7 +166,7 @@ func (l *load) ask(ctx context.Context, o options, c *client) error {
 		running.Go(func() {
 			for {
 				place := int(l.next.Add(1)) - 1
-				if place >= all || !pause(ctx, time.Until(began.Add(o.duration/time.Duration(all)*time.Duration(place)))) {
+				if place >= all || !gateway.Pause(ctx, time.Until(began.Add(o.duration/time.Duration(all)*time.Duration(place)))) {
 					return
 				}
 				one := requestAt(place)
@@ -195,21 +194,10 @@ func (l *load) fail(err error) {
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // purge gives up one topic.
 func (c *client) purge(ctx context.Context, number int) error {
-	body := fmt.Sprintf(`{"tags":["topic-%d"]}`, number%topics)
-	return c.control(ctx, http.MethodPost, "/.edge/purge", body, &struct{}{})
+	body := fmt.Appendf(nil, `{"tags":["topic-%d"]}`, number%topics)
+	return gateway.Control(ctx, c.http, token, http.MethodPost, c.base+"/.edge/purge", body, &struct{}{})
 }
 
 // cache is what edge says of its cache.
@@ -224,48 +212,14 @@ type cache struct {
 
 func (c *client) status(ctx context.Context) (cache, error) {
 	var found struct{ Cache cache }
-	err := c.control(ctx, http.MethodGet, "/.edge/status", "", &found)
+	err := gateway.Control(ctx, c.http, token, http.MethodGet, c.base+"/.edge/status", nil, &found)
 	return found.Cache, err
-}
-
-func (c *client) control(ctx context.Context, method, path, body string, into any) error {
-	r, err := http.NewRequestWithContext(ctx, method, c.base+path, strings.NewReader(body))
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Authorization", "Bearer "+token)
-	r.Header.Set("Content-Type", "application/json")
-	resp, err := c.http.Do(r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, text)
-	}
-	return json.Unmarshal(text, into)
 }
 
 // ready waits until the gateway answers.
 func (c *client) ready(ctx context.Context, exited <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	for {
+	return gateway.Ready(ctx, exited, func(ctx context.Context) error {
 		_, err := c.status(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-exited:
-			return fmt.Errorf("it has ended: %w", err)
-		default:
-		}
-		if !pause(ctx, 50*time.Millisecond) {
-			return fmt.Errorf("not ready: %w", err)
-		}
-	}
+		return err
+	})
 }
