@@ -123,7 +123,9 @@ func TestRolloutIsReached(t *testing.T) {
 	w.shows(t, "rollout", "S L X", shown, "reach-rollout", http.MethodGet, shown.Request.URL.RequestURI(), nil)
 }
 
-// All of the memory is held by a fetch under way.
+// Most of the memory is held by a fetch under way. The two do not fit together,
+// and either fits alone, whether the cache has given up a quarter of its megabyte
+// by then or not.
 func TestNoRoomIsReached(t *testing.T) {
 	origin := newDirected()
 	address := startOrigin(t, origin.answer)
@@ -131,7 +133,7 @@ func TestNoRoomIsReached(t *testing.T) {
 	w := &reasonWorld{t: t, e: e, origin: origin}
 	done := make(chan error, 1)
 	go func() {
-		_, err := e.try(http.MethodGet, "/large?Cache-Control=max-age=60&size=1040000&pause=1", nil)
+		_, err := e.try(http.MethodGet, "/large?Cache-Control=max-age=60&size=700000&pause=1", nil)
 		done <- err
 	}()
 	<-origin.arrived
