@@ -22,8 +22,9 @@ type folder struct {
 	files fstest.MapFS
 	// failing is what writes, syncs and removals come to, unless nil.
 	failing error
-	// reading and syncing are called at each, with the file's name, unless nil.
-	reading, syncing func(name string)
+	// reading, writing and syncing are called at each, with the file's name,
+	// unless nil.
+	reading, writing, syncing func(name string)
 }
 
 func newFolder() *folder { return &folder{files: make(fstest.MapFS)} }
@@ -37,6 +38,23 @@ func (f *folder) crashed() *folder {
 		left.files[name] = &fstest.MapFile{Data: slices.Clone(file.Data), Mode: file.Mode}
 	}
 	return left
+}
+
+// setPace says what becomes of reads and writes from now on.
+func (f *folder) setPace(reading, writing func(name string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reading, f.writing = reading, writing
+}
+
+// called runs one of the folder's functions.
+func (f *folder) called(which *func(string), name string) {
+	f.mu.Lock()
+	call := *which
+	f.mu.Unlock()
+	if call != nil {
+		call(name)
+	}
 }
 
 func (f *folder) fail(err error) {
@@ -112,9 +130,7 @@ type openFile struct {
 }
 
 func (o openFile) ReadAt(p []byte, offset int64) (int, error) {
-	if o.f.reading != nil {
-		o.f.reading(o.name)
-	}
+	o.f.called(&o.f.reading, o.name)
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
 	n := copy(p, o.file.Data[min(offset, int64(len(o.file.Data))):])
@@ -125,6 +141,7 @@ func (o openFile) ReadAt(p []byte, offset int64) (int, error) {
 }
 
 func (o openFile) WriteAt(p []byte, offset int64) (int, error) {
+	o.f.called(&o.f.writing, o.name)
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
 	if o.f.failing != nil {
@@ -150,9 +167,7 @@ func (o openFile) Stat() (fs.FileInfo, error) {
 }
 
 func (o openFile) Sync() error {
-	if o.f.syncing != nil {
-		o.f.syncing(o.name)
-	}
+	o.f.called(&o.f.syncing, o.name)
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
 	return o.f.failing

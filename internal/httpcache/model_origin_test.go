@@ -145,7 +145,9 @@ func (f *fetching) answer() error {
 	h := f.w.Header()
 	h.Set("X-Confirmed", strconv.Itoa(f.serial))
 	h.Set("Cache-Tag", strings.Join(f.a.page.tags(), ","))
-	h.Set(groupsField, fmt.Sprintf(`"pages", "%s"`, f.a.page.path))
+	if f.o.m.plan.groups {
+		h.Set(groupsField, fmt.Sprintf(`"pages", "%s"`, f.a.page.path))
+	}
 	control := f.lifetimes()
 	h.Set("Cache-Control", control)
 	status := f.kind(h)
@@ -193,6 +195,9 @@ func (f *fetching) freshening(h http.Header, control string) {
 
 func (f *fetching) lifetimes() (control string) {
 	age, while, onError := f.random.IntN(4), f.random.IntN(3), f.random.IntN(4)
+	if f.o.m.plan.lives {
+		age *= 5 // or little outlives a process
+	}
 	f.a.fresh, f.a.while, f.a.onError = time.Duration(age)*time.Second, time.Duration(while)*time.Second, time.Duration(onError)*time.Second
 	control = fmt.Sprintf("public, max-age=%d, stale-while-revalidate=%d", age, while)
 	if f.a.silent = f.random.IntN(4) == 0; f.a.silent {

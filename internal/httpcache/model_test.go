@@ -24,7 +24,10 @@ import (
 type model struct {
 	plan plan
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// life is the process that runs; nil until born is closed.
+	life    *life
+	born    chan struct{}
 	number  int
 	content map[resource]int
 	down    bool     // an outage of the origin
@@ -166,14 +169,17 @@ func (m *model) issue(random *rand.Rand, covers func(resource) bool) int {
 	return m.number
 }
 
-func (m *model) acknowledge(o order) {
+// acknowledge notes an order, if the process lives to say that it is done.
+func (m *model) acknowledge(l *life, o order) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.orders = append(m.orders, o)
+	if !l.dead {
+		m.orders = append(m.orders, o)
+	}
 }
 
 // purge gives one order, and may wait until all is over that began before it.
-func (m *model) purge(random *rand.Rand, s *Store) {
+func (m *model) purge(random *rand.Rand) {
 	p, o := m.choose(random)
 	o.number = m.issue(random, o.covers)
 	if random.IntN(3) == 0 {
@@ -183,15 +189,17 @@ func (m *model) purge(random *rand.Rand, s *Store) {
 		m.mu.Unlock()
 		m.nap(random, 50*time.Millisecond) // so orders overtake each other
 	}
-	m.apply(random, s, p, o)
+	m.apply(random, p, o)
 }
 
-func (m *model) apply(random *rand.Rand, s *Store, p Purge, o order) {
+func (m *model) apply(random *rand.Rand, p Purge, o order) {
+	l := m.join()
+	defer l.busy.Done()
 	generation := uint64(0)
 	if !m.plan.deaf {
-		generation = s.Purge(p)
+		generation = l.store.Purge(p)
 	}
-	m.acknowledge(o)
+	m.acknowledge(l, o)
 	if p.Generation > 0 && random.IntN(2) == 0 {
 		generation = p.Generation
 	}
@@ -199,23 +207,27 @@ func (m *model) apply(random *rand.Rand, s *Store, p Purge, o order) {
 		return
 	}
 	for range 2000 {
-		if s.Draining(generation) == 0 {
+		if l.store.Draining(generation) == 0 {
 			m.mu.Lock()
-			m.drained = append(m.drained, o)
-			m.mu.Unlock()
+			defer m.mu.Unlock()
+			if !l.dead {
+				m.drained = append(m.drained, o)
+			}
 			return
 		}
 		wait(50 * time.Millisecond)
 	}
-	m.fault("%s: %d exchanges do not end", o.name, s.Draining(generation))
+	m.fault("%s: %d exchanges do not end", o.name, l.store.Draining(generation))
 }
 
 // again delivers an order of the fleet once more.
-func (m *model) again(random *rand.Rand, s *Store) {
+func (m *model) again(random *rand.Rand) {
+	l := m.join()
+	defer l.busy.Done()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if n := len(m.sent); n > 0 && !m.plan.deaf {
-		s.Purge(m.sent[random.IntN(n)])
+		l.store.Purge(m.sent[random.IntN(n)])
 	}
 }
 
@@ -283,7 +295,7 @@ func (m *model) anyVersion(random *rand.Rand) string {
 
 // deploy rolls a version out: both run for a while, then the new one alone is
 // current, and what the retired one made is purged.
-func (m *model) deploy(random *rand.Rand, s *Store, from, to string) {
+func (m *model) deploy(random *rand.Rand, from, to string) {
 	run := func(current string, live ...string) {
 		m.mu.Lock()
 		m.live, m.current = live, current
@@ -295,7 +307,7 @@ func (m *model) deploy(random *rand.Rand, s *Store, from, to string) {
 	run(to, to)
 	o := order{name: "retire " + from, covers: nothing, versions: []string{from}}
 	o.number = m.issue(random, func(resource) bool { return true })
-	m.apply(random, s, Purge{Versions: []string{from}}, o)
+	m.apply(random, Purge{Versions: []string{from}}, o)
 	if random.IntN(2) == 0 {
 		run(to, to, from) // a straggler, or one that came back
 	}

@@ -20,6 +20,7 @@ import (
 // visit is one request, and what its client saw.
 type visit struct {
 	m      *model
+	life   *life
 	id     int
 	page   resource
 	random *rand.Rand
@@ -41,8 +42,8 @@ type visit struct {
 }
 
 // newVisit makes a random request for a page.
-func (m *model) newVisit(id int, p resource, lastTag string) (*visit, context.CancelFunc) {
-	v := &visit{m: m, id: id, page: p, random: m.random(uint64(id)), live: make(http.Header)}
+func (m *model) newVisit(l *life, id int, p resource, lastTag string) (*visit, context.CancelFunc) {
+	v := &visit{m: m, life: l, id: id, page: p, random: m.random(uint64(id)), live: make(http.Header)}
 	method := http.MethodGet
 	switch v.random.IntN(20) {
 	case 0:
@@ -52,7 +53,7 @@ func (m *model) newVisit(id int, p resource, lastTag string) (*visit, context.Ca
 			method = http.MethodPost
 		}
 	}
-	ctx, leave := context.WithCancel(context.Background())
+	ctx, leave := context.WithCancel(l.ctx)
 	v.ctx = ctx
 	if v.random.IntN(8) == 0 {
 		time.AfterFunc(m.moment(v.random, 100*time.Millisecond), leave)
@@ -139,18 +140,23 @@ func (v *visit) run(h *Handler) {
 	}
 	res, err := v.serve(h)
 	if post && !v.cut && err == nil && v.status < 400 {
-		m.acknowledge(order{
+		m.acknowledge(v.life, order{
 			name: fmt.Sprintf("POST %s", v.page.url()), number: number, invalidation: true,
 			covers: func(p resource) bool { return p == v.page },
 		})
 		group := strings.Trim(v.header.Get(groupInvalidationField), `"`)
-		m.acknowledge(order{
+		m.acknowledge(v.life, order{
 			name: fmt.Sprintf("POST %s to group %q", v.page.url(), group), number: number,
-			covers: func(p resource) bool { return p.host == v.page.host && (group == "pages" || group == p.path) },
+			covers: func(p resource) bool {
+				return m.plan.groups && p.host == v.page.host && (group == "pages" || group == p.path)
+			},
 		})
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if v.life.dead {
+		return
+	}
 	what := fmt.Sprintf("%s %s", res.Status, res.Reason)
 	if res.Collapsed {
 		what += " collapsed"

@@ -1,0 +1,139 @@
+package httpcache
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing/synctest"
+	"time"
+)
+
+// life is one process of a schedule.
+type life struct {
+	store    *Store
+	handlers []*Handler
+	files    *folder
+	id       string // of the disk
+	ctx      context.Context
+	kill     context.CancelFunc
+	busy     sync.WaitGroup // whoever has to do with it
+	// dead: what it says from now on nobody hears. The model's lock guards it.
+	dead bool
+}
+
+// begin starts a process on what is in the files.
+func (s *schedule) begin(files *folder, id string) {
+	l := &life{store: newStore(s.plan.options, s.plan.marks), files: files, id: id}
+	l.handlers = []*Handler{s.handler(l.store, s.plan.policy), s.handler(l.store, Policy{})}
+	l.ctx, l.kill = context.WithCancel(context.Background())
+	if s.plan.lives {
+		s.openDisk(l)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.life = l
+	close(s.born)
+}
+
+// openDisk gives a process its disk, which takes its time.
+func (s *schedule) openDisk(l *life) {
+	slow := func(longest time.Duration) func(string) {
+		return func(name string) {
+			if strings.HasSuffix(name, ".seg") {
+				s.nap(s.random(uint64(time.Now().UnixNano()), uint64(len(name)), 5), longest)
+			}
+		}
+	}
+	o := DiskOptions{Dir: s.dir, MaxBytes: 16 << 20, MinLife: time.Nanosecond, ID: l.id, FS: l.files}
+	found, err := l.store.OpenDisk(o)
+	if err == nil {
+		if !found.Warm && l.id != "" {
+			s.fault("a cold start")
+		}
+		l.id, err = l.store.UseDisk(found.Warm)
+	}
+	if err != nil {
+		s.fault("disk: %v", err)
+	}
+	// A crash finds answers that are being written, and others being read. What
+	// must be waited for, deletions, has to be there in deletePatience.
+	l.files.setPace(slow(20*time.Millisecond), slow(2*time.Millisecond))
+}
+
+// join is for whoever has to do with the process that runs, or the next one.
+func (m *model) join() *life {
+	for {
+		m.mu.Lock()
+		l, born := m.life, m.born
+		if l != nil {
+			l.busy.Add(1)
+		}
+		m.mu.Unlock()
+		if l != nil {
+			return l
+		}
+		<-born
+	}
+}
+
+// reaper ends the process, in order or at any moment, and begins the next one.
+func (s *schedule) reaper(random *rand.Rand) {
+	var first []byte
+	for range 1 + random.IntN(8) {
+		s.nap(random, time.Second)
+		s.mu.Lock()
+		l, left := s.life, s.life.files
+		s.life, s.born = nil, make(chan struct{})
+		if random.IntN(3) > 0 {
+			l.dead, left = true, l.files.crashed()
+			l.kill()
+		}
+		s.mu.Unlock()
+		s.stop(l)
+		if log := left.file(fenceLogName); first == nil {
+			first = log.Data
+		} else if s.plan.forgetful {
+			log.Data = first
+		}
+		s.begin(left, l.id)
+	}
+}
+
+// stop waits until nobody has to do with a process, ends it, and holds its books
+// against what it has.
+func (s *schedule) stop(l *life) {
+	l.busy.Wait()
+	l.files.setPace(nil, nil)
+	l.store.Close()
+	synctest.Wait()
+	s.checkAtRest(l.store)
+}
+
+// checkAtRest holds the store's books against what it has.
+func (s *schedule) checkAtRest(store *Store) {
+	now, held, entries, fills, keys := store.Stats(), store.marksHeld(), int64(0), 0, 0
+	for i := range store.shards {
+		sh := &store.shards[i]
+		held += sh.stays.Overhead()
+		for _, e := range sh.stays.All() {
+			held += e.held()
+			entries++
+		}
+		for _, g := range sh.index {
+			for ; g != nil; g = g.next {
+				keys += len(g.variants)
+			}
+		}
+		fills += len(sh.fills)
+	}
+	if now.Bytes != held || now.Entries != entries || int64(keys) != entries {
+		s.fault("the books say %d bytes, %d entries; there are %d, %d, and %d in the index", now.Bytes, now.Entries, held, entries, keys)
+	}
+	if fills != 0 || now.Refreshing != 0 {
+		s.fault("%d keys with fetches in flight, %d refreshes, when all has ended", fills, now.Refreshing)
+	}
+	if n := store.Draining(store.Generation() + 1); n != 0 {
+		s.fault("%d exchanges in flight when all have ended", n)
+	}
+}
