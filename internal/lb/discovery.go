@@ -2,6 +2,7 @@ package lb
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/edgegw/edge/internal/named"
 )
@@ -59,4 +60,17 @@ type Lasting interface {
 	// Retire says that what it finds is no longer wanted. Run returns by itself
 	// when all is in order.
 	Retire()
+}
+
+// oneWord reads an option of one word, if it is given.
+func oneWord(s named.Spec, option string, to *string) error {
+	words, given := s.Options[option]
+	switch {
+	case !given:
+		return nil
+	case len(words) != 1 || words[0] == "":
+		return fmt.Errorf("%s %s: got %d words: want one", s.Name, option, len(words))
+	}
+	*to = words[0]
+	return nil
 }

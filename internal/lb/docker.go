@@ -59,12 +59,7 @@ func newDocker(s named.Spec) (Discovery, error) {
 	}
 	port := ""
 	for word, to := range sorted(map[string]*string{"socket": &d.socket, "network": &d.network, "port": &port}) {
-		words, given := s.Options[word]
-		if given && (len(words) != 1 || words[0] == "") {
-			errs = append(errs, fmt.Errorf("docker %s: got %d words: want one", word, len(words)))
-		} else if given {
-			*to = words[0]
-		}
+		errs = append(errs, oneWord(s, word, to))
 	}
 	d.socket = strings.TrimPrefix(d.socket, "unix://")
 	if !path.IsAbs(d.socket) {
