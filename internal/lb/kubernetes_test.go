@@ -14,13 +14,20 @@ import (
 	"github.com/edgegw/edge/internal/named"
 )
 
-func TestKubernetesFollowsAService(t *testing.T) {
-	k := newAPIServer(t)
-	a, b, c := newApp(t, say("a")), newApp(t, say("b")), newApp(t, say("c"))
+// followed is a pool that follows a service with one replica, a; b is none yet.
+func followed(t *testing.T) (k *apiServer, a, b *app, p *Pool, seen *events) {
+	t.Helper()
+	k, a, b = newAPIServer(t), newApp(t, say("a")), newApp(t, say("b"))
 	k.set("app-a", pods(portOf(a.address), "127.0.0.1 ready"))
 	config := testConfig()
 	config.Discover = []named.Spec{k.spec()}
-	p, seen := upPool(t, config, a)
+	p, seen = upPool(t, config, a)
+	return k, a, b, p, seen
+}
+
+func TestKubernetesFollowsAService(t *testing.T) {
+	k, a, b, p, seen := followed(t)
+	c := newApp(t, say("c"))
 	k.set("app-b", pods(portOf(b.address), "127.0.0.1 starting"))
 	k.set("app-b", pods(portOf(b.address), "127.0.0.1 ready"))
 	seen.await(t, ReplicaUp, b.address)
@@ -62,12 +69,7 @@ func TestKubernetesOutlivesItsServer(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			k := newAPIServer(t)
-			a, b := newApp(t, say("a")), newApp(t, say("b"))
-			k.set("app-a", pods(portOf(a.address), "127.0.0.1 ready"))
-			config := testConfig()
-			config.Discover = []named.Spec{k.spec()}
-			p, seen := upPool(t, config, a)
+			k, _, b, p, seen := followed(t)
 			k.end(t, with)
 			seen.await(t, DiscoveryFailed, "")
 			if st := p.Status().Sources[0]; st.Found != 1 || st.Problem == "" {
@@ -85,12 +87,7 @@ func TestKubernetesOutlivesItsServer(t *testing.T) {
 }
 
 func TestKubernetesListsAnewWhenHistoryIsGone(t *testing.T) {
-	k := newAPIServer(t)
-	a, b := newApp(t, say("a")), newApp(t, say("b"))
-	k.set("app-a", pods(portOf(a.address), "127.0.0.1 ready"))
-	config := testConfig()
-	config.Discover = []named.Spec{k.spec()}
-	_, seen := upPool(t, config, a)
+	k, a, b, _, seen := followed(t)
 	for range 2 { // From an odd version, and from an even one.
 		k.set("app-a", pods(portOf(a.address), "127.0.0.1 ready"))
 		k.end(t, "\n")
@@ -109,12 +106,7 @@ func TestKubernetesListsAnewWhenHistoryIsGone(t *testing.T) {
 }
 
 func TestKubernetesReadsRotatedTokens(t *testing.T) {
-	k := newAPIServer(t)
-	a, b := newApp(t, say("a")), newApp(t, say("b"))
-	k.set("app-a", pods(portOf(a.address), "127.0.0.1 ready"))
-	config := testConfig()
-	config.Discover = []named.Spec{k.spec()}
-	p, seen := upPool(t, config, a)
+	k, _, b, p, seen := followed(t)
 	k.watched(t) // What it was let in with holds; what comes next is refused.
 	k.change(func() { k.token = "second" })
 	k.end(t, "reset")
