@@ -129,10 +129,12 @@ func hasPlaceholder(text string) bool {
 	return strings.Contains(strings.ReplaceAll(text, portPlaceholder, ""), "{")
 }
 
-// waitsForValue reports whether a placeholder stands in an argument, or in the
-// key of a policy.
+// waitsForValue reports whether a placeholder stands in an argument, or in an
+// option whose words are checked.
 func waitsForValue(s named.Spec) bool {
-	return slices.ContainsFunc(s.Args, hasPlaceholder) || slices.ContainsFunc(s.Options["key"], hasPlaceholder) || slices.ContainsFunc(s.Options["env"], hasPlaceholder)
+	return slices.ContainsFunc(s.Args, hasPlaceholder) || slices.ContainsFunc([]string{"key", "env", "namespace", "server"}, func(option string) bool {
+		return slices.ContainsFunc(s.Options[option], hasPlaceholder)
+	})
 }
 
 // poolBlock is the pool's vocabulary.
@@ -200,8 +202,8 @@ func parseHealth(d *caddyfile.Dispenser, h *lb.Health) error {
 		"passes":          count(&h.Passes),
 		"fails":           count(&h.Fails),
 		"host":            text(&h.Host),
-		"expect_status":   count(&h.ExpectStatus),
-		"expect_body":     text(&h.ExpectBody),
+		"expect_status":   parsedList(&h.ExpectStatus, lb.ParseStatusRange),
+		"expect_body":     parsed(&h.ExpectBody, lb.CheckPattern),
 		"version_header":  text(&h.VersionHeader),
 		"instance_header": text(&h.InstanceHeader),
 	})

@@ -109,6 +109,27 @@ func parsed[T any](to *T, parse func(string) (T, error)) func(*caddyfile.Dispens
 	}
 }
 
+// parsedList reads one or more arguments through a parser, and names each that
+// it does not take.
+func parsedList[T any](to *[]T, parse func(string) (T, error)) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		word := d.Val()
+		var values []string
+		if err := texts(&values)(d); err != nil {
+			return err
+		}
+		var errs []error
+		for _, value := range values {
+			v, err := parse(value)
+			if err != nil {
+				errs = append(errs, d.Errf("%s %v", word, err))
+			}
+			*to = append(*to, v)
+		}
+		return errors.Join(errs...)
+	}
+}
+
 func duration(to *unit.Duration) func(*caddyfile.Dispenser) error {
 	return parsed(to, positive(unit.ParseDuration))
 }

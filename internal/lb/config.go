@@ -65,10 +65,11 @@ type Health struct {
 	// Fails in a row that make a replica sick. Default 2.
 	Fails int `json:"fails,omitempty"`
 
-	// ExpectStatus is the one status that passes. Default any from 200 to 299.
-	ExpectStatus int `json:"expect_status,omitempty"`
+	// ExpectStatus are the statuses that pass. Default 2xx.
+	ExpectStatus []StatusRange `json:"expect_status,omitempty"`
 
-	// ExpectBody must occur in the first 64 KiB of the body. Default anything.
+	// ExpectBody is a regular expression (RE2) that must match somewhere in the
+	// first 64 KiB of the body. Default anything.
 	ExpectBody string `json:"expect_body,omitempty"`
 
 	// VersionHeader is the response header in which a replica says which

@@ -37,7 +37,7 @@ func TestTheZeroConfigTakesTheDocumentedDefaults(t *testing.T) {
 func TestValidateReportsEveryMistakeAtOnce(t *testing.T) {
 	c := Config{
 		Discover: []named.Spec{{Name: "static", Args: []string{"app"}}, {Name: "bonjour"}},
-		Health:   Health{Path: "healthz", ExpectStatus: 42, VersionHeader: "X App", Passes: -1},
+		Health:   Health{Path: "healthz", ExpectBody: "a(b", VersionHeader: "X App", Passes: -1},
 		Policy:   named.Spec{Name: "best"},
 		Breaker:  Breaker{FailureRatio: 1.5},
 		Eject:    Eject{FailureRatio: 2, Latency: -2, Base: ms(600_000)},
@@ -54,7 +54,7 @@ func TestValidateReportsEveryMistakeAtOnce(t *testing.T) {
 	}
 	for _, part := range []string{
 		`address "app": want host:port`, `unknown name "bonjour": want one of `,
-		`health path "healthz": want a path that begins with /`, `health expect_status 42`, `health version_header "X App"`,
+		`health path "healthz": want a path that begins with /`, `health expect_body "a(b": want a regular expression`, `health version_header "X App"`,
 		`health passes -1: want a number from 0 to 100`, `unknown name "best": want one of `,
 		`eject failure_ratio 2`, `eject latency -2`, `eject max 5m0s: want at least base, 10m0s`,
 		`breaker failure_ratio 1.5`, `retry attempts 9: want a number from -1 to 5`, `drain -1ns`, `queue max_inflight -2`,

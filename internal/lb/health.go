@@ -1,11 +1,9 @@
 package lb
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -119,22 +117,7 @@ func ask(ctx context.Context, checker *http.Transport, r *replica, s *settings) 
 	}
 	defer resp.Body.Close()
 	seen := identityOf(resp.Header, h)
-	switch {
-	case h.ExpectStatus == 0 && (resp.StatusCode < 200 || resp.StatusCode > 299):
-		return seen, fmt.Errorf("status %d: want 200 to 299", resp.StatusCode)
-	case h.ExpectStatus != 0 && resp.StatusCode != h.ExpectStatus:
-		return seen, fmt.Errorf("status %d: want %d", resp.StatusCode, h.ExpectStatus)
-	}
-	if h.ExpectBody != "" {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxHealthBody))
-		if err != nil {
-			return seen, err
-		}
-		if !bytes.Contains(body, []byte(h.ExpectBody)) {
-			return seen, fmt.Errorf("the body lacks %q", h.ExpectBody)
-		}
-	}
-	return seen, nil
+	return seen, s.expect.met(resp)
 }
 
 func identityOf(header http.Header, h *Health) identity {

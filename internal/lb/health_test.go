@@ -22,12 +22,22 @@ func TestCheckExpectations(t *testing.T) {
 		why    string // "" passes
 	}{
 		"204 passes":                       {Health{Path: "/up"}, status(204), ""},
-		"a redirect does not":              {Health{Path: "/up"}, status(302), "status 302: want 200 to 299"},
-		"the one status asked for":         {Health{Path: "/up", ExpectStatus: 418}, status(418), ""},
-		"another than the one asked for":   {Health{Path: "/up", ExpectStatus: 418}, status(200), "status 200: want 418"},
+		"a redirect does not":              {Health{Path: "/up"}, status(302), "status 302: want 2xx"},
+		"the one status asked for":         {Health{Path: "/up", ExpectStatus: statuses("418")}, status(418), ""},
+		"another than the one asked for":   {Health{Path: "/up", ExpectStatus: statuses("418")}, status(200), "status 200: want 418"},
+		"the first of several":             {Health{Path: "/up", ExpectStatus: statuses("200", "204", "3xx")}, status(200), ""},
+		"one of a hundred":                 {Health{Path: "/up", ExpectStatus: statuses("200", "204", "3xx")}, status(399), ""},
+		"none of several":                  {Health{Path: "/up", ExpectStatus: statuses("200", "204", "3xx")}, status(202), "status 202: want 200 or 204 or 3xx"},
 		"the body has the text":            {Health{Path: "/up", ExpectBody: "ready"}, say("I am ready."), ""},
-		"the body lacks the text":          {Health{Path: "/up", ExpectBody: "ready"}, say("starting"), `the body lacks "ready"`},
-		"the text beyond 64 KiB is unread": {Health{Path: "/up", ExpectBody: "ready"}, say(strings.Repeat(" ", maxHealthBody) + "ready"), "lacks"},
+		"the body lacks the text":          {Health{Path: "/up", ExpectBody: "ready"}, say("starting"), `the body does not match "ready"`},
+		"the body matches":                 {Health{Path: "/up", ExpectBody: `"db": *"(ok|slow)"`}, say(`{"db": "slow"}`), ""},
+		"the body does not match":          {Health{Path: "/up", ExpectBody: `"db": *"(ok|slow)"`}, say(`{"db": "down"}`), "the body does not match"},
+		"the text beyond 64 KiB is unread": {Health{Path: "/up", ExpectBody: "ready"}, say(strings.Repeat(" ", maxHealthBody) + "ready"), "does not match"},
+		"a body that never ends is read no further": {Health{Path: "/up", ExpectBody: "ready"}, func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				_, _ = w.Write(make([]byte, 64<<10))
+			}
+		}, "does not match"},
 		"the Host header is as configured": {Health{Path: "/up", Host: "shop.test"}, func(w http.ResponseWriter, r *http.Request) {
 			if r.Host != "shop.test" {
 				w.WriteHeader(400)
@@ -54,6 +64,13 @@ func TestCheckExpectations(t *testing.T) {
 			}
 		})
 	}
+}
+
+func statuses(words ...string) (list []StatusRange) {
+	for _, word := range words {
+		list = append(list, must(ParseStatusRange(word)))
+	}
+	return list
 }
 
 func TestASickReplicaTakesNothingAndComesBack(t *testing.T) {

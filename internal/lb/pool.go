@@ -7,6 +7,7 @@ package lb
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -137,7 +138,7 @@ func (p *Pool) refit(r *replica, before *settings) {
 	if before != nil && before.Breaker != s.Breaker {
 		p.resetBreaker(r)
 	}
-	if before != nil && before.Health != s.Health {
+	if before != nil && !reflect.DeepEqual(before.Health, s.Health) {
 		select {
 		case r.recheck <- struct{}{}:
 		default:

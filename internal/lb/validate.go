@@ -35,6 +35,7 @@ type settings struct {
 	driver      autoscale.Driver // nil when nobody is told
 	runs        bool             // replicas are processes of the pool's own
 	tls         *tls.Config      // nil for plain HTTP
+	expect      expectation
 }
 
 // compile checks c and builds its parts.
@@ -73,6 +74,7 @@ func compile(c Config) (*settings, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	s.expect = s.Health.expectation()
 	return s, nil
 }
 
@@ -160,10 +162,12 @@ func (h Health) errors() []error {
 	if h.Path != "" && !strings.HasPrefix(h.Path, "/") {
 		errs = append(errs, fmt.Errorf("health path %q: want a path that begins with /, such as /healthz", h.Path))
 	}
-	if h.ExpectStatus != 0 && (h.ExpectStatus < 200 || h.ExpectStatus > 599) {
-		errs = append(errs, fmt.Errorf("health expect_status %d: want a status from 200 to 599", h.ExpectStatus))
+	if h.ExpectBody != "" {
+		if _, err := CheckPattern(h.ExpectBody); err != nil {
+			errs = append(errs, fmt.Errorf("health expect_body %w", err))
+		}
 	}
-	if h.Path == "" && (h.ExpectStatus != 0 || h.ExpectBody != "" || h.Host != "") {
+	if h.Path == "" && (len(h.ExpectStatus) > 0 || h.ExpectBody != "" || h.Host != "") {
 		errs = append(errs, errors.New("health: host, expect_status and expect_body want a path to ask for, such as /healthz"))
 	}
 	for word, name := range sorted(map[string]string{"version_header": h.VersionHeader, "instance_header": h.InstanceHeader}) {
