@@ -10,6 +10,8 @@ require (
 
 require github.com/andybalholm/brotli v1.3.0
 
+require github.com/coder/websocket v1.8.15 // indirect
+
 require (
 	cel.dev/cel-go v0.32.0 // indirect
 	cel.dev/expr v0.25.3 // indirect

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Control calls edge's control API and decodes the JSON of its answer.
+// Control calls edge's control API and decodes the JSON of its answer, unless
+// into is nil.
 func Control(ctx context.Context, client *http.Client, token, method, url string, body []byte, into any) error {
 	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
@@ -30,6 +31,9 @@ func Control(ctx context.Context, client *http.Client, token, method, url string
 	}
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("%s %s: %s: %s", method, url, resp.Status, text)
+	}
+	if into == nil {
+		return nil
 	}
 	return json.Unmarshal(text, into)
 }

@@ -82,6 +82,19 @@ func All() []Peer {
 	return slices.SortedFunc(maps.Values(registered), func(a, b Peer) int { return cmp.Compare(a.Name, b.Name) })
 }
 
+// Build makes or finds the program of one peer, by its name, and says what it is.
+func Build(ctx context.Context, name, dir string) (binary, version string, err error) {
+	p, ok := registered[name]
+	if !ok {
+		return "", "", fmt.Errorf("there is no peer %q", name)
+	}
+	if binary, err = p.Build(ctx, dir); err != nil {
+		return "", "", err
+	}
+	version, err = p.Version(ctx, binary)
+	return binary, version, err
+}
+
 // Environment of a process whose folder is dir: nothing of the caller's but
 // PATH, so that a GOGC in someone's shell does not change the result.
 func Environment(dir string, more ...string) []string {

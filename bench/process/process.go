@@ -4,6 +4,7 @@ package process
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -26,6 +27,8 @@ type Command struct {
 	Dir string
 	// CPU that the process and all its children are pinned to; or AnyCPU.
 	CPU int
+	// Grace is how long it may take to end after SIGTERM. Default 5s.
+	Grace time.Duration
 }
 
 // AnyCPU leaves a process to the scheduler.
@@ -40,9 +43,6 @@ type Process struct {
 	exited  chan struct{}
 	err     error // how it ended; read after exited is closed
 }
-
-// grace is how long a child may take to end after SIGTERM.
-const grace = 5 * time.Second
 
 // Start starts the command. Whoever starts a process stops it.
 func Start(c Command) (*Process, error) {
@@ -100,6 +100,7 @@ func (p *Process) Stop() error {
 	// The process may end right now; its id stays ours until Wait has returned,
 	// and os.Process refuses to signal it after that.
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	grace := cmp.Or(p.command.Grace, 5*time.Second)
 	deadline := time.NewTimer(grace)
 	defer deadline.Stop()
 	var err error
@@ -113,6 +114,16 @@ func (p *Process) Stop() error {
 	p.killGroup()
 	return err
 }
+
+// Kill ends the process, as kill -9 does, and waits for it.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // It may have ended by itself.
+	<-p.exited
+	p.killGroup()
+}
+
+// Output is what the process has written so far.
+func (p *Process) Output() ([]byte, error) { return os.ReadFile(p.log) }
 
 // killGroup ends what the child left behind. Usually there is nothing.
 func (p *Process) killGroup() {
@@ -135,7 +146,7 @@ func (p *Process) Failure() error {
 // tail is the last KiB of the output.
 func (p *Process) tail() []byte {
 	const most = 1 << 10
-	out, err := os.ReadFile(p.log)
+	out, err := p.Output()
 	if err != nil {
 		return []byte(err.Error())
 	}

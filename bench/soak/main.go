@@ -79,7 +79,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binary, version, err := build(ctx, dir)
+	binary, version, err := peers.Build(ctx, "edge", dir)
 	if err != nil {
 		return err
 	}
@@ -94,20 +94,6 @@ func run(ctx context.Context, o options) (err error) {
 		err = os.WriteFile(o.out, []byte(text), 0o644)
 	}
 	return errors.Join(err, s.verdict(o))
-}
-
-func build(ctx context.Context, dir string) (binary, version string, err error) {
-	for _, peer := range peers.All() {
-		if peer.Name != "edge" {
-			continue
-		}
-		if binary, err = peer.Build(ctx, dir); err != nil {
-			return "", "", err
-		}
-		version, err = peer.Version(ctx, binary)
-		return binary, version, err
-	}
-	return "", "", errors.New("there is no peer edge")
 }
 
 // soak starts the gateway with an origin behind it, asks, and ends both.

@@ -91,6 +91,9 @@ func (c *contacts) search(query string) []contact {
 }
 
 func (a *app) apiList(w http.ResponseWriter, r *http.Request) {
+	if !think(w, r) {
+		return
+	}
 	writeJSON(w, http.StatusOK, a.contacts.search(r.URL.Query().Get("q")))
 }
 
@@ -108,6 +111,9 @@ func (a *app) apiCreate(w http.ResponseWriter, r *http.Request) {
 	}
 	if sent.Stage == "" {
 		sent.Stage = stages[0]
+	}
+	if !think(w, r) {
+		return
 	}
 	writeJSON(w, http.StatusCreated, a.contacts.add(sent))
 }

@@ -1,0 +1,102 @@
+// Command churn asks a gateway for everything that visitors ask for, while the
+// replicas behind it come, go and are killed, and writes down what was lost and
+// why. It is run in the folder bench: go run ./churn
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/edgegw/edge/bench/peers"
+)
+
+type options struct {
+	out          string
+	most         int
+	replacements int
+	atOnce       int
+	visitors     int
+	streams      int // of each sort
+	seed         uint64
+	drain        time.Duration
+	kills        time.Duration // mean time between two
+}
+
+func main() {
+	log.SetFlags(log.Ltime)
+	o := options{}
+	flag.StringVar(&o.out, "out", "CHURN.md", "`file` to write; - for standard output")
+	flag.IntVar(&o.most, "most", 10, "`number` of replicas to scale up to, from one")
+	flag.IntVar(&o.replacements, "replacements", 100, "`number` of rolling replacements at that size")
+	flag.IntVar(&o.atOnce, "at-once", 2, "`number` of replacements under way at a time")
+	flag.IntVar(&o.visitors, "visitors", 40, "`number` of visitors that ask for one thing after the other")
+	flag.IntVar(&o.streams, "streams", 20, "`number` of visitors with an event stream, and of those with a WebSocket")
+	flag.Uint64Var(&o.seed, "seed", 1, "seed of what is random")
+	flag.DurationVar(&o.drain, "drain", 6*time.Second, "drain of the pool")
+	flag.DurationVar(&o.kills, "kills", 4*time.Second, "mean time between two kill -9")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	err := o.check()
+	if err == nil {
+		err = run(ctx, o)
+	}
+	stop()
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func (o options) check() error {
+	var errs []error
+	for _, number := range []struct {
+		name       string
+		value, min int
+	}{
+		{"most", o.most, 3}, {"replacements", o.replacements, 0}, {"at-once", o.atOnce, 1}, {"visitors", o.visitors, 1}, {"streams", o.streams, 1},
+	} {
+		if number.value < number.min {
+			errs = append(errs, fmt.Errorf("-%s %d: want %d at least", number.name, number.value, number.min))
+		}
+	}
+	if o.drain < time.Second {
+		errs = append(errs, fmt.Errorf("-drain %s: want 1s at least", o.drain))
+	}
+	if o.kills < 100*time.Millisecond {
+		errs = append(errs, fmt.Errorf("-kills %s: want 100ms at least", o.kills))
+	}
+	return errors.Join(errs...)
+}
+
+// run plays the churn and writes the page. That something was lost which could
+// have been saved is an error, though the page is written.
+func run(ctx context.Context, o options) (err error) {
+	dir, err := os.MkdirTemp("", "edge-churn-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	binary, version, err := peers.Build(ctx, "edge", dir)
+	if err != nil {
+		return err
+	}
+	r, err := play(ctx, o, binary, filepath.Join(dir, "stage"))
+	if err != nil {
+		return err
+	}
+	text := page(o, version, r)
+	if o.out == "-" {
+		_, err = os.Stdout.WriteString(text)
+	} else {
+		err = os.WriteFile(o.out, []byte(text), 0o644)
+	}
+	return errors.Join(err, r.verdict())
+}

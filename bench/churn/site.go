@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/edgegw/edge/bench/gateway"
+	"github.com/edgegw/edge/bench/peers"
+	"github.com/edgegw/edge/bench/process"
+)
+
+// replicaField names, in answers that the gateway makes up, the replica that it
+// asked last.
+const replicaField = "X-Churn-Replica"
+
+// caddyfile is what an operator would write: replicas from a file and by
+// registration, everything else at its default but for times, which are short
+// enough to see a drain to its end many times.
+const caddyfile = `{
+	admin ADMIN
+	persist_config off
+	log {
+		level WARN
+	}
+	edge {
+		state_dir DIR/state
+		cache {
+			memory 64MiB
+		}
+		pool app {
+			discover file DIR/replicas {
+				interval 200ms
+			}
+			health /healthz {
+				interval 500ms
+				version_header X-App-Version
+				instance_header X-App-Instance
+			}
+			slow_start 2s
+			drain DRAIN
+			retry {
+				idempotency_key
+			}
+		}
+		control {
+			token TOKEN
+		}
+	}
+}
+
+http://LISTEN {
+	edge_rules {
+		fingerprinted /assets/*
+		private /api/* /events /ws
+		page /* {
+			edge 1s
+			tag pages
+		}
+	}
+	edge_cache
+	edge_proxy app
+	handle /.edge/* {
+		edge_control
+	}
+	handle_errors {
+		header FIELD {edge.replica}
+		respond "{err.status_code} {err.message}"
+	}
+}
+`
+
+// site is the gateway under test.
+type site struct {
+	listen, admin string
+	dir           string
+	token         string // of the control API
+	server        *process.Process
+	client        *http.Client
+}
+
+// startSite runs the gateway; it has no replicas yet.
+func startSite(ctx context.Context, binary, dir string, drain time.Duration) (*site, error) {
+	s := &site{dir: dir, token: rand.Text(), client: &http.Client{Timeout: 10 * time.Second}}
+	var err error
+	if s.listen, s.admin, err = freeAddresses(); err != nil {
+		return nil, err
+	}
+	text := strings.NewReplacer("ADMIN", s.admin, "DIR", dir, "DRAIN", drain.String(), "TOKEN", s.token, "LISTEN", s.listen, "FIELD", replicaField).Replace(caddyfile)
+	config := filepath.Join(dir, "Caddyfile")
+	if err := errors.Join(os.WriteFile(config, []byte(text), 0o600), s.list(nil)); err != nil {
+		return nil, err
+	}
+	s.server, err = process.Start(process.Command{
+		Name: "edge", Path: binary, Dir: dir, CPU: process.AnyCPU,
+		Args: []string{"run", "--adapter", "caddyfile", "--config", config}, Env: peers.Environment(dir),
+		Grace: 20 * time.Second,
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = gateway.Ready(ctx, s.server.Exited(), func(ctx context.Context) error {
+		return s.call(ctx, http.MethodGet, "healthz", nil, nil)
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.server.Stop())
+	}
+	return s, nil
+}
+
+// freeAddresses are two loopback ports that nobody listens on.
+func freeAddresses() (one, two string, err error) {
+	var errs []error
+	for _, address := range []*string{&one, &two} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			errs = append(errs, fmt.Errorf("find a free port: %w", err))
+			continue
+		}
+		defer l.Close() // held until both are found, so that they differ
+		*address = l.Addr().String()
+	}
+	return one, two, errors.Join(errs...)
+}
+
+// list writes the file of replicas, whole.
+func (s *site) list(addresses []string) error {
+	path := filepath.Join(s.dir, "replicas")
+	text := "# replicas of the churn\n" + strings.Join(addresses, "\n") + "\n"
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+func (s *site) call(ctx context.Context, method, path string, body []byte, into any) error {
+	return gateway.Control(ctx, s.client, s.token, method, "http://"+s.listen+"/.edge/"+path, body, into)
+}
+
+// poolView is what the control API says of the pool.
+type poolView struct {
+	InFlight int64 `json:"in_flight"`
+	Queued   int64
+	Retries  int64
+	Refused  int64
+	Replicas []replicaView
+}
+
+type replicaView struct {
+	ID, Address, State, Why string
+	WebSockets, Streams     int64
+}
+
+func (s *site) pool(ctx context.Context) (poolView, error) {
+	var status struct{ Pools []poolView }
+	if err := s.call(ctx, http.MethodGet, "status", nil, &status); err != nil {
+		return poolView{}, err
+	}
+	if len(status.Pools) != 1 {
+		return poolView{}, fmt.Errorf("status: %d pools: want one", len(status.Pools))
+	}
+	return status.Pools[0], nil
+}
+
+// at is the replica at an address; its state is "" if there is none.
+func (v poolView) at(address string) replicaView {
+	for _, r := range v.Replicas {
+		if r.Address == address {
+			return r
+		}
+	}
+	return replicaView{}
+}
+
+// await asks again and again until the pool is as wanted.
+func (s *site) await(ctx context.Context, within time.Duration, what string, holds func(poolView) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for {
+		pool, err := s.pool(ctx)
+		if err == nil && holds(pool) {
+			return nil
+		}
+		if !gateway.Pause(ctx, 50*time.Millisecond) {
+			return fmt.Errorf("%s: not within %s: %w; last seen %+v", what, within, errors.Join(ctx.Err(), err), pool)
+		}
+	}
+}
