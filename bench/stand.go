@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edgegw/edge/bench/gateway"
 	"github.com/edgegw/edge/bench/measure"
 	"github.com/edgegw/edge/bench/peers"
 	"github.com/edgegw/edge/bench/process"
@@ -74,7 +74,7 @@ func (s *stand) start(ctx context.Context) error {
 			}
 		}
 	}
-	addresses, err := freeAddresses(len(s.rows) + 1)
+	addresses, err := gateway.Addresses(len(s.rows) + 1)
 	if err != nil {
 		return err
 	}
@@ -125,21 +125,6 @@ func (s *stand) build(ctx context.Context) (map[string]string, error) {
 		s.versions = append(s.versions, report.Fact{Name: peer.Name, Value: version})
 	}
 	return binaries, nil
-}
-
-// freeAddresses finds loopback ports that nobody listens on. All are held
-// until the last is found, so that no two are the same.
-func freeAddresses(n int) ([]string, error) {
-	var addresses []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses, nil
 }
 
 func (s *stand) startOrigin(binary, address string) error {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edgegw/edge/bench/gateway"
 	"github.com/edgegw/edge/bench/measure"
 	"github.com/edgegw/edge/bench/peers"
 	"github.com/edgegw/edge/bench/process"
@@ -16,7 +17,7 @@ import (
 )
 
 func TestFreeAddresses(t *testing.T) {
-	addresses, err := freeAddresses(20)
+	addresses, err := gateway.Addresses(20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func TestAwaitReadyGivesUpOnAPeerThatEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addresses, err := freeAddresses(1)
+	addresses, err := gateway.Addresses(1)
 	if err != nil {
 		t.Fatal(err)
 	}

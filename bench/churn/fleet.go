@@ -211,6 +211,7 @@ func (f *fleet) retire(ctx context.Context, r *replica) error {
 	var err error
 	switch r.manner {
 	case told, drained:
+		f.begin(r, planned)
 		if err = f.delist(ctx, r); err != nil {
 			break
 		}
@@ -230,12 +231,17 @@ func (f *fleet) retire(ctx context.Context, r *replica) error {
 	return nil
 }
 
-func (f *fleet) stop(r *replica, how ending) error {
+// begin notes that the end of a replica has begun.
+func (f *fleet) begin(r *replica, how ending) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	if r.how == running {
 		r.how, r.at, r.over = how, time.Now(), time.Now().Add(time.Minute)
 	}
-	f.mu.Unlock()
+}
+
+func (f *fleet) stop(r *replica, how ending) error {
+	f.begin(r, how)
 	err := r.process.Stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()

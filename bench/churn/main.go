@@ -10,11 +10,10 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"github.com/edgegw/edge/bench/command"
 	"github.com/edgegw/edge/bench/peers"
 )
 
@@ -43,16 +42,12 @@ func main() {
 	flag.DurationVar(&o.drain, "drain", 6*time.Second, "drain of the pool")
 	flag.DurationVar(&o.kills, "kills", 4*time.Second, "mean time between two kill -9")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop)
-	err := o.check()
-	if err == nil {
-		err = run(ctx, o)
-	}
-	stop()
-	if err != nil {
-		log.Fatal(err)
-	}
+	command.Main(func(ctx context.Context) error {
+		if err := o.check(); err != nil {
+			return err
+		}
+		return run(ctx, o)
+	})
 }
 
 func (o options) check() error {
@@ -93,10 +88,5 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	text := page(o, version, r)
-	if o.out == "-" {
-		_, err = os.Stdout.WriteString(text)
-	} else {
-		err = os.WriteFile(o.out, []byte(text), 0o644)
-	}
-	return errors.Join(err, r.verdict())
+	return errors.Join(command.Write(o.out, text), r.verdict())
 }

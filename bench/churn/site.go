@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -89,10 +88,11 @@ type site struct {
 // startSite runs the gateway; it has no replicas yet.
 func startSite(ctx context.Context, binary, dir string, drain time.Duration) (*site, error) {
 	s := &site{dir: dir, token: rand.Text(), client: &http.Client{Timeout: 10 * time.Second}}
-	var err error
-	if s.listen, s.admin, err = freeAddresses(); err != nil {
+	addresses, err := gateway.Addresses(2)
+	if err != nil {
 		return nil, err
 	}
+	s.listen, s.admin = addresses[0], addresses[1]
 	text := strings.NewReplacer("ADMIN", s.admin, "DIR", dir, "DRAIN", drain.String(), "TOKEN", s.token, "LISTEN", s.listen, "FIELD", replicaField).Replace(caddyfile)
 	config := filepath.Join(dir, "Caddyfile")
 	if err := errors.Join(os.WriteFile(config, []byte(text), 0o600), s.list(nil)); err != nil {
@@ -113,21 +113,6 @@ func startSite(ctx context.Context, binary, dir string, drain time.Duration) (*s
 		return nil, errors.Join(err, s.server.Stop())
 	}
 	return s, nil
-}
-
-// freeAddresses are two loopback ports that nobody listens on.
-func freeAddresses() (one, two string, err error) {
-	var errs []error
-	for _, address := range []*string{&one, &two} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			errs = append(errs, fmt.Errorf("find a free port: %w", err))
-			continue
-		}
-		defer l.Close() // held until both are found, so that they differ
-		*address = l.Addr().String()
-	}
-	return one, two, errors.Join(errs...)
 }
 
 // list writes the file of replicas, whole.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 )
@@ -36,6 +37,20 @@ func Control(ctx context.Context, client *http.Client, token, method, url string
 		return nil
 	}
 	return json.Unmarshal(text, into)
+}
+
+// Addresses are n loopback ports that nobody listens on.
+func Addresses(n int) ([]string, error) {
+	var addresses []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close() // all are held until all are found, so that they differ
+		addresses = append(addresses, l.Addr().String())
+	}
+	return addresses, nil
 }
 
 // Ready waits until a gateway answers what is asked of it, for twenty seconds

@@ -9,13 +9,12 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
+	"github.com/edgegw/edge/bench/command"
+	"github.com/edgegw/edge/bench/gateway"
 	"github.com/edgegw/edge/bench/peers"
 	"github.com/edgegw/edge/bench/process"
 )
@@ -37,13 +36,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the first schedule; the others follow")
 	flag.StringVar(&o.only, "only", "", "only contestants whose name contains this")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop)
-	err := run(ctx, o)
-	stop()
-	if err != nil {
-		log.Fatal(err)
-	}
+	command.Main(func(ctx context.Context) error { return run(ctx, o) })
 }
 
 // run plays everything and writes the page. That edge lost is an error, though
@@ -71,12 +64,7 @@ func run(ctx context.Context, o options) (err error) {
 		rows = append(rows, r)
 	}
 	text := page(o, versions, rows)
-	if o.out == "-" {
-		_, err = os.Stdout.WriteString(text)
-	} else {
-		err = os.WriteFile(o.out, []byte(text), 0o644)
-	}
-	return errors.Join(err, edgeLost(rows))
+	return errors.Join(command.Write(o.out, text), edgeLost(rows))
 }
 
 // build makes or finds every program that is needed.
@@ -108,11 +96,11 @@ func playOn(ctx context.Context, o options, c contestant, binary, dir string) (r
 		return row{}, err
 	}
 	defer func() { err = errors.Join(err, behind.close()) }()
-	address, err := freeAddress()
+	addresses, err := gateway.Addresses(1)
 	if err != nil {
 		return row{}, err
 	}
-	config := c.configure(peers.Setup{Listen: address, Origin: origin, Dir: dir, Root: os.Geteuid() == 0})
+	config := c.configure(peers.Setup{Listen: addresses[0], Origin: origin, Dir: dir, Root: os.Geteuid() == 0})
 	if err := os.WriteFile(filepath.Join(dir, config.File), []byte(config.Text), 0o600); err != nil {
 		return row{}, err
 	}
@@ -127,22 +115,12 @@ func playOn(ctx context.Context, o options, c contestant, binary, dir string) (r
 		return row{}, err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
-	visitor := newClient(address, dir)
+	visitor := newClient(addresses[0], dir)
 	defer visitor.close()
 	if err := visitor.ready(ctx, server.Exited()); err != nil {
 		return row{}, err
 	}
 	return play(ctx, o, &stage{contestant: c, client: visitor, origin: behind})
-}
-
-// freeAddress is a loopback port that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // play plays every scenario some times, each on a page of its own, and then the

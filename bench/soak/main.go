@@ -10,14 +10,13 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/edgegw/edge/bench/command"
+	"github.com/edgegw/edge/bench/gateway"
 	"github.com/edgegw/edge/bench/peers"
 	"github.com/edgegw/edge/bench/process"
 )
@@ -42,16 +41,12 @@ func main() {
 	flag.IntVar(&o.cap, "cap", 512, "cap on the cache, in `MiB`")
 	flag.IntVar(&o.disk, "disk", 0, "size of the cache's disk, in `MiB`; 0 for none")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop)
-	err := o.check()
-	if err == nil {
-		err = run(ctx, o)
-	}
-	stop()
-	if err != nil {
-		log.Fatal(err)
-	}
+	command.Main(func(ctx context.Context) error {
+		if err := o.check(); err != nil {
+			return err
+		}
+		return run(ctx, o)
+	})
 }
 
 func (o options) check() error {
@@ -88,12 +83,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	text := page(o, version, s)
-	if o.out == "-" {
-		_, err = os.Stdout.WriteString(text)
-	} else {
-		err = os.WriteFile(o.out, []byte(text), 0o644)
-	}
-	return errors.Join(err, s.verdict(o))
+	return errors.Join(command.Write(o.out, text), s.verdict(o))
 }
 
 // soak starts the gateway with an origin behind it, asks, and ends both.
@@ -103,12 +93,12 @@ func soak(ctx context.Context, o options, binary, dir string) (s series, err err
 		return series{}, err
 	}
 	defer func() { err = errors.Join(err, behind.close()) }()
-	address, err := freeAddress()
+	addresses, err := gateway.Addresses(1)
 	if err != nil {
 		return series{}, err
 	}
 	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(caddyfile(o, dir, address, behind.address)), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(caddyfile(o, dir, addresses[0], behind.address)), 0o600); err != nil {
 		return series{}, err
 	}
 	server, err := process.Start(process.Command{
@@ -119,7 +109,7 @@ func soak(ctx context.Context, o options, binary, dir string) (s series, err err
 		return series{}, err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
-	c := newClient(address)
+	c := newClient(addresses[0])
 	defer c.close()
 	if err := c.ready(ctx, server.Exited()); err != nil {
 		return series{}, err
@@ -164,14 +154,4 @@ http://LISTEN {
 	}
 }
 `)
-}
-
-// freeAddress is a loopback port that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
