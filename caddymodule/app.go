@@ -295,11 +295,16 @@ func (a *App) Start() error {
 		return err
 	}
 	a.loaded = time.Now()
+	book := a.gateway.deploys()
+	for _, p := range a.pools {
+		p.adopt(book)
+	}
+	book.Keep(a.loaded, slices.Collect(maps.Keys(a.pools)))
 	a.before = live.Swap(a)
 	paceCollector()
 	a.startOnce.Do(func() { close(a.started) })
 	for _, p := range a.pools {
-		p.observeVersions()
+		p.poke()
 	}
 	return nil
 }

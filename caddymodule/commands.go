@@ -22,7 +22,9 @@ import (
 func init() {
 	for _, c := range []caddycmd.Command{
 		{Name: "purge", Short: "Purges the gateway, its fleet and Cloudflare, and tells the truth about it", Long: purgeLong, CobraFunc: purgeCommand},
-		{Name: "status", Short: "Shows pools, replicas, breakers, cache, purges and dependencies", CobraFunc: statusCommand},
+		{Name: "deploy", Short: "Waits until a version is rolled out, purges what it retired, and tells the truth about it", Long: deployLong, CobraFunc: deployCommand},
+		{Name: "deploys", Short: "Shows the history of deploys", CobraFunc: deploysCommand},
+		{Name: "status", Short: "Shows pools, replicas, breakers, cache, versions, deploys, purges and dependencies", CobraFunc: statusCommand},
 		{Name: "explain", Short: "Says why a URL was or was not cached", CobraFunc: explainCommand},
 		{Name: "check", Short: "Finds every problem of a configuration at once, before traffic does", CobraFunc: checkCommand},
 		{Name: "demo", Short: "Runs the whole system on this machine, with visitors and a deploy", CobraFunc: demoCommand},
@@ -33,11 +35,7 @@ func init() {
 	}
 }
 
-const purgeLong = `
-Orders a purge and waits for it: this node, then Cloudflare, drained and
-repeated so that no copy slips in behind.
-
-Exit codes:
+const exitCodes = `Exit codes:
   0  done, and verified if asked
   2  usage, or no selector: nothing was purged
   3  not allowed
@@ -45,7 +43,27 @@ Exit codes:
   5  rate limited past the deadline
   6  applied, but verification still sees the old version
   7  the replicas did not reach the expected version: nothing was purged
-  8  gateway unreachable`
+  8  gateway unreachable
+  130  interrupted here; the gateway goes on`
+
+const deployLong = `
+What CI calls around a rollout, before, during or after it: waits until every
+replica runs the version and is healthy, lets edge purge what the versions before
+have left behind, here and at Cloudflare, and looks at it from outside (--verify).
+If the replicas do not get there within --timeout, nothing is purged, and the exit
+code is 7; whenever the last old replica goes, edge purges by itself.
+
+A version that is rolled out and purged already is done at once, without another
+call to Cloudflare. Ctrl-C ends the waiting only: the deploy goes on at the
+gateway, and edge deploy --cancel ID withdraws it.
+
+` + exitCodes
+
+const purgeLong = `
+Orders a purge and waits for it: this node, then Cloudflare, drained and
+repeated so that no copy slips in behind.
+
+` + exitCodes
 
 // run makes a command of a function that takes a context, which ends at an
 // interrupt, and returns an exit code.
@@ -108,6 +126,7 @@ func purgeCommand(c *cobra.Command) {
 	f.DurationVar(&p.Wait, "wait", 3*time.Minute, "how long to wait for the purge, and for --verify")
 	f.StringArrayVar(&p.Verify, "verify", nil, "URL that must show the new state afterwards; may be repeated")
 	f.StringVar(&p.VersionHeader, "version-header", "X-App-Version", "response header that shows the version to --verify")
+	f.StringVar(&p.Cancel, "cancel", "", "end the purge with this id; what was applied stays so")
 	f.BoolVar(&p.DryRun, "dry-run", false, "show what would be done, and do nothing")
 	f.BoolVar(&p.JSON, "json", false, "print one JSON object")
 	f.StringVar(&p.IdempotencyKey, "idempotency-key", "", "repeat the command without a second purge (default: random)")

@@ -50,7 +50,7 @@ func (controlled) Status(ctx context.Context) control.Status {
 		pools = append(pools, a.pools[name].Status())
 	}
 	s.Pools = pools
-	s.Deploys = controlled{}.Deploys()
+	s.Deploys = control.DeployStatus{Pools: controlled{}.Versions(), Last: controlled{}.Deploys("", 5)}
 	if c := a.gateway.coordinator(); c != nil {
 		s.Purges = control.PurgeStatus{Pending: c.Health().Pending, Last: c.List(5)}
 	}
@@ -304,19 +304,6 @@ func eachPool(id string, ask func(*pool) error) error {
 		}
 	}
 	return fmt.Errorf("replica %q: %w", id, control.ErrUnknownReplica)
-}
-
-// Deploys tells, for each pool, what its replicas run and ran.
-func (controlled) Deploys() any {
-	a := live.Load()
-	if a == nil {
-		return nil
-	}
-	deploys := make(map[string]any)
-	for name, p := range a.pools {
-		deploys[name] = p.versions.Status()
-	}
-	return deploys
 }
 
 var _ control.Gateway = controlled{}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -213,7 +214,8 @@ func readVersions(notes map[string][]byte) (versions map[string]deploy.Snapshot,
 func (g *gateway) holdVersions(a *App, versions map[string]deploy.Snapshot) {
 	for name, s := range versions {
 		p := a.pools[name]
-		if p != nil && a.Pools[name].Health.VersionHeader != "" && p.restore(s) {
+		if p != nil && a.Pools[name].Health.VersionHeader != "" {
+			p.hold(s)
 			g.store.Hold(s.Current)
 			continue
 		}
@@ -223,15 +225,13 @@ func (g *gateway) holdVersions(a *App, versions map[string]deploy.Snapshot) {
 	}
 }
 
-// restore puts the pool's versions into the state of the last run.
-func (p *pool) restore(s deploy.Snapshot) bool {
+// hold begins with the versions of the last run, and holds back what is on disk
+// of the one that was current.
+func (p *pool) hold(s deploy.Snapshot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.versions.Restore(s); err != nil {
-		return false
-	}
-	p.held = s.Current
-	return true
+	_ = p.versions.Restore(s) // readVersions has tried it
+	p.held, p.restored = s.Current, time.Now()
 }
 
 // settleLocked ends the holding back once it is known what became of the
@@ -242,20 +242,21 @@ func (p *pool) settleLocked(store *httpcache.Store, change deploy.Change, seen [
 	if p.held == "" {
 		return
 	}
-	retired := slices.Contains(p.retired, p.held)
+	lives := slices.ContainsFunc(seen, func(r deploy.Replica) bool { return r.Version == p.held })
+	retired := !lives && change.Current != "" && change.Current != p.held
 	if retired {
 		// The order that follows is carried out in its own time; this must not wait.
-		store.Purge(httpcache.Purge{Versions: p.retired})
+		store.Purge(httpcache.Purge{Versions: []string{p.held}})
 	}
-	if retired || slices.ContainsFunc(seen, func(r deploy.Replica) bool { return r.Version == p.held }) {
+	if retired || lives {
 		store.Release(p.held)
 		p.held = ""
 	}
 }
 
-// noteLocked keeps the pool's versions for the next run.
+// noteLocked keeps the pool's versions for what the next run finds on disk.
 func (p *pool) noteLocked(store *httpcache.Store) error {
-	if !p.unnoted || len(p.retired) > 0 {
+	if !p.unnoted {
 		return nil
 	}
 	text, err := json.Marshal(p.versions.Snapshot())

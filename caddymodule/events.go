@@ -4,6 +4,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/edgegw/edge/internal/control"
+	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/lb"
 	"github.com/edgegw/edge/internal/purge"
@@ -71,6 +72,7 @@ func onPurgeEvent(e purge.Event) {
 		purgeSteps.WithLabelValues(string(e.Step)).Observe(e.Took.Seconds())
 		logger().Debug("purge step", append(fields, zap.String("step", string(e.Step)), zap.Duration("took", e.Took))...)
 	case purge.OrderFinished:
+		pokePools()
 		purgesDone.WithLabelValues(string(e.Record.State)).Inc()
 		fields = append(fields, zap.String("state", string(e.Record.State)), zap.Duration("took", e.Took), zap.Uint64("generation", e.Record.Generation))
 		if e.Record.State != purge.Done {
@@ -85,6 +87,34 @@ func onPurgeEvent(e purge.Event) {
 		logger().Warn("purge retried", append(fields, zap.String("target", e.Target), zap.Duration("wait", e.Wait))...)
 	default:
 		logger().Error("purge fault", fields...)
+	}
+}
+
+func onDeployEvent(e deploy.Event) {
+	r := e.Record
+	fields := []zap.Field{zap.String("event", string(e.Kind))}
+	for _, f := range []struct{ name, value string }{
+		{"id", r.ID}, {"pool", r.Pool}, {"version", r.Version}, {"previous", r.Previous}, {"state", string(r.Stage)}, {"actor", r.Actor},
+		{"purge", r.Purge}, {"error", r.Error},
+	} {
+		if f.value != "" {
+			fields = append(fields, zap.String(f.name, f.value))
+		}
+	}
+	if e.Err != nil {
+		fields = append(fields, zap.Error(e.Err))
+	}
+	switch {
+	case e.Kind == deploy.EventJournal:
+		logger().Error("deploy journal", fields...)
+	case e.Kind != deploy.EventFinished:
+		logger().Info("deploy", fields...)
+	case r.Stage == deploy.Done, r.Stage == deploy.Dropped, r.Stage == deploy.Canceled:
+		deploysDone.WithLabelValues(r.Pool, string(r.Stage)).Inc()
+		logger().Info("deploy", append(fields, zap.Duration("took", r.Took.D()))...)
+	default:
+		deploysDone.WithLabelValues(r.Pool, string(r.Stage)).Inc()
+		logger().Warn("deploy", fields...)
 	}
 }
 

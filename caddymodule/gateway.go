@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,12 +9,10 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
 	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/fleet"
 	"github.com/edgegw/edge/internal/httpcache"
-	"github.com/edgegw/edge/internal/lb"
 	"github.com/edgegw/edge/internal/purge"
 )
 
@@ -29,8 +26,6 @@ var shared = caddy.NewUsagePool()
 
 type gatewayKey struct{}
 
-type poolKey string
-
 // gateway is the process-wide state that is not a pool: stored responses and
 // purges.
 type gateway struct {
@@ -40,9 +35,10 @@ type gateway struct {
 	mu     sync.Mutex
 	purges *purge.Coordinator // nil until a configuration has started
 	local  *fleet.Local
-	dir    string // where the journal is
-	disk   string // where answers are to be on disk; empty for nowhere
-	fresh  bool   // opened, and what it left unfinished not resumed yet
+	book   *deploy.Book // nil until then, too
+	dir    string       // where the journal is
+	disk   string       // where answers are to be on disk; empty for nowhere
+	fresh  bool         // opened, and what it left unfinished not resumed yet
 }
 
 func acquireGateway() (*gateway, error) {
@@ -57,38 +53,6 @@ func acquireGateway() (*gateway, error) {
 
 func releaseGateway() error {
 	_, err := shared.Delete(gatewayKey{})
-	return err
-}
-
-// pool is a pool with the versions that its replicas were seen to run.
-type pool struct {
-	*lb.Pool
-	name     string
-	versions *deploy.Tracker
-
-	mu      sync.Mutex
-	retired []string // versions whose purge is not journaled yet
-	held    string   // the version whose answers on disk are held back
-	unnoted bool     // the last run's end is not what a restart would find
-}
-
-// Destruct is called when the last configuration with this pool is gone.
-func (p *pool) Destruct() error { return p.Close() }
-
-func acquirePool(name string) (*pool, error) {
-	made, _, err := shared.LoadOrNew(poolKey(name), func() (caddy.Destructor, error) {
-		p := &pool{Pool: lb.NewPool(name, onPoolEvent), name: name, versions: new(deploy.Tracker)}
-		p.Watch(p.observeVersions)
-		return p, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return made.(*pool), nil
-}
-
-func releasePool(name string) error {
-	_, err := shared.Delete(poolKey(name))
 	return err
 }
 
@@ -111,6 +75,9 @@ func (g *gateway) open(a *App) error {
 		return fmt.Errorf("state_dir %q: want a folder that can be written: %w", a.StateDir, err)
 	}
 	g.dir = a.StateDir
+	if g.book, err = openBook(a.StateDir); err != nil {
+		return err
+	}
 	g.purges = purge.NewCoordinator(journal, g.parts(a), onPurgeEvent)
 	g.store.Configure(a.cacheOptions())
 	g.openCache(a, journal)
@@ -153,6 +120,13 @@ func (g *gateway) coordinator() *purge.Coordinator {
 	return g.purges
 }
 
+// deploys is nil before the first configuration has started.
+func (g *gateway) deploys() *deploy.Book {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.book
+}
+
 // Destruct ends what the gateway runs.
 func (g *gateway) Destruct() error {
 	g.mu.Lock()
@@ -164,50 +138,6 @@ func (g *gateway) Destruct() error {
 	}
 	g.store.Close()
 	return err
-}
-
-// observeVersions looks at what the replicas run, after a change among them.
-// When the last replica of a version is gone, that version's answers are
-// purged, even if CI never calls.
-func (p *pool) observeVersions() {
-	replicas := p.Versions()
-	seen := make([]deploy.Replica, len(replicas))
-	for i, r := range replicas {
-		seen[i] = deploy.Replica{ID: r.ID, Version: r.Version}
-	}
-	change := p.versions.Observe(time.Now(), seen)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.retired = append(p.retired, change.Retired...)
-	a := live.Load()
-	if a == nil {
-		p.unnoted = p.unnoted || change.Kind != deploy.Unchanged
-		return // looked at again when the configuration has started
-	}
-	p.settleLocked(a.gateway.store, change, seen)
-	p.purgeRetiredLocked(a, change.Current)
-	if err := p.noteLocked(a.gateway.store); err != nil {
-		a.logger.Warn("cache disk", zap.String("event", "not-noted"), zap.String("pool", p.name), zap.Error(err))
-	}
-}
-
-// purgeRetiredLocked orders the purge of retired versions. What cannot be
-// ordered now is tried again at the next change, or when a configuration starts.
-func (p *pool) purgeRetiredLocked(a *App, current string) {
-	if len(p.retired) == 0 {
-		return
-	}
-	_, err := controlled{}.Submit(context.Background(), purge.Order{
-		Selectors: purge.Selectors{Versions: p.retired},
-		Reason:    "pool " + p.name + ": last replica of the version is gone",
-		Actor:     "edge",
-	})
-	if err != nil {
-		a.logger.Error("retired version not purged", zap.String("pool", p.name), zap.Strings("retired", p.retired), zap.Error(err))
-		return
-	}
-	a.logger.Info("version retired", zap.String("pool", p.name), zap.Strings("retired", p.retired), zap.String("current", current))
-	p.retired = nil
 }
 
 var errNotStarted = errors.New("gateway is starting: try again in a second")

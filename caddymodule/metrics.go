@@ -35,6 +35,10 @@ var (
 		Name: "edge_purges_total",
 		Help: "Finished purges by their final state: done, partial, failed, canceled.",
 	}, []string{"state"})
+	deploysDone = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_deploys_total",
+		Help: "Finished deploys by their final state: done, partial, failed, refused, canceled, abandoned.",
+	}, []string{"pool", "state"})
 	purgeSteps = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "edge_purge_step_seconds",
 		Help:    "How long the steps of purges took.",
@@ -63,7 +67,7 @@ func registerMetrics(ctx caddy.Context) error {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		cacheRequests, cacheEvents, proxyRequests, poolEvents, purgesDone, purgeSteps, purgeRetries, diskEvents, controlEvents, gauges{},
+		cacheRequests, cacheEvents, proxyRequests, poolEvents, purgesDone, deploysDone, purgeSteps, purgeRetries, diskEvents, controlEvents, gauges{},
 	} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/purge"
 )
@@ -60,27 +61,17 @@ func (r rollout) Behind(_ context.Context, version string) ([]string, error) {
 		if r.app.Pools[name].Health.VersionHeader == "" {
 			continue
 		}
-		for _, replica := range r.app.pools[name].Status().Replicas {
-			if replica.State == "draining" || replica.State == "drained" {
-				continue // it takes no new requests
-			}
-			found++
-			if replica.Version != version || replica.State != "up" {
-				behind = append(behind, name+"/"+replica.Address+" "+orUnknown(replica.Version)+" "+replica.State)
+		for _, replica := range r.app.pools[name].replicas() {
+			if replica.State != "draining" { // it takes no new requests
+				found++
 			}
 		}
+		behind = append(behind, deploy.Behind(r.app.pools[name].replicas(), version)...)
 	}
 	if found == 0 {
 		return nil, errors.New("no pool that reads versions has a replica")
 	}
 	return behind, nil
-}
-
-func orUnknown(version string) string {
-	if version == "" {
-		return "version unknown"
-	}
-	return version
 }
 
 // versionHeaders are the fields in which replicas say what they run.

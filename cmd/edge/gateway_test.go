@@ -179,16 +179,38 @@ func (g *gateway) edge(args ...string) ran {
 
 func (g *gateway) page(path string) (text, cacheStatus string) {
 	g.t.Helper()
+	a := g.answer(path)
+	if a.err != nil {
+		g.t.Fatal(a.err)
+	}
+	return a.text, a.header.Get("Cache-Status")
+}
+
+// answer is what a visitor got.
+type answer struct {
+	code   int
+	header http.Header
+	text   string
+	err    error
+}
+
+func (g *gateway) answer(path string) answer {
 	got, err := http.Get(g.url + path)
 	if err != nil {
-		g.t.Fatal(err)
+		return answer{err: err}
 	}
 	defer got.Body.Close()
 	body, err := io.ReadAll(got.Body)
-	if err != nil {
-		g.t.Fatal(err)
+	return answer{got.StatusCode, got.Header, string(body), err}
+}
+
+// load says what is wrong with an answer, if anything is.
+func (g *gateway) load(path string) string {
+	a := g.answer(path)
+	if a.err != nil || a.code != http.StatusOK {
+		return fmt.Sprintf("%s: %d, %v, %.100s", path, a.code, a.err, a.text)
 	}
-	return string(body), got.Header.Get("Cache-Status")
+	return ""
 }
 
 // origin answers its health and numbered pages.

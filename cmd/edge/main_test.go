@@ -78,14 +78,14 @@ func TestCommandsThatWouldReplaceTheBinaryRefuse(t *testing.T) {
 
 func TestHelpNamesOurCommands(t *testing.T) {
 	r := command(t, nil, "help")
-	for _, word := range []string{"edge demo", "purge", "status", "explain", "check", "standin", "reverse-proxy"} {
+	for _, word := range []string{"edge demo", "purge", "status", "explain", "check", "standin", "deploy", "deploys", "reverse-proxy"} {
 		if !strings.Contains(r.stdout, word) {
 			t.Errorf("edge help does not mention %q", word)
 		}
 	}
 	r = command(t, nil, "purge", "--help")
 	for _, word := range []string{"--tag", "--url", "--prefix", "--host", "--version", "--everything", "--soft", "--hard", "--expect", "--wait",
-		"--verify", "--dry-run", "--json", "--idempotency-key", "--server", "--token-file", "7  the replicas did not reach"} {
+		"--verify", "--dry-run", "--json", "--idempotency-key", "--server", "--token-file", "--cancel", "7  the replicas did not reach"} {
 		if !strings.Contains(r.stdout, word) {
 			t.Errorf("edge purge --help does not mention %q", word)
 		}

@@ -111,6 +111,17 @@ func (c *Client) build(ctx context.Context, q request) (*http.Request, error) {
 	return r, nil
 }
 
+// cancel ends what is under way at the gateway. An id that is not known there, or
+// too late, is a matter of usage.
+func (c *Client) cancel(ctx context.Context, kind, id string, into any) error {
+	err := c.call(ctx, request{method: http.MethodPost, path: kind + "/" + url.PathEscape(id) + "/cancel"}, into)
+	var f *failure
+	if errors.As(err, &f) && f.code == control.CodeUnknown {
+		f.exit = ExitUsage
+	}
+	return err
+}
+
 // unreachable is the failure of a call without an answer.
 func unreachable(err error) error {
 	var certificate *tls.CertificateVerificationError

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/internal/control"
+	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/purge"
 )
 
@@ -33,6 +34,9 @@ type gateway struct {
 	refuse error
 	// become changes a record at each look at it.
 	become func(*purge.Record)
+	// book keeps the deploys, of a pool app; roll, if set, is what follows a call.
+	book *deploy.Book
+	roll func(deploy.Record)
 	// explanation is the answer to Explain, status to Status.
 	explanation any
 	query       control.ExplainQuery
@@ -40,7 +44,12 @@ type gateway struct {
 }
 
 func newGateway() *gateway {
-	return &gateway{records: make(map[string]purge.Record), keys: make(map[string]string), become: done}
+	g := &gateway{
+		records: make(map[string]purge.Record), keys: make(map[string]string), become: done,
+		book: deploy.OpenBook(nil, func([]byte) error { return nil }, nil),
+	}
+	g.book.Adopt("app", new(deploy.Tracker))
+	return g
 }
 
 func done(r *purge.Record) {
@@ -107,7 +116,27 @@ func (g *gateway) Register(string, string, time.Duration) (string, error) { retu
 func (g *gateway) Drain(string) error                                     { return nil }
 func (g *gateway) Deregister(string) error                                { return nil }
 func (g *gateway) Autoscale(string) (any, error)                          { return nil, nil }
-func (g *gateway) Deploys() any                                           { return nil }
+func (g *gateway) Versions() map[string]deploy.Status                     { return nil }
+func (g *gateway) Deploys(pool string, limit int) []deploy.Record         { return g.book.List(pool, limit) }
+func (g *gateway) Deployed(id string) (deploy.Record, bool)               { return g.book.Get(id) }
+func (g *gateway) Deploy(_ context.Context, c deploy.Call) (deploy.Record, error) {
+	c.Pool = "app"
+	r, err := g.book.Call(time.Now(), c)
+	if err == nil && g.roll != nil {
+		g.roll(r)
+	}
+	return r, err
+}
+
+func (g *gateway) WaitDeploy(ctx context.Context, id string) (deploy.Record, bool) {
+	return g.book.Wait(ctx, id)
+}
+
+func (g *gateway) CancelDeploy(id string) error {
+	_, err := g.book.Cancel(time.Now(), id)
+	return err
+}
+
 func (g *gateway) Explain(_ context.Context, q control.ExplainQuery) (any, error) {
 	g.query = q
 	if g.explanation == nil {

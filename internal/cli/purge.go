@@ -58,6 +58,9 @@ type PurgeConfig struct {
 	VersionHeader string
 	// Probe carries the fetches of Verify. Default: a transport of its own.
 	Probe http.RoundTripper
+	// Cancel ends the purge with this id, and does nothing else. What was
+	// applied stays so.
+	Cancel string
 	// DryRun shows what would be done.
 	DryRun bool
 	// JSON prints exactly one object, a PurgeReport, on stdout.
@@ -131,6 +134,9 @@ func Purge(ctx context.Context, c PurgeConfig, stdout, stderr io.Writer) int {
 
 // run gives the exit code, and why unless it is 0.
 func (p *purging) run(ctx context.Context) (int, error) {
+	if p.Cancel != "" {
+		return p.withdraw(ctx)
+	}
 	orderErr := p.readOrder()
 	client, clientErr := NewClient(p.Connection)
 	if err := errors.Join(orderErr, clientErr); err != nil {
@@ -158,6 +164,23 @@ func (p *purging) run(ctx context.Context) (int, error) {
 		return ExitDone, nil
 	}
 	return p.verify(ctx)
+}
+
+// withdraw cancels a purge.
+func (p *purging) withdraw(ctx context.Context) (int, error) {
+	client, err := NewClient(p.Connection)
+	if p.URLFile != "" || p.Everything || len(p.URLs)+len(p.Tags)+len(p.Prefixes)+len(p.Hosts)+len(p.Versions) > 0 {
+		err = errors.Join(errors.New("cancel and a selector: want one of them"), err)
+	}
+	if err != nil {
+		return ExitUsage, err
+	}
+	var r purge.Record
+	if err := client.cancel(ctx, "purge", p.Cancel, &r); err != nil {
+		return exitOf(err), err
+	}
+	p.record = &r
+	return ExitDone, nil
 }
 
 func (p *purging) submit(ctx context.Context) error {
@@ -195,33 +218,34 @@ func (p *purging) sayRetry(err error, wait time.Duration) {
 
 // follow waits until the order is finished or the deadline has passed.
 func (p *purging) follow(ctx context.Context) error {
-	for !p.record.State.Final() {
-		left := time.Until(p.deadline)
-		if left <= 0 {
-			return nil
-		}
-		// Whole milliseconds, and never none.
-		wait := max(min(left, pollWait).Round(time.Millisecond), time.Millisecond)
-		call := request{
-			method: http.MethodGet, path: "purge/" + url.PathEscape(p.record.ID),
-			query: url.Values{"wait": {unit.Duration(wait).String()}}, wait: wait,
-		}
-		asked := time.Now()
-		err := retrying(ctx, p.deadline, func() error {
-			var record purge.Record
-			if err := p.client.call(ctx, call, &record); err != nil {
-				return err
-			}
-			return p.take(record, p.record.ID)
-		}, p.sayRetry)
-		if err != nil {
+	ask := func(ctx context.Context, c request) error {
+		var record purge.Record
+		if err := p.client.call(ctx, c, &record); err != nil {
 			return err
 		}
-		if early := minPoll - time.Since(asked); early > 0 && !p.record.State.Final() {
-			if err := sleep(ctx, min(early, time.Until(p.deadline))); err != nil {
-				return err
-			}
+		return p.take(record, p.record.ID)
+	}
+	final := func() bool { return p.record.State.Final() }
+	for !final() && time.Now().Before(p.deadline) {
+		if err := p.poll(ctx, "purge/"+url.PathEscape(p.record.ID), ask, final); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// poll asks once for a record that may change soon, and takes its time over it:
+// the gateway answers when the record is final, or after a while.
+func (p *purging) poll(ctx context.Context, path string, ask func(context.Context, request) error, final func() bool) error {
+	// Whole milliseconds, and never none.
+	wait := max(min(time.Until(p.deadline), pollWait).Round(time.Millisecond), time.Millisecond)
+	call := request{method: http.MethodGet, path: path, query: url.Values{"wait": {unit.Duration(wait).String()}}, wait: wait}
+	asked := time.Now()
+	if err := retrying(ctx, p.deadline, func() error { return ask(ctx, call) }, p.sayRetry); err != nil {
+		return err
+	}
+	if early := minPoll - time.Since(asked); early > 0 && !final() {
+		return sleep(ctx, min(early, time.Until(p.deadline)))
 	}
 	return nil
 }

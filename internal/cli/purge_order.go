@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/purge"
@@ -37,25 +38,31 @@ func (p *purging) readOrder() error {
 	if fileErr == nil || selectors.Len() > 0 {
 		selectors, selectorErr = selectors.Normalize()
 	}
-	errs := []error{fileErr, selectorErr}
-	if p.Wait < 0 {
-		errs = append(errs, fmt.Errorf("wait %v: want a duration such as 3m", p.Wait))
-	}
-	if len(p.Verify) > maxVerify {
-		errs = append(errs, fmt.Errorf("verify: got %d URLs: want at most %d", len(p.Verify), maxVerify))
-	}
-	for _, text := range p.Verify {
-		u, err := url.Parse(text)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-			errs = append(errs, fmt.Errorf("verify %q: want an absolute URL such as https://www.example.com/", text))
-		}
-	}
+	errs := []error{fileErr, selectorErr, checkVerify(p.Wait, p.Verify)}
 	key := p.IdempotencyKey
 	if key == "" {
 		key = "edge-" + rand.Text()
 	}
 	p.order = control.PurgeRequest{
 		Selectors: selectors, Soft: p.Soft, Expect: p.Expect, Reason: p.Reason, DryRun: p.DryRun, IdempotencyKey: key,
+	}
+	return errors.Join(errs...)
+}
+
+// checkVerify gives every mistake in what is to be verified, and for how long.
+func checkVerify(wait time.Duration, urls []string) error {
+	var errs []error
+	if wait < 0 {
+		errs = append(errs, fmt.Errorf("wait %v: want a duration such as 3m", wait))
+	}
+	if len(urls) > maxVerify {
+		errs = append(errs, fmt.Errorf("verify: got %d URLs: want at most %d", len(urls), maxVerify))
+	}
+	for _, text := range urls {
+		u, err := url.Parse(text)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			errs = append(errs, fmt.Errorf("verify %q: want an absolute URL such as https://www.example.com/", text))
+		}
 	}
 	return errors.Join(errs...)
 }

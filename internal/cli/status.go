@@ -154,6 +154,7 @@ func printStatus(w io.Writer, answer json.RawMessage) error {
 	if err := printCache(out, s.Cache); err != nil {
 		return err
 	}
+	printVersions(out, s.Deploys.Pools, s.Deploys.Last)
 	printPurges(out, s.Purges)
 	printDependencies(out, s.Dependencies)
 	return nil

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/purge"
 	"github.com/edgegw/edge/internal/unit"
 )
@@ -57,8 +58,20 @@ type Gateway interface {
 	// Deregister drains and then forgets a replica. ErrUnknownReplica.
 	Deregister(id string) error
 
-	// Deploys is the history of deploys, nil when there is none.
-	Deploys() any
+	// Deploy takes a call of somebody who waits for a version, and makes it
+	// durable. Without a pool it is the only one that reads versions.
+	// ErrUnknownPool, deploy.ErrConflict, deploy.ErrJournal, deploy.ErrBusy.
+	Deploy(ctx context.Context, c deploy.Call) (deploy.Record, error)
+	// Deployed finds a deploy by its id.
+	Deployed(id string) (deploy.Record, bool)
+	// WaitDeploy is Deployed after the deploy is finished or ctx is done.
+	WaitDeploy(ctx context.Context, id string) (deploy.Record, bool)
+	// CancelDeploy withdraws a call: deploy.ErrUnknown, deploy.ErrFinished.
+	CancelDeploy(id string) error
+	// Deploys lists the newest deploys, newest first; of one pool, if it is named.
+	Deploys(pool string, limit int) []deploy.Record
+	// Versions tells, for each pool, what its replicas run.
+	Versions() map[string]deploy.Status
 
 	// Autoscale is how many replicas each pool should have, by its name, or
 	// one pool, if it is named. Its JSON is shown as it is. ErrUnknownPool.
@@ -93,8 +106,8 @@ type Status struct {
 	Cache any `json:"cache"`
 	// Purges are the orders at hand.
 	Purges PurgeStatus `json:"purges"`
-	// Deploys is the history of deploys, if any.
-	Deploys any `json:"deploys,omitempty"`
+	// Deploys tells what the replicas run and ran.
+	Deploys DeployStatus `json:"deploys"`
 	// Dependencies are what this node needs besides itself.
 	Dependencies []Dependency `json:"dependencies"`
 }
@@ -105,6 +118,14 @@ type PurgeStatus struct {
 	Pending int `json:"pending"`
 	// Last are the newest orders, newest first.
 	Last []purge.Record `json:"last"`
+}
+
+// DeployStatus sums up versions and deploys.
+type DeployStatus struct {
+	// Pools tells, for each pool, what its replicas run.
+	Pools map[string]deploy.Status `json:"pools"`
+	// Last are the newest deploys, newest first.
+	Last []deploy.Record `json:"last"`
 }
 
 // Dependency is something that the gateway needs and may lose.
@@ -144,6 +165,8 @@ const (
 	Refused        Kind = "refused"         // a bad token, one of too many: 429 at once
 	PurgeSubmitted Kind = "purge_submitted" // ID is the order's
 	PurgeCanceled  Kind = "purge_canceled"  // ID is the order's
+	DeployCalled   Kind = "deploy_called"   // ID is the deploy's
+	DeployCanceled Kind = "deploy_canceled" // ID is the deploy's
 	Registered     Kind = "registered"      // ID is the replica's; also each renewal
 	Drained        Kind = "drained"         // ID is the replica's
 	Deregistered   Kind = "deregistered"    // ID is the replica's

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/purge"
 )
 
@@ -36,16 +37,22 @@ type fakeGateway struct {
 	ready     Readiness
 	finished  chan struct{} // closing it finishes every order
 	waiting   chan struct{} // gets a value when WaitPurge begins
+	book      *deploy.Book
+	tracker   *deploy.Tracker // of the pool app
 }
 
 func newFakeGateway() *fakeGateway {
-	return &fakeGateway{
+	g := &fakeGateway{
+		book:     deploy.OpenBook(nil, func([]byte) error { return nil }, nil),
+		tracker:  new(deploy.Tracker),
 		records:  make(map[string]purge.Record),
 		replicas: make(map[string]string),
 		ready:    Readiness{Ready: true, Dependencies: []Dependency{{Name: "cloudflare", OK: true}}},
 		finished: make(chan struct{}),
 		waiting:  make(chan struct{}, 100),
 	}
+	g.book.Adopt("app", g.tracker)
+	return g
 }
 
 func (g *fakeGateway) Status(context.Context) Status {
@@ -160,7 +167,30 @@ func (g *fakeGateway) Deregister(id string) error {
 	return nil
 }
 
-func (g *fakeGateway) Deploys() any { return nil }
+func (g *fakeGateway) Deploy(_ context.Context, c deploy.Call) (deploy.Record, error) {
+	if c.Pool != "" && c.Pool != "app" {
+		return deploy.Record{}, fmt.Errorf("pool %q: %w", c.Pool, ErrUnknownPool)
+	}
+	c.Pool = "app"
+	return g.book.Call(time.Now(), c)
+}
+
+func (g *fakeGateway) Deployed(id string) (deploy.Record, bool) { return g.book.Get(id) }
+
+func (g *fakeGateway) WaitDeploy(ctx context.Context, id string) (deploy.Record, bool) {
+	return g.book.Wait(ctx, id)
+}
+
+func (g *fakeGateway) CancelDeploy(id string) error {
+	_, err := g.book.Cancel(time.Now(), id)
+	return err
+}
+
+func (g *fakeGateway) Deploys(pool string, limit int) []deploy.Record {
+	return g.book.List(pool, limit)
+}
+
+func (g *fakeGateway) Versions() map[string]deploy.Status { return nil }
 
 func (g *fakeGateway) Autoscale(pool string) (any, error) {
 	switch pool {

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/edgegw/edge/internal/deploy"
 )
 
 // verdict is all that a caller without a token learns.
@@ -46,18 +48,16 @@ func (c *call) status() error {
 	if status.Purges.Last == nil {
 		status.Purges.Last = nothing
 	}
+	if status.Deploys.Last == nil {
+		status.Deploys.Last = []deploy.Record{}
+	}
+	if status.Deploys.Pools == nil {
+		status.Deploys.Pools = map[string]deploy.Status{}
+	}
 	if status.Dependencies == nil {
 		status.Dependencies = []Dependency{}
 	}
 	return c.answer(http.StatusOK, status)
-}
-
-func (c *call) deploys() error {
-	history := c.gateway.Deploys()
-	if history == nil {
-		history = []string{}
-	}
-	return c.answer(http.StatusOK, map[string]any{"deploys": history})
 }
 
 // autoscale answers one flat object for a pool, so that a scaler that reads one

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/purge"
 )
 
@@ -94,15 +95,15 @@ func problemOf(err error) *Problem {
 	switch {
 	case errors.Is(err, purge.ErrNoSelector):
 		p = problem(http.StatusUnprocessableEntity, CodeNoSelector, "%v", err)
-	case errors.Is(err, purge.ErrConflict):
+	case errors.Is(err, purge.ErrConflict), errors.Is(err, deploy.ErrConflict):
 		p = problem(http.StatusConflict, CodeConflict, "%v", err)
-	case errors.Is(err, purge.ErrFinished):
+	case errors.Is(err, purge.ErrFinished), errors.Is(err, deploy.ErrFinished):
 		p = problem(http.StatusConflict, CodeFinished, "%v", err)
-	case errors.Is(err, purge.ErrUnknown), errors.Is(err, ErrUnknownPool), errors.Is(err, ErrUnknownReplica):
+	case errors.Is(err, purge.ErrUnknown), errors.Is(err, deploy.ErrUnknown), errors.Is(err, ErrUnknownPool), errors.Is(err, ErrUnknownReplica):
 		p = problem(http.StatusNotFound, CodeUnknown, "%v", err)
-	case errors.Is(err, purge.ErrJournal):
+	case errors.Is(err, purge.ErrJournal), errors.Is(err, deploy.ErrJournal):
 		p = unavailable(CodeJournal, err)
-	case errors.Is(err, purge.ErrBusy):
+	case errors.Is(err, purge.ErrBusy), errors.Is(err, deploy.ErrBusy):
 		p = unavailable(CodeBusy, err)
 	case errors.Is(err, purge.ErrClosed):
 		p = unavailable(CodeClosed, err)

@@ -142,13 +142,9 @@ func describe(r PurgeRequest) string {
 }
 
 func (c *call) listPurges() error {
-	limit := defaultList
-	if text := c.query.Get("limit"); c.query.Has("limit") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxList {
-			return invalid(http.StatusBadRequest, Mistake{"limit", shorten(text), "a number from 1 to 1000"})
-		}
-		limit = n
+	limit, err := c.limit()
+	if err != nil {
+		return err
 	}
 	records := c.gateway.Purges(limit)
 	if records == nil {
@@ -157,22 +153,43 @@ func (c *call) listPurges() error {
 	return c.answer(http.StatusOK, map[string]any{"purges": records})
 }
 
+// limit is how many records a list may have.
+func (c *call) limit() (int, error) {
+	if !c.query.Has("limit") {
+		return defaultList, nil
+	}
+	text := c.query.Get("limit")
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxList {
+		return 0, invalid(http.StatusBadRequest, Mistake{"limit", shorten(text), "a number from 1 to 1000"})
+	}
+	return n, nil
+}
+
 func (c *call) getPurge() error {
-	wait, err := c.wait()
-	if err != nil {
+	record, ok, err := awaited(c, c.gateway.Purge, c.gateway.WaitPurge, func(r purge.Record) bool { return r.State.Final() })
+	switch {
+	case err != nil:
 		return err
-	}
-	record, ok := c.gateway.Purge(c.id)
-	if ok && wait > 0 && !record.State.Final() {
-		c.holdOpen(wait + waitMargin)
-		ctx, cancel := context.WithTimeout(c.r.Context(), wait)
-		defer cancel()
-		record, ok = c.gateway.WaitPurge(ctx, c.id)
-	}
-	if !ok {
+	case !ok:
 		return unknownPurge(c.id)
 	}
 	return c.answer(http.StatusOK, record)
+}
+
+// awaited finds a record by the path's id. If it is not final, and the caller
+// wants to wait, it is answered when it is, or as it stands after that time.
+func awaited[R any](c *call, get func(string) (R, bool), wait func(context.Context, string) (R, bool), final func(R) bool) (R, bool, error) {
+	patience, err := c.wait()
+	record, ok := get(c.id)
+	if err != nil || !ok || patience == 0 || final(record) {
+		return record, ok, err
+	}
+	c.holdOpen(patience + waitMargin)
+	ctx, cancel := context.WithTimeout(c.r.Context(), patience)
+	defer cancel()
+	record, ok = wait(ctx, c.id)
+	return record, ok, nil
 }
 
 func (c *call) wait() (time.Duration, error) {

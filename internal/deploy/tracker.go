@@ -4,8 +4,6 @@ package deploy
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -13,9 +11,6 @@ import (
 )
 
 const (
-	// maxHistory is how many deployments are remembered: as many version tags
-	// as fit into one purge request at Cloudflare.
-	maxHistory = 100
 	// maxSeen bounds the versions of one rollout; the oldest are forgotten.
 	// Nothing of theirs was stored, since they never became current.
 	maxSeen = 100
@@ -25,6 +20,16 @@ const (
 type Replica struct {
 	ID      string `json:"id"`
 	Version string `json:"version,omitempty"`
+	// Name is what people know it by.
+	Name string `json:"name,omitempty"`
+	// State is up, sick, draining or joining.
+	State string `json:"state,omitempty"`
+	// Fresh: it has not passed a check yet, so that nothing is known of it.
+	Fresh bool `json:"-"`
+	// Requests and Failures are what its process was asked, and what of that
+	// failed, since it began.
+	Requests int64 `json:"-"`
+	Failures int64 `json:"-"`
 }
 
 // Kind says what an observation changed.
@@ -68,9 +73,19 @@ type Tracker struct {
 	live    []Replica
 	// began and seen are about the rollout that is on: when the first version
 	// other than current appeared, and all that did, in that order.
-	began   time.Time
-	seen    []string
-	history []Deployment
+	began time.Time
+	seen  []string
+	held  string // a version that does not become current yet
+}
+
+// Hold keeps a version from becoming current though all replicas run it: the
+// rollout stays on, until Hold is called with another version, or with none. It
+// takes effect with the next observation.
+func (t *Tracker) Hold(version string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+
+	t.held = version
 }
 
 // Observe takes in the replicas that are live at a moment, and is to be called
@@ -101,8 +116,8 @@ func (t *Tracker) Observe(now time.Time, live []Replica) Change {
 	began := t.noteLocked(now, slices.Sorted(maps.Keys(versions)))
 	switch agreed := len(versions) == 1 && unknown == 0; {
 	case agreed && versions[t.current] > 0:
-		return t.settleLocked(now)
-	case agreed:
+		return t.settleLocked()
+	case agreed && live[0].Version != t.held:
 		return t.finishLocked(now, live[0].Version)
 	case began:
 		return Change{Kind: Began, Current: t.current}
@@ -141,13 +156,11 @@ func (t *Tracker) noteLocked(now time.Time, versions []string) (began bool) {
 
 // settleLocked ends a rollout, if one is on, that changed nothing. Answers of
 // its versions were never stored, so none are retired.
-func (t *Tracker) settleLocked(now time.Time) Change {
+func (t *Tracker) settleLocked() Change {
 	if len(t.seen) == 0 {
 		return Change{Current: t.current}
 	}
-	t.recordLocked(Deployment{
-		Version: t.seen[len(t.seen)-1], Previous: t.current, Began: t.began, Finished: now, Abandoned: true,
-	})
+	t.began, t.seen = time.Time{}, nil
 	return Change{Kind: Abandoned, Current: t.current}
 }
 
@@ -162,18 +175,9 @@ func (t *Tracker) finishLocked(now time.Time, version string) Change {
 	retired = slices.DeleteFunc(retired, func(v string) bool { return v == version })
 	slices.Sort(retired)
 	change.Retired = slices.Compact(retired)
-
-	deployment := Deployment{Version: version, Previous: t.current, Began: t.began, Finished: now, Retired: change.Retired}
 	t.current, t.since = version, now
-	t.recordLocked(deployment)
-	return Change{Kind: change.Kind, Current: version, Retired: slices.Clone(change.Retired)}
-}
-
-// recordLocked writes history and ends the rollout.
-func (t *Tracker) recordLocked(d Deployment) {
-	t.history = append(t.history, d)
-	t.history = slices.Clone(t.history[max(0, len(t.history)-maxHistory):])
 	t.began, t.seen = time.Time{}, nil
+	return change
 }
 
 // Current is the version whose answers may be stored; "" while tracking is off
@@ -205,30 +209,4 @@ func (t *Tracker) Storable(version string) bool {
 // onLocked: versions are known, from replicas or from a restored snapshot.
 func (t *Tracker) onLocked() bool {
 	return !t.off && (t.current != "" || len(t.seen) > 0)
-}
-
-// Gate returns nil if every live replica runs the version, and otherwise an
-// error that says what they run instead: the condition for purging after a
-// deploy.
-func (t *Tracker) Gate(version string) error {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-
-	if version == "" {
-		return errors.New("no version to wait for")
-	}
-	if len(t.live) == 0 {
-		return fmt.Errorf("version %q: no replica was seen yet", version)
-	}
-	var errs []error
-	for _, replica := range t.live {
-		if replica.Version == "" {
-			errs = append(errs, fmt.Errorf("replica %s reports no version: want %q", replica.ID, version))
-			continue
-		}
-		if replica.Version != version {
-			errs = append(errs, fmt.Errorf("replica %s runs %q: want %q", replica.ID, replica.Version, version))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -171,7 +171,7 @@ func TestAnotherProcessAtTheAddressStartsAfresh(t *testing.T) {
 	if event.Version != "v2" || after.Version != "v2" || after.Failures != 0 || after.ID != before.ID {
 		t.Errorf("%+v: want v2, no failures, the same id", after)
 	}
-	if got := p.Versions(); len(got) != 1 || got[0] != (ReplicaVersion{ID: before.ID, Version: "v2"}) {
+	if got := p.Versions(); len(got) != 1 || got[0].ID != before.ID || got[0].Version != "v2" || got[0].Fresh {
 		t.Errorf("versions %v", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -149,7 +150,9 @@ func TestAnOpenBreakerKeepsRequestsAwayAndAProbeIsHidden(t *testing.T) {
 	if err := p.Configure(c); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "all up", func() bool { return len(p.Versions()) == 4 })
+	eventually(t, "all up", func() bool {
+		return len(slices.DeleteFunc(p.Versions(), func(v ReplicaVersion) bool { return v.Fresh })) == 4
+	})
 	for p.opened.Load() == 0 && bad.hits.Load() < 100 {
 		if code, _, _ := mustGet(t, p); code != 200 {
 			t.Fatalf("status %d: want that another replica answers", code)

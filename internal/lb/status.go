@@ -112,22 +112,34 @@ func (p *Pool) replicaStatusLocked(r *replica) ReplicaStatus {
 // ReplicaVersion is which version a replica says it runs.
 type ReplicaVersion struct {
 	ID      string
+	Address string
 	Version string // "" when it does not say
+	State   string // joining, up, sick, draining
+	// Fresh: it has not passed a check yet, and nothing is known of it. One
+	// that joins and is not fresh is another process at an address that was
+	// known, being checked.
+	Fresh bool
+	// Requests and Failures of the process at the address.
+	Requests, Failures int64
 }
 
-// Versions lists the replicas that may still answer: healthy ones, sick ones
-// (they are asked when most are sick), those that still finish requests, and
-// those where another process showed and is being checked. A replica that has
-// not passed a check yet is otherwise not among them.
+// Versions lists the replicas that may still answer, or soon will: healthy ones,
+// sick ones (they are asked when most are sick), those that still finish
+// requests, and those that join.
 func (p *Pool) Versions() []ReplicaVersion {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := []ReplicaVersion{}
 	for _, r := range sorted(p.members) {
-		switch state := r.is(); {
-		case state == up, state == sick, state == draining, state == joining && r.replaced:
-			list = append(list, ReplicaVersion{ID: r.id, Version: r.identity.Load().version})
+		state := r.is()
+		if state == drained {
+			continue
 		}
+		record := r.record.Load()
+		list = append(list, ReplicaVersion{
+			ID: r.id, Address: string(r.address), Version: r.identity.Load().version, State: state.String(),
+			Fresh: state == joining && !r.replaced, Requests: record.requests.Load(), Failures: record.failures.Load(),
+		})
 	}
 	return list
 }

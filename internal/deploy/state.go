@@ -7,22 +7,6 @@ import (
 	"time"
 )
 
-// Deployment is one entry of the history.
-type Deployment struct {
-	// Version is what was rolled out.
-	Version string `json:"version"`
-	// Previous is what was current before; "" for the first version seen.
-	Previous string `json:"previous,omitempty"`
-	// Began is when a version other than Previous first appeared.
-	Began time.Time `json:"began"`
-	// Finished is when the replicas agreed again.
-	Finished time.Time `json:"finished"`
-	// Abandoned says that they agreed on Previous.
-	Abandoned bool `json:"abandoned,omitempty"`
-	// Retired are the versions that this deployment put out of use.
-	Retired []string `json:"retired,omitempty"`
-}
-
 // State is how far a rollout is.
 type State struct {
 	// On says that a version other than the current one is live, or was since
@@ -51,8 +35,6 @@ type Status struct {
 	Rollout State     `json:"rollout"`
 	// Replicas are those last seen, by ID.
 	Replicas []Replica `json:"replicas"`
-	// History holds the last 100 deployments, newest first.
-	History []Deployment `json:"history"`
 }
 
 // Rollout says how far a rollout is. The counts are of the replicas last seen,
@@ -80,40 +62,20 @@ func (t *Tracker) Status() Status {
 
 	status := Status{
 		Tracking: t.onLocked(), Current: t.currentLocked(), Rollout: t.rolloutLocked(),
-		Replicas: append([]Replica{}, t.live...), History: cloneHistory(t.history),
+		Replicas: append([]Replica{}, t.live...),
 	}
 	if status.Current != "" {
 		status.Since = t.since
 	}
-	slices.Reverse(status.History)
 	return status
-}
-
-// RetiredSince are the versions that went out of use at or after a moment,
-// sorted, without the current one. A CDN may keep an old version's tag on what
-// it has revalidated since, so purges name every version whose answers can
-// still be stored somewhere: those retired within the longest lifetime.
-func (t *Tracker) RetiredSince(moment time.Time) []string {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-
-	var retired []string
-	for _, d := range t.history {
-		if !d.Finished.Before(moment) {
-			retired = append(retired, d.Retired...)
-		}
-	}
-	slices.Sort(retired)
-	return slices.DeleteFunc(slices.Compact(retired), func(v string) bool { return v == t.current })
 }
 
 // Snapshot is what a restart must not forget.
 type Snapshot struct {
-	Current string       `json:"current,omitempty"`
-	Since   time.Time    `json:"since,omitzero"`
-	Began   time.Time    `json:"began,omitzero"`
-	Seen    []string     `json:"seen,omitempty"`
-	History []Deployment `json:"history,omitempty"`
+	Current string    `json:"current,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+	Began   time.Time `json:"began,omitzero"`
+	Seen    []string  `json:"seen,omitempty"`
 }
 
 // Snapshot is a copy that the caller may keep. Replicas are not part of it:
@@ -122,10 +84,7 @@ func (t *Tracker) Snapshot() Snapshot {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 
-	return Snapshot{
-		Current: t.current, Since: t.since, Began: t.began,
-		Seen: slices.Clone(t.seen), History: cloneHistory(t.history),
-	}
+	return Snapshot{Current: t.current, Since: t.since, Began: t.began, Seen: slices.Clone(t.seen)}
 }
 
 // Restore puts a tracker into the state of a snapshot. It is for a tracker that
@@ -139,11 +98,6 @@ func (t *Tracker) Restore(s Snapshot) error {
 	if (len(s.Seen) > 0) == s.Began.IsZero() {
 		errs = append(errs, fmt.Errorf("began %s with seen %q: want both or neither", s.Began, s.Seen))
 	}
-	for i, d := range s.History {
-		if d.Version == "" {
-			errs = append(errs, fmt.Errorf("deployment %d of the history: want a version", i+1))
-		}
-	}
 	if len(errs) > 0 {
 		return fmt.Errorf("restore versions: %w", errors.Join(errs...))
 	}
@@ -152,15 +106,6 @@ func (t *Tracker) Restore(s Snapshot) error {
 
 	t.current, t.since, t.began = s.Current, s.Since, s.Began
 	t.seen = slices.Clone(s.Seen[max(0, len(s.Seen)-maxSeen):])
-	t.history = cloneHistory(s.History[max(0, len(s.History)-maxHistory):])
 	t.off, t.live = false, nil
 	return nil
-}
-
-func cloneHistory(history []Deployment) []Deployment {
-	clone := append([]Deployment{}, history...)
-	for i := range clone {
-		clone[i].Retired = slices.Clone(clone[i].Retired)
-	}
-	return clone
 }

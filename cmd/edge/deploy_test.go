@@ -1,0 +1,332 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edgegw/edge/internal/purge/standin"
+)
+
+// rolling is a gateway whose replicas are processes, named in a file.
+type rolling struct {
+	*gateway
+	t          *testing.T
+	cloudflare *standin.Server
+	file       string
+	replicas   []*sampled
+	visits     atomic.Int64
+	failed     atomic.Pointer[string]
+}
+
+// sampled is a process of the sample application.
+type sampled struct {
+	address, version string
+	process          *exec.Cmd
+}
+
+// rollout is a gateway with n replicas of version v1.
+func rollout(t *testing.T, n int, lines ...string) *rolling {
+	t.Helper()
+	server, cloudflareLines := cloudflare(t)
+	x := &rolling{t: t, cloudflare: server, file: filepath.Join(t.TempDir(), "replicas")}
+	if err := os.WriteFile(x.file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x.gateway = configure(t, "127.0.0.1:1", append(lines, strings.Replace(cloudflareLines, "deadline 6s", "deadline 2m", 1))...)
+	text, err := os.ReadFile(x.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = []byte(strings.Replace(string(text), "discover static 127.0.0.1:1", "discover file "+x.file+"\n\t\t\tdrain 2s", 1))
+	if err := os.WriteFile(x.config, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		x.add("v1")
+	}
+	x.start()
+	x.eventually("v1 is current", func() bool { return x.current() == "v1" })
+	return x
+}
+
+// add starts a replica and names it.
+func (x *rolling) add(version string) {
+	x.t.Helper()
+	c := exec.Command(binary, "sample", "--version", version)
+	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + x.t.TempDir()}
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		x.t.Fatal(err)
+	}
+	x.t.Cleanup(func() {
+		_ = c.Process.Kill() // it may have been asked to end
+		_ = c.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	fields := strings.Fields(line)
+	x.replicas = append(x.replicas, &sampled{fields[len(fields)-1], version, c})
+	x.name()
+}
+
+// name writes down the replicas there are.
+func (x *rolling) name() {
+	x.t.Helper()
+	var text strings.Builder
+	for _, r := range x.replicas {
+		text.WriteString(r.address + "\n")
+	}
+	if err := os.WriteFile(x.file+".new", []byte(text.String()), 0o600); err != nil {
+		x.t.Fatal(err)
+	}
+	if err := os.Rename(x.file+".new", x.file); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// roll replaces every replica, one by one: a new one is up before an old one
+// leaves, which ends when it is not named any more.
+func (x *rolling) roll(to string) {
+	x.t.Helper()
+	for range len(x.replicas) {
+		x.add(to)
+		newest := x.replicas[len(x.replicas)-1].address
+		x.eventually("the new replica is up", func() bool { return x.state(newest) == "up" })
+		old := x.replicas[0]
+		x.replicas = x.replicas[1:]
+		x.name()
+		x.eventually("the old replica is gone", func() bool { return x.state(old.address) == "" })
+		if err := old.process.Process.Signal(syscall.SIGTERM); err != nil {
+			x.t.Fatal(err)
+		}
+	}
+}
+
+// seen is what edge status says.
+type seen struct {
+	Pools []struct {
+		Replicas []struct{ Address, State, Version string }
+	}
+	Deploys struct {
+		Pools map[string]struct {
+			Current string
+			Rollout struct{ On bool }
+		}
+		Last []deployed
+	}
+	Purges struct{ Last []report }
+}
+
+// deployed is a deploy's record.
+type deployed struct {
+	ID, Version, Previous, State, Actor, Purge, Error string
+	Retired                                           []string
+	Exit                                              int
+	Traffic                                           map[string]struct{ Requests, Failures int64 }
+}
+
+func (x *rolling) seen() seen {
+	x.t.Helper()
+	r := x.edge("status", "--json")
+	var s seen
+	if err := json.Unmarshal([]byte(r.stdout), &s); err != nil {
+		x.t.Fatalf("status: %v\n%s\n%s", err, r.stdout, r.stderr)
+	}
+	return s
+}
+
+func (x *rolling) current() string { return x.seen().Deploys.Pools["app"].Current }
+
+func (x *rolling) state(address string) string {
+	for _, r := range x.seen().Pools[0].Replicas {
+		if r.Address == address {
+			return r.State
+		}
+	}
+	return ""
+}
+
+// shows is the version of a page, and what the cache says of it.
+func (x *rolling) shows(path string) (version, status string) {
+	x.t.Helper()
+	text, status := x.page(path)
+	for _, v := range []string{"v1", "v2", "v3"} {
+		if strings.Contains(text, "app-"+v) || strings.Contains(text, v) {
+			return v, status
+		}
+	}
+	return text, status
+}
+
+// visit has somebody load pages until the test stops it, and complains about
+// every answer that is no 200.
+func (x *rolling) visit() (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			x.visits.Add(1)
+			if problem := x.load([]string{"/contacts", "/", "/api/contacts"}[i%3]); problem != "" {
+				x.failed.CompareAndSwap(nil, &problem)
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+		if problem := x.failed.Load(); problem != nil {
+			x.t.Errorf("%d visits, and one failed: %s", x.visits.Load(), *problem)
+		}
+	}
+}
+
+func TestRollingDeploys(t *testing.T) {
+	for name, replicas := range map[string]int{"one replica": 1, "three replicas": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := rollout(t, replicas)
+			stop := x.visit()
+			defer stop()
+			x.eventually("pages of v1 are hits", func() bool {
+				version, status := x.shows("/contacts")
+				return version == "v1" && strings.Contains(status, "; hit")
+			})
+			// CI calls early, and waits while the replicas are replaced.
+			called := make(chan ran)
+			go func() { called <- x.edge("deploy", "--version", "v2", "--json", "--verify", x.url+"/contacts") }()
+			x.eventually("the call is taken", func() bool { return len(x.seen().Deploys.Last) == 1 })
+			if calls := len(x.cloudflare.Calls()); calls != 0 || x.seen().Deploys.Last[0].State != "waiting" {
+				t.Fatalf("%d calls at Cloudflare, %+v: want it held", calls, x.seen().Deploys.Last[0])
+			}
+			x.roll("v2")
+			r := <-called
+			var report deployed
+			if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || r.code != 0 || report.State != "done" || strings.Join(report.Retired, " ") != "v1" || report.Previous != "v1" {
+				t.Fatalf("exit %d, %v\n%s\n%s", r.code, err, r.stdout, r.stderr)
+			}
+			if version, _ := x.shows("/contacts"); version != "v2" {
+				t.Errorf("after exit 0: %s", version)
+			}
+			if calls := x.cloudflare.Calls(); len(calls) != 2 || strings.Join(calls[0].Items, " ") != "v-v1" {
+				t.Errorf("%d calls at Cloudflare, %+v: want 2, of v1", len(calls), calls)
+			}
+			// Called again, late: done, and no call more.
+			if r := x.edge("deploy", "--version", "v2"); r.code != 0 || len(x.cloudflare.Calls()) != 2 {
+				t.Errorf("called again: exit %d, %d calls\n%s", r.code, len(x.cloudflare.Calls()), r.stderr)
+			}
+			// The same version again purges nothing.
+			x.roll("v2")
+			// A rollback, of which CI says nothing.
+			x.eventually("pages of v2 are hits", func() bool {
+				version, status := x.shows("/contacts")
+				return version == "v2" && strings.Contains(status, "; hit")
+			})
+			if calls := len(x.cloudflare.Calls()); calls != 2 {
+				t.Errorf("%d calls after replicas were replaced by others of the same version", calls)
+			}
+			x.roll("v1")
+			x.eventually("the rollback is done", func() bool {
+				last := x.seen().Deploys.Last[0]
+				return last.Version == "v1" && last.State == "done"
+			})
+			if version, _ := x.shows("/contacts"); version != "v1" {
+				t.Errorf("after the rollback: %s", version)
+			}
+			if calls := x.cloudflare.Calls(); len(calls) != 4 || strings.Join(calls[2].Items, " ") != "v-v2" {
+				t.Errorf("%d calls at Cloudflare: want 4, the last of v2", len(calls))
+			}
+			if last := x.seen().Deploys.Last; len(last) != 2 || last[0].Actor != "edge" || last[0].Traffic["v1"].Requests == 0 || last[0].Traffic["v2"].Requests == 0 {
+				t.Errorf("history: %+v", last)
+			}
+		})
+	}
+}
+
+// Only the current version's answers are stored, and the CDN is told so.
+func TestWhileARolloutIsOn(t *testing.T) {
+	x := rollout(t, 1)
+	x.add("v2")
+	x.eventually("both versions are live", func() bool { return x.seen().Deploys.Pools["app"].Rollout.On })
+	got := map[string]bool{}
+	x.eventually("both versions have answered", func() bool {
+		a := x.answer("/contacts?page=" + time.Now().Format("150405.000000000"))
+		version := a.header.Get("X-App-Version")
+		got[version] = true
+		kept := !strings.Contains(a.header.Get("Cdn-Cache-Control")+a.header.Get("Cloudflare-Cdn-Cache-Control"), "no-store")
+		stored := strings.Contains(a.header.Get("Cache-Status"), "; stored")
+		if want := version == "v1"; kept != want || stored != want {
+			t.Fatalf("%s: %v", version, a.header)
+		}
+		return got["v1"] && got["v2"]
+	})
+	if n := len(x.cloudflare.Calls()); n != 0 {
+		t.Errorf("%d calls at Cloudflare", n)
+	}
+}
+
+func TestARolloutThatDoesNotArrivePurgesNothing(t *testing.T) {
+	x := rollout(t, 2)
+	x.add("v2")
+	r := x.edge("deploy", "--version", "v2", "--timeout", "1s")
+	if r.code != 7 || !strings.Contains(r.stderr, "version v1 up") || len(x.cloudflare.Calls()) != 0 {
+		t.Errorf("exit %d, %d calls\n%s", r.code, len(x.cloudflare.Calls()), r.stderr)
+	}
+	for args, want := range map[string]string{"--version v9 --pool none": "no such pool", "--version=": "no version", "--cancel none": "no such deploy"} {
+		if r := x.edge(append([]string{"deploy"}, strings.Fields(args)...)...); r.code == 0 || !strings.Contains(r.stderr, want) {
+			t.Errorf("%s: exit %d\n%s", args, r.code, r.stderr)
+		}
+	}
+	if r := x.edge("deploy", "--version", "v2", "--dry-run"); r.code != 0 || !strings.Contains(r.stdout, "to be purged: v1") || !strings.Contains(r.stdout, "target cloudflare planned: 2 batches") || len(x.cloudflare.Calls()) != 0 {
+		t.Errorf("exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
+	}
+	if r := x.edge("deploys"); r.code != 0 || !strings.Contains(r.stdout, "failed") {
+		t.Errorf("exit %d\n%s", r.code, r.stdout)
+	}
+}
+
+// Killed at any moment of a deploy, the gateway does the rest when it is back.
+func TestAKilledGatewayFinishesADeploy(t *testing.T) {
+	x := rollout(t, 1)
+	called := x.edge("deploy", "--version", "v2", "--wait", "1s", "--timeout", "5m")
+	if called.code != 7 {
+		t.Fatalf("exit %d\n%s", called.code, called.stderr)
+	}
+	x.kill()
+	// The rollout goes on without it.
+	x.add("v2")
+	x.replicas = x.replicas[1:]
+	x.name()
+	x.cloudflare.Fail(10_000, standin.Hang)
+	x.start()
+	x.eventually("its purge is on its way", func() bool { return x.seen().Deploys.Last[0].Purge != "" })
+	x.kill()
+	x.cloudflare.Recover()
+	x.start()
+	r := x.edge("deploy", "--version", "v2")
+	if r.code != 0 {
+		t.Fatalf("exit %d\n%s", r.code, r.stderr)
+	}
+	s := x.seen()
+	if len(s.Deploys.Last) != 1 || strings.Join(s.Deploys.Last[0].Retired, " ") != "v1" || len(s.Purges.Last) != 1 || s.Purges.Last[0].State != "done" {
+		t.Errorf("%+v: want one deploy with one purge", s)
+	}
+}
