@@ -21,7 +21,7 @@ func metricLabels(t *testing.T) map[string]string {
 	go func() {
 		defer close(all)
 		for _, c := range []prometheus.Collector{
-			cacheRequests, cacheEvents, proxyRequests, poolEvents, purgesDone, purgeSteps, purgeRetries, diskEvents, controlEvents, gauges{},
+			cacheRequests, cacheEvents, proxyRequests, poolEvents, purgesDone, deploysDone, purgeSteps, purgeRetries, diskEvents, controlEvents, gauges{},
 		} {
 			c.Describe(all)
 		}
