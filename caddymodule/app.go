@@ -53,6 +53,7 @@ type App struct {
 	// Control guards what edge_control offers.
 	Control ControlConfig `json:"control,omitzero"`
 
+	ctx     caddy.Context
 	logger  *zap.Logger
 	gateway *gateway
 	pools   map[string]*pool
@@ -62,6 +63,7 @@ type App struct {
 	rulesMu sync.Mutex
 	rules   []*cacherules.Ruleset // of all sites, in order of provisioning
 
+	hosts    []string // that sites are about
 	prefixes []string // where sites mount the control API; fixed once provisioned
 
 	started   chan struct{} // closed by Start, and by Cleanup
@@ -116,7 +118,7 @@ func edgeApp(ctx caddy.Context) (*App, error) {
 // Provision replaces placeholders, checks everything, and finds or makes the
 // process-wide state. It changes nothing that is live: Start does.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.logger = ctx.Logger()
+	a.ctx, a.logger = ctx, ctx.Logger()
 	a.started = make(chan struct{})
 	repl := caddy.NewReplacer()
 	errs := []error{
@@ -294,6 +296,7 @@ func (a *App) Start() error {
 		}
 		return err
 	}
+	a.hosts = a.siteHosts()
 	a.loaded = time.Now()
 	book := a.gateway.deploys()
 	for _, p := range a.pools {

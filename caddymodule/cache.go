@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -100,13 +101,13 @@ func seen(r *http.Request) (scheme, target string) {
 // answering notes who made an answer, for placeholders in header fields.
 func answering(r *http.Request, version, replica string) {
 	if ex, ok := exchangeOf(r); ok {
-		ex.cache.Version, ex.cache.Replica = version, replica
+		ex.cache.Version, ex.cache.Replica, ex.headed = version, replica, time.Now()
 	}
 }
 
 // ServeHTTP answers from the store, or has the next handler fill it.
-func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	ex := begin(w, r)
+func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	ex, first := begin(w, r)
 	// A second edge_cache would wait for the first one's fetch, which is this.
 	// A control call is never stored, and as an exchange of the cache it would
 	// be waited for by the very purge that it waits for.
@@ -123,15 +124,17 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		verdict = &cacherules.Unruled
 	}
 	ex.origin.next, ex.origin.client = next, ex
-	returned := false
+	err = errCutOff // what stands if the client's connection ends with a panic
 	defer func() {
-		if !returned { // the answer is cut off: the client's connection ends with a panic
+		if errors.Is(err, errCutOff) {
 			ex.cache = httpcache.Result{Status: httpcache.StatusError, Reason: httpcache.ReasonCutOff}
 			ex.log(r)
 		}
+		if first {
+			ex.visited(err)
+		}
 	}()
 	result, err := c.handler.Serve(w, r, verdict, &ex.origin)
-	returned = true
 	ex.cache = result
 	observeCached(verdict, result)
 	ex.log(r)

@@ -77,7 +77,8 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if err := c.app.awaitStart(r.Context()); err != nil {
 		return err
 	}
-	ex := begin(w, r)
+	ex, _ := begin(w, r)
+	ex.called = true
 	c.api.ServeHTTP(w, stripped(r, c.Prefix))
 	ex.log(r)
 	return nil

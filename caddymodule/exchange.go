@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -28,6 +29,11 @@ type exchange struct {
 	trace   lb.Trace
 	carried *carried // how the lean path carried it, if it did
 
+	called bool      // the control API
+	began  time.Time // when the first of edge's handlers saw the request
+	headed time.Time // when its final header was there, if somebody has noted it
+	status int       // the final status, if a writer or a replica has told
+
 	// What the handlers need for this request stands here too, so that a hit
 	// costs one allocation for all of it.
 	writer  rulesWriter
@@ -47,13 +53,14 @@ func exchangeOf(r *http.Request) (*exchange, bool) {
 	return ex, ok
 }
 
-// begin finds the request's exchange, or makes it: then the request gets its
-// id, the response too, and the placeholders {edge.*} begin to work.
-func begin(w http.ResponseWriter, r *http.Request) *exchange {
+// begin finds the request's exchange, or makes it, which first reports: then
+// the request gets its id, the response too, and the placeholders {edge.*}
+// begin to work.
+func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
 	if ex, ok := exchangeOf(r); ok {
-		return ex
+		return ex, false
 	}
-	ex := &exchange{header: w.Header()}
+	ex = &exchange{header: w.Header(), began: time.Now()}
 	if given := r.Header[requestIDHeader]; len(given) == 1 && wellFormedID(given[0]) {
 		ex.id = given[0]
 		w.Header()[requestIDHeader] = given
@@ -67,7 +74,7 @@ func begin(w http.ResponseWriter, r *http.Request) *exchange {
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(ex.placeholder)
 	}
-	return ex
+	return ex, true
 }
 
 // wellFormedID reports whether a client's request id may stand in logs and be

@@ -3,12 +3,14 @@ package caddymodule
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/httpcache"
+	"github.com/edgegw/edge/internal/purge"
 )
 
 // Counters live as long as the process; each configuration has a registry of
@@ -19,6 +21,10 @@ var (
 		Name: "edge_cache_requests_total",
 		Help: "Requests that edge_cache answered, by rule and by what it did: hit, stale, revalidated, miss, bypass, unavailable, error.",
 	}, []string{"rule", "status"})
+	cacheNotStored = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_cache_not_stored_total",
+		Help: "Misses whose answer was not stored although the rule let it, by rule and reason.",
+	}, []string{"rule", "reason"})
 	cacheEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "edge_cache_events_total",
 		Help: "What happened in the cache, by kind: stored, evicted, fenced, fill-failed, refresh-failed, fault.",
@@ -58,6 +64,23 @@ var (
 	}, []string{"event"})
 )
 
+// A counter that begins with its first event never rises, as Prometheus sees it:
+// increase() of a series that was not there before is 0. Those that alerts look
+// at are there from the start.
+func init() {
+	for _, state := range []purge.State{purge.Done, purge.Partial, purge.Failed, purge.Canceled} {
+		purgesDone.WithLabelValues(string(state))
+	}
+	cacheEvents.WithLabelValues(string(httpcache.EventFault))
+}
+
+// collectors are all that edge measures.
+func collectors() []prometheus.Collector {
+	return []prometheus.Collector{
+		cacheRequests, cacheNotStored, cacheEvents, proxyRequests, poolEvents, purgesDone, deploysDone, purgeSteps, purgeRetries, diskEvents, controlEvents, visits, visitSeconds, gauges{},
+	}
+}
+
 // registerMetrics puts the counters, and the gauges that are read when
 // scraped, into the configuration's registry.
 func registerMetrics(ctx caddy.Context) error {
@@ -66,9 +89,7 @@ func registerMetrics(ctx caddy.Context) error {
 		return nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{
-		cacheRequests, cacheEvents, proxyRequests, poolEvents, purgesDone, deploysDone, purgeSteps, purgeRetries, diskEvents, controlEvents, gauges{},
-	} {
+	for _, c := range collectors() {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			errs = append(errs, err)
@@ -79,6 +100,9 @@ func registerMetrics(ctx caddy.Context) error {
 
 func observeCached(v *cacherules.Verdict, r httpcache.Result) {
 	cacheRequests.WithLabelValues(v.Rule, string(r.Status)).Inc()
+	if r.Status == httpcache.StatusMiss && !r.Stored && r.Reason != "" {
+		cacheNotStored.WithLabelValues(v.Rule, string(r.Reason)).Inc()
+	}
 }
 
 func observeProxied(pool string, ex *exchange) {
@@ -134,6 +158,8 @@ var (
 	replicaRequests = describe("edge_replica_requests_total", "Requests that were sent to the process at an address.", "pool", "replica", "version")
 	replicaFailures = describe("edge_replica_failures_total", "Requests that failed at the process at an address: no connection, reset, time-out, cut body, 5xx.", "pool", "replica", "version")
 	replicaBreaker  = describe("edge_replica_breaker", "0 closed, 1 half-open, 2 open.", "pool", "replica", "version")
+	certificateLeft = describe("edge_certificate_remaining_ratio", "The share of its lifetime that the certificate of a site's host has left.", "host")
+	certificateEnd  = describe("edge_certificate_expiry_timestamp_seconds", "When the certificate of a site's host ends, in seconds since 1970.", "host")
 	purgesPending   = describe("edge_purges_pending", "Purges that are not finished.")
 )
 
@@ -143,7 +169,7 @@ func (gauges) Describe(to chan<- *prometheus.Desc) {
 		cacheEntries, cacheBytes, cacheMaxBytes, cacheYielded, cacheStores, cacheEvictions, cacheFenced, encodedBytes, encodings, generation,
 		diskServing, diskEntries, diskBytes, diskMaxBytes, diskIndexBytes, diskHits, diskWrites, diskDropped, diskErrors,
 		poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolHedges, poolHedgesWon, poolRefused,
-		replicaInFlight, replicaLimit, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending,
+		replicaInFlight, replicaLimit, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending, certificateEnd, certificateLeft,
 	} {
 		to <- d
 	}
@@ -190,6 +216,11 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 	}
 	for _, p := range a.pools {
 		collectPool(p, gauge, counter)
+	}
+	now := time.Now()
+	for host, c := range certificatesOf(a.hosts) {
+		gauge(certificateEnd, float64(c.NotAfter.Unix()), host)
+		gauge(certificateLeft, remaining(c, now), host)
 	}
 }
 

@@ -20,9 +20,7 @@ func metricLabels(t *testing.T) map[string]string {
 	all := make(chan *prometheus.Desc)
 	go func() {
 		defer close(all)
-		for _, c := range []prometheus.Collector{
-			cacheRequests, cacheEvents, proxyRequests, poolEvents, purgesDone, deploysDone, purgeSteps, purgeRetries, diskEvents, controlEvents, gauges{},
-		} {
+		for _, c := range collectors() {
 			c.Describe(all)
 		}
 	}()
@@ -44,9 +42,13 @@ func metricLabels(t *testing.T) map[string]string {
 // declared finds every name of a metric in metrics.go, registered or not.
 func declared(t *testing.T) []string {
 	t.Helper()
-	source, err := os.ReadFile("metrics.go")
-	if err != nil {
-		t.Fatal(err)
+	var source []byte
+	for _, file := range []string{"metrics.go", "visits.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, text...)
 	}
 	var names []string
 	for _, found := range regexp.MustCompile(`"(edge_[a-z_]+)"`).FindAllStringSubmatch(string(source), -1) {

@@ -100,9 +100,12 @@ func (p *Proxy) ownsNothingOfThePool() error {
 }
 
 // ServeHTTP carries the request to a replica.
-func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	ex := begin(w, r)
-	var err error
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	ex, first := begin(w, r)
+	if first {
+		err = errCutOff // what stands if it ends with a panic
+		defer func() { ex.visited(err) }()
+	}
 	if p.lean.takes(r) {
 		err = p.lean.serve(w, r, ex)
 	} else {
@@ -149,6 +152,7 @@ func (t *poolTransport) carry(r *http.Request, ex *exchange) (*http.Response, er
 		// The response has this request's id already; a replica's echo of it
 		// must not be stored with an answer for others.
 		delete(resp.Header, requestIDHeader)
+		ex.status, ex.headed = resp.StatusCode, time.Now()
 	}
 	return resp, err
 }

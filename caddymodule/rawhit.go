@@ -165,7 +165,7 @@ func (h *RawHits) learn(r *http.Request, offer func() (httpcache.Offer, bool)) {
 		hit := rawhit.Hit{
 			Answer: answer{offered.Repeat}, Age: offered.Age, TTL: offered.TTL, Body: offered.Body, Date: offered.Date,
 			Trusted: trusted, Varies: offered.Varies,
-			Count: cacheRequests.WithLabelValues(rule, string(httpcache.StatusHit)).Inc,
+			Count: countRepeated(rule),
 		}
 		if log := rawLogOf(r, h.access); log != nil {
 			log.fields = hitFields(ex, offered)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -89,8 +90,12 @@ func (m matcherSets) Match(r *http.Request) bool {
 var failedMatcher = cacherules.Verdict{Rule: "matcher failed", Kind: "private", Mode: cacherules.Private}
 
 // ServeHTTP judges the request and sees to the response's headers.
-func (h *Rules) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	ex := begin(w, r)
+func (h *Rules) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	ex, first := begin(w, r)
+	if first {
+		err = errCutOff // what stands if it ends with a panic
+		defer func() { ex.visited(err) }()
+	}
 	ex.verdict = h.compiled.Judge(r)
 	if h.matchers && caddyhttp.GetVar(r.Context(), matcherFailedVar) != nil {
 		ex.verdict = &failedMatcher
@@ -101,7 +106,7 @@ func (h *Rules) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}
 	wrapper.ResponseWriter = w
 	*rw = rulesWriter{ResponseWriterWrapper: wrapper, ex: ex, r: r}
-	err := next.ServeHTTP(rw, r)
+	err = next.ServeHTTP(rw, r)
 	if err != nil && !rw.done {
 		// Whoever answers an error, Caddy or handle_errors, does not pass here
 		// again, and CDNs keep a 404 of which they are told nothing.
@@ -132,6 +137,7 @@ type rulesWriter struct {
 func (w *rulesWriter) WriteHeader(status int) {
 	if !w.done && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.done = true
+		w.ex.status, w.ex.headed = status, time.Now()
 		w.edit(status)
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)

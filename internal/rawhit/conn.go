@@ -206,7 +206,7 @@ func (c *conn) reply(m *memo, block []byte) (replied bool, err error) {
 	}
 	// Whoever has the answer finds it counted.
 	c.table.replies.Add(1)
-	m.count()
+	m.count(time.Since(now))
 	err = c.send(use.Body)
 	if m.log != nil {
 		c.note(m, block, len(r.bytes), size(use.Body), now, err)

@@ -54,8 +54,9 @@ type Hit struct {
 	Trusted bool
 	// Varies reports that the choice of an answer depends on a request field.
 	Varies func(name string) bool
-	// Count is told of each reply that this package writes.
-	Count func()
+	// Count is told of each reply that this package writes, just before, and of
+	// the time since its request was read.
+	Count func(took time.Duration)
 	// Log is given a record of each reply, one after another; nil if nobody
 	// keeps any.
 	Log func(Record)

@@ -55,7 +55,7 @@ type memo struct {
 	key      string
 	head     head
 	answer   Answer
-	count    func()
+	count    func(took time.Duration)
 	log      func(Record)
 	size     int64
 	used     atomic.Bool // since the last one that wanted its slot

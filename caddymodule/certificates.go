@@ -1,0 +1,56 @@
+package caddymodule
+
+import (
+	"crypto/x509"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+)
+
+// siteHosts are the hosts that routes of this configuration are about.
+func (a *App) siteHosts() []string {
+	app, err := a.ctx.AppIfConfigured("http")
+	if err != nil {
+		return nil // a configuration without sites
+	}
+	var hosts []string
+	for _, server := range app.(*caddyhttp.App).Servers {
+		for _, route := range server.Routes {
+			for _, set := range route.MatcherSets {
+				for _, matcher := range set {
+					switch m := matcher.(type) {
+					case caddyhttp.MatchHost:
+						hosts = append(hosts, m...)
+					case *caddyhttp.MatchHost:
+						hosts = append(hosts, *m...)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// certificatesOf gives the certificates of hosts: of several for a host the one
+// that ends last, which is served once it is there.
+func certificatesOf(hosts []string) map[string]*x509.Certificate {
+	last := make(map[string]*x509.Certificate)
+	for _, host := range hosts {
+		for _, certificate := range caddytls.AllMatchingCertificates(host) {
+			leaf := certificate.Leaf
+			if leaf != nil && (last[host] == nil || leaf.NotAfter.After(last[host].NotAfter)) {
+				last[host] = leaf
+			}
+		}
+	}
+	return last
+}
+
+// remaining is the share of its lifetime that a certificate has left; below 0
+// when it has ended.
+func remaining(c *x509.Certificate, now time.Time) float64 {
+	return c.NotAfter.Sub(now).Seconds() / max(c.NotAfter.Sub(c.NotBefore).Seconds(), 1)
+}

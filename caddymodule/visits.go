@@ -1,0 +1,87 @@
+package caddymodule
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edgegw/edge/internal/httpcache"
+)
+
+// What visitors got, counted once for each request by the first of edge's
+// handlers that sees it. Calls of the control API are not visits.
+var (
+	visits = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_requests_total",
+		Help: "Requests by what they were answered with: 1xx (an upgrade), 2xx, 3xx, 4xx, 5xx, or cut when the answer was cut off.",
+	}, []string{"code"})
+	visitSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "edge_response_seconds",
+		Help:    "Time from a request to the header of its answer, by where that came from: cache, replica, or edge itself.",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	}, []string{"from"})
+)
+
+// visitCodes are the values of the label code, by the status' first digit.
+var visitCodes = [...]prometheus.Counter{
+	visits.WithLabelValues("cut"), visits.WithLabelValues("1xx"), visits.WithLabelValues("2xx"),
+	visits.WithLabelValues("3xx"), visits.WithLabelValues("4xx"), visits.WithLabelValues("5xx"),
+}
+
+var (
+	fromCache   = visitSeconds.WithLabelValues("cache")
+	fromReplica = visitSeconds.WithLabelValues("replica")
+	fromEdge    = visitSeconds.WithLabelValues("edge")
+)
+
+// errCutOff stands for the panic that ends a client's connection because the
+// rest of its answer is missing.
+var errCutOff = errors.New("answer cut off")
+
+// visited counts the request, which has ended with err.
+func (ex *exchange) visited(err error) {
+	if ex.called {
+		return
+	}
+	code := 0
+	switch {
+	case errors.Is(err, errCutOff):
+	case err != nil:
+		code = statusOf(err) / 100
+	case ex.cache.Code != 0:
+		code = ex.cache.Code / 100
+	default:
+		code = max(ex.status, 200) / 100 // who tells no status sends 200
+	}
+	visitCodes[min(code, len(visitCodes)-1)].Inc()
+	if ex.headed.IsZero() {
+		ex.headed = time.Now()
+	}
+	ex.source().Observe(ex.headed.Sub(ex.began).Seconds())
+}
+
+// source is where the answer came from.
+func (ex *exchange) source() prometheus.Observer {
+	switch {
+	case ex.cache.Status == httpcache.StatusHit, ex.cache.Status == httpcache.StatusStale:
+		return fromCache
+	case ex.replica() != "":
+		return fromReplica
+	}
+	return fromEdge
+}
+
+// countRepeated counts hits that are given again on the connection.
+func countRepeated(rule string) func(took time.Duration) {
+	hits := cacheRequests.WithLabelValues(rule, string(httpcache.StatusHit))
+	ok := visitCodes[httpCodeOK]
+	return func(took time.Duration) {
+		hits.Inc()
+		ok.Inc()
+		fromCache.Observe(took.Seconds())
+	}
+}
+
+// httpCodeOK is the first digit of the statuses that repeated hits have.
+const httpCodeOK = 2
