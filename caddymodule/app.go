@@ -297,6 +297,7 @@ func (a *App) Start() error {
 		return err
 	}
 	a.hosts = a.siteHosts()
+	expectRetries(a.targets)
 	a.loaded = time.Now()
 	book := a.gateway.deploys()
 	for _, p := range a.pools {

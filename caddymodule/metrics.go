@@ -74,6 +74,15 @@ func init() {
 	cacheEvents.WithLabelValues(string(httpcache.EventFault))
 }
 
+// expectRetries does likewise for the targets of a configuration, and for steps
+// of ours, which have no target.
+func expectRetries(targets []purge.Target) {
+	purgeRetries.WithLabelValues("")
+	for _, target := range targets {
+		purgeRetries.WithLabelValues(target.Name())
+	}
+}
+
 // collectors are all that edge measures.
 func collectors() []prometheus.Collector {
 	return []prometheus.Collector{
