@@ -297,7 +297,7 @@ func (a *App) Start() error {
 		return err
 	}
 	a.hosts = a.siteHosts()
-	expectRetries(a.targets)
+	expect(a.targets, a.pools)
 	a.loaded = time.Now()
 	book := a.gateway.deploys()
 	for _, p := range a.pools {

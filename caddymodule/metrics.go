@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edgegw/edge/internal/cacherules"
+	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/purge"
 )
@@ -74,12 +75,17 @@ func init() {
 	cacheEvents.WithLabelValues(string(httpcache.EventFault))
 }
 
-// expectRetries does likewise for the targets of a configuration, and for steps
-// of ours, which have no target.
-func expectRetries(targets []purge.Target) {
+// expect does likewise for a configuration's targets and pools, and for steps of
+// ours, which have no target.
+func expect(targets []purge.Target, pools map[string]*pool) {
 	purgeRetries.WithLabelValues("")
 	for _, target := range targets {
 		purgeRetries.WithLabelValues(target.Name())
+	}
+	for name := range pools {
+		for _, stage := range []deploy.Stage{deploy.Done, deploy.Partial, deploy.Failed, deploy.Refused} {
+			deploysDone.WithLabelValues(name, string(stage))
+		}
 	}
 }
 
