@@ -1,10 +1,8 @@
 package lb
 
 import (
-	"errors"
 	"io"
 	"net/http"
-	"sync"
 	"sync/atomic"
 )
 
@@ -78,65 +76,4 @@ func (b *answerBody) end(o outcome) {
 	}
 	b.x.pool.give(s.replica, b.count)
 	b.x.release()
-}
-
-// tunnels are the upgraded connections of a replica.
-type tunnels struct {
-	mu  sync.Mutex
-	set map[*tunnel]struct{}
-}
-
-// tunnel is the body of a 101 answer: both directions of the connection.
-type tunnel struct {
-	io.ReadWriteCloser
-	x     *exchange
-	ended atomic.Bool
-}
-
-func (t *tunnels) add(c *tunnel) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.set == nil {
-		t.set = make(map[*tunnel]struct{})
-	}
-	t.set[c] = struct{}{}
-}
-
-// some returns up to n of them, in no order.
-func (t *tunnels) some(n int) []*tunnel {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var list []*tunnel
-	for c := range t.set {
-		if len(list) == n {
-			break
-		}
-		list = append(list, c)
-	}
-	return list
-}
-
-func (t *tunnels) count() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.set)
-}
-
-func (c *tunnel) Close() error {
-	if c.ended.CompareAndSwap(false, true) {
-		r := c.x.slot.replica
-		r.tunnels.mu.Lock()
-		delete(r.tunnels.set, c)
-		r.tunnels.mu.Unlock()
-		c.x.pool.give(r, &r.websockets)
-	}
-	return c.ReadWriteCloser.Close()
-}
-
-// CloseWrite closes one direction, where the connection can.
-func (c *tunnel) CloseWrite() error {
-	if half, ok := c.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
 }

@@ -60,6 +60,7 @@ type exchange struct {
 	ctx  context.Context         // of this try; nil when it has none of its own
 	stop context.CancelCauseFunc // ends it
 	next slot                    // taken already for the try that follows
+	conn net.Conn                // of this try, if it asks for another protocol
 
 	body answerBody
 }

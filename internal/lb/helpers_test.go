@@ -42,11 +42,23 @@ type app struct {
 
 func newApp(t *testing.T, handler http.HandlerFunc) *app {
 	t.Helper()
+	return startApp(t, handler, (*httptest.Server).Start)
+}
+
+// newSecureApp speaks TLS, with a certificate that nobody knows.
+func newSecureApp(t *testing.T, handler http.HandlerFunc) *app {
+	t.Helper()
+	return startApp(t, handler, (*httptest.Server).StartTLS)
+}
+
+func startApp(t *testing.T, handler http.HandlerFunc, start func(*httptest.Server)) *app {
+	t.Helper()
 	a := new(app)
 	a.healthy.Store(true)
 	a.version.Store("")
 	a.answer(handler)
-	a.Server = httptest.NewServer(http.HandlerFunc(a.serve))
+	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(a.serve))
+	start(a.Server)
 	t.Cleanup(a.Server.Close)
 	a.address = a.Server.Listener.Addr().String()
 	return a

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"context"
+	"math/rand/v2"
 	"strings"
 	"time"
 )
@@ -64,7 +65,10 @@ func (p *Pool) moveLocked(r *replica, to state, why string) {
 func (p *Pool) drainLocked(r *replica, why string) {
 	r.before = r.is()
 	r.stopCheck()
-	r.drainEnds = time.Now().Add(p.settings.Drain.D())
+	now, drain := time.Now(), p.settings.Drain.D()
+	r.drainEnds = now.Add(drain)
+	here, _ := r.lasting.count()
+	r.parting = newParting(here, now, r.drainEnds.Add(-min(answerWithin, drain/4)), rand.Float64())
 	p.moveLocked(r, draining, why)
 	r.transport.Load().CloseIdleConnections() // So that its process can stop early.
 	p.news.add(p.about(r, ReplicaDraining, why))
@@ -165,31 +169,15 @@ func earlier(a, b time.Time) time.Time {
 // attendLocked moves a drain on. It returns when to look again, and what to
 // close once the lock is released.
 //
-// WebSockets are closed one after the other over the last quarter of the
-// drain, so that their clients do not all come back at once.
+// WebSockets and event streams are asked to end one after the other, so that
+// their clients do not all come back at once, and in time to be answered.
 func (p *Pool) attendLocked(r *replica, now time.Time) (time.Time, func()) {
 	if r.is() == drained || r.idle() || !now.Before(r.drainEnds) {
 		return time.Time{}, p.finishLocked(r)
 	}
-	quarter := r.drainEnds.Add(-p.settings.Drain.D() / 4)
-	left := r.tunnels.count()
-	if left == 0 {
-		return r.drainEnds, nil
-	}
-	if now.Before(quarter) {
-		return quarter, nil
-	}
-	pause := r.drainEnds.Sub(now) / time.Duration(left)
-	victims := r.tunnels.some(1)
-	if pause < 10*time.Millisecond {
-		pause = 10 * time.Millisecond
-		victims = r.tunnels.some(1 + left/10)
-	}
-	return earlier(now.Add(pause), r.drainEnds), func() {
-		for _, t := range victims {
-			_ = t.Close() // It is being abandoned.
-		}
-	}
+	here, _ := r.lasting.count()
+	n, again := r.parting.due(here, now)
+	return earlier(again, r.drainEnds), func() { r.lasting.ask(n) }
 }
 
 // finishLocked ends a drain. A replica that an operator set aside stays listed
@@ -211,9 +199,7 @@ func (p *Pool) finishLocked(r *replica) func() {
 
 // shut closes all that is still open to a replica.
 func (r *replica) shut() {
-	for _, t := range r.tunnels.some(-1) {
-		_ = t.Close() // It is being abandoned.
-	}
+	r.lasting.closeAll()
 	r.closeTransports()
 	r.wires.closeAll()
 }

@@ -155,8 +155,8 @@ func sameRoots(a, b *settings) bool {
 }
 
 // Close stops everything the pool has started and waits for it. Upgraded
-// connections are closed; requests in flight may finish. A closed pool answers
-// 503.
+// connections and event streams are asked to end, and closed if they have not
+// within seconds; requests in flight may finish. A closed pool answers 503.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	if p.closed {
@@ -175,9 +175,8 @@ func (p *Pool) Close() error {
 	p.work.Wait()
 	p.news.flush()
 	for _, r := range members {
-		for _, t := range r.tunnels.some(-1) {
-			_ = t.Close() // It is being abandoned.
-		}
+		here, _ := r.lasting.count()
+		r.lasting.ask(here)
 		r.closeTransports()
 	}
 	return nil

@@ -80,7 +80,7 @@ type replica struct {
 	placed    atomic.Int64 // when its name was resolved last
 
 	wires   wires
-	tunnels tunnels
+	lasting lastings
 
 	membership // guarded by Pool.mu
 }
@@ -95,7 +95,8 @@ type membership struct {
 	passes    int // checks in a row
 	fails     int
 	drainEnds time.Time
-	held      bool // drained by an operator: discovery does not bring it back
+	parting   parting // of a drain
+	held      bool    // drained by an operator: discovery does not bring it back
 	stopCheck context.CancelFunc
 	recheck   chan struct{}
 	cutOff    int64 // when another process showed last; checks from before say nothing about it

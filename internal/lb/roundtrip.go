@@ -143,7 +143,7 @@ func (x *exchange) outgoing(out *outlet) *http.Request {
 		out.url.Scheme = "https"
 	}
 	x.fit(&out.request)
-	return x.informed(&out.request)
+	return x.upgrading(x.informed(&out.request))
 }
 
 // neverSent reports whether the connection turned out to have been closed by
@@ -296,22 +296,10 @@ func (x *exchange) deliver(resp *http.Response, err error, o outcome) (*http.Res
 	}
 	x.body = answerBody{x: x, src: resp.Body, count: count, judge: !early}
 	resp.Body = &x.body
-	return resp, nil
-}
-
-// upgrade hands the connection over. It counts as a WebSocket from now on.
-func (x *exchange) upgrade(resp *http.Response) {
-	r := x.slot.replica
-	conn, ok := resp.Body.(io.ReadWriteCloser)
-	if !ok {
-		x.pool.unclaim(r)
-		return
+	if stream {
+		resp.Body = newEventStream(&x.body, resp.Header)
 	}
-	t := &tunnel{ReadWriteCloser: conn, x: x}
-	r.websockets.Add(1)
-	r.tunnels.add(t)
-	x.pool.unclaim(r)
-	resp.Body = t
+	return resp, nil
 }
 
 // readVersion notes which version answered. An answer with another identity

@@ -12,9 +12,11 @@ import (
 )
 
 // echo upgrades the connection and sends back each line.
-func echo(w http.ResponseWriter, _ *http.Request) {
+func echo(w http.ResponseWriter, _ *http.Request) { echoOver(w, "websocket") }
+
+func echoOver(w http.ResponseWriter, protocol string) {
 	w.Header().Set("Connection", "Upgrade")
-	w.Header().Set("Upgrade", "websocket")
+	w.Header().Set("Upgrade", protocol)
 	w.WriteHeader(http.StatusSwitchingProtocols)
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -122,6 +122,7 @@ func (x *exchange) adopt(h *hedge) {
 	x.stop = h.cancel
 	h.x.held = false
 	x.hold(h.x.slot)
+	x.conn = h.x.conn
 	x.name(x.slot.replica)
 	x.pool.hedgesWon.Add(1)
 }
