@@ -53,6 +53,9 @@ type App struct {
 	// Control guards what edge_control offers.
 	Control ControlConfig `json:"control,omitzero"`
 
+	// Leave says how the process takes leave when it is told to stop.
+	Leave StopConfig `json:"stop,omitzero"`
+
 	ctx     caddy.Context
 	logger  *zap.Logger
 	gateway *gateway
@@ -124,11 +127,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	errs := []error{
 		a.replacePlaceholders(repl),
 		a.Cache.check(),
+		a.Leave.check(),
 		a.checkPools(),
 		a.provisionControl(),
 		a.provisionTargets(),
 		registerMetrics(ctx),
-		subscribe(ctx),
+		a.subscribe(ctx),
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

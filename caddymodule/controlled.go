@@ -57,13 +57,18 @@ func (controlled) Status(ctx context.Context) control.Status {
 	return s
 }
 
-// Ready is false while a pool has no replica that may take a request.
+// Ready is false while a pool has no replica that may take a request, and once
+// the process has been told to stop.
 func (controlled) Ready(context.Context) control.Readiness {
 	a := live.Load()
 	if a == nil {
 		return control.Readiness{Dependencies: []control.Dependency{{Name: "configuration", Detail: "none is loaded"}}}
 	}
 	r := control.Readiness{Ready: true, Dependencies: a.dependencies()}
+	if leaving.Load() {
+		r.Ready = false
+		r.Dependencies = append(r.Dependencies, control.Dependency{Name: "gateway", Detail: "told to stop: it serves until its listeners close"})
+	}
 	for _, d := range r.Dependencies {
 		if strings.HasPrefix(d.Name, "pool ") && !d.OK {
 			r.Ready = false

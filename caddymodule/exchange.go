@@ -60,6 +60,9 @@ func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
 	if ex, ok := exchangeOf(r); ok {
 		return ex, false
 	}
+	if leaving.Load() {
+		dismiss(w, r)
+	}
 	ex = &exchange{header: w.Header(), began: time.Now()}
 	if given := r.Header[requestIDHeader]; len(given) == 1 && wellFormedID(given[0]) {
 		ex.id = given[0]

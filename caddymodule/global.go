@@ -25,6 +25,7 @@ import (
 //	    cdn <name> <words>... { … }
 //	    purge { … }
 //	    control { … }
+//	    stop { … }
 //	}
 func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
@@ -50,6 +51,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 		"control": block(func() words {
 			return words{"token": texts(&app.Control.Tokens)}
 		}),
+		"stop": block(func() words { return stopWords(&app.Leave) }),
 	})
 	if err != nil {
 		return nil, err

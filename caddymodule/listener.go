@@ -136,13 +136,14 @@ func (giveWay) Handle(ctx context.Context, _ caddy.Event) error {
 	return nil
 }
 
-// subscribe asks for the event; Caddy permits it during provisioning only.
-func subscribe(ctx caddy.Context) error {
+// subscribe asks for the events; Caddy permits it during provisioning only.
+func (a *App) subscribe(ctx caddy.Context) error {
 	app, err := ctx.App("events")
 	if err != nil {
 		return err
 	}
-	return app.(*caddyevents.App).On("started", giveWay{})
+	events := app.(*caddyevents.App)
+	return errors.Join(events.On("started", giveWay{}), events.On("stopping", farewell{a}))
 }
 
 // keep makes l a face of its address: of the socket that is open already, or

@@ -18,6 +18,7 @@ func Main() {
 	if code := refuse(os.Args[1:], os.Stderr); code != 0 {
 		os.Exit(code)
 	}
+	hearInterrupts(os.Args[1:])
 	caddycmd.Main()
 }
 

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -14,10 +15,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// defaultStreamClose is how long WebSockets and other upgraded streams of a
-// replaced configuration live on, unless stream_close_delay says otherwise: a
-// reload must not disconnect everyone.
-const defaultStreamClose = caddy.Duration(time.Hour)
+// never is longer than any connection lasts: Caddy closes those of a replaced
+// configuration, at once or after stream_close_delay. Ours are the pool's, which
+// outlives configurations: it ends them when their replica goes, or the gateway.
+const never = caddy.Duration(math.MaxInt64)
 
 // Proxy is the handler edge_proxy. It carries requests to the replicas of a
 // pool. Header operations, streaming, WebSockets, trusted proxies and
@@ -58,9 +59,7 @@ func (p *Proxy) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("edge_proxy: %w", err)
 	}
-	if p.StreamCloseDelay == 0 {
-		p.StreamCloseDelay = defaultStreamClose
-	}
+	p.StreamCloseDelay = never
 	transport := &poolTransport{pool: pool, app: app}
 	p.lean = newLean(p, transport, ctx.Logger())
 	p.Transport = transport
@@ -69,7 +68,7 @@ func (p *Proxy) Provision(ctx caddy.Context) error {
 	return p.Handler.Provision(ctx)
 }
 
-// Cleanup lets upgraded streams live on for stream_close_delay.
+// Cleanup leaves upgraded connections alone.
 func (p *Proxy) Cleanup() error {
 	if !p.built {
 		return nil
@@ -96,8 +95,14 @@ func (p *Proxy) ownsNothingOfThePool() error {
 				p.Pool, belongs.word, p.Pool))
 		}
 	}
+	if p.StreamCloseDelay != 0 {
+		errs = append(errs, fmt.Errorf("edge_proxy %s: stream_close_delay %s: %s", p.Pool, time.Duration(p.StreamCloseDelay), noCloseDelay))
+	}
 	return errors.Join(errs...)
 }
+
+const noCloseDelay = "a reload closes no WebSocket here, so there is nothing to delay: leave the line out " +
+	"(stop { window } in the edge block is about the end of the process, drain in the pool about that of a replica)"
 
 // ServeHTTP carries the request to a replica.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
@@ -162,8 +167,8 @@ func (t *poolTransport) carry(r *http.Request, ex *exchange) (*http.Response, er
 //	edge_proxy [<matcher>] <pool> {
 //	    lean off
 //	    # as in reverse_proxy: header_up, header_down, flush_interval,
-//	    # trusted_proxies, stream_timeout, stream_close_delay, rewrite,
-//	    # method, request_buffers, response_buffers, handle_response, …
+//	    # trusted_proxies, stream_timeout, rewrite, method,
+//	    # request_buffers, response_buffers, handle_response, …
 //	}
 func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next()
@@ -212,6 +217,9 @@ func refusePoolWords(pool string, d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if instead, ok := poolWords[d.Val()]; ok {
 			errs = append(errs, d.Errf("%s: belongs to the pool: write %s in the edge block, pool %s", d.Val(), instead, pool))
+		}
+		if d.Val() == "stream_close_delay" {
+			errs = append(errs, d.Errf("stream_close_delay: %s", noCloseDelay))
 		}
 		d.NextSegment()
 	}

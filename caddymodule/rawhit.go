@@ -114,6 +114,16 @@ func (h *RawHits) off(why string) {
 	h.ctx.Logger().Warn("edge_hits does nothing for this server", zap.String("reason", why))
 }
 
+// sendRawHitsTheLongWay has every request answered by the handlers, of which
+// replies ask the client to take another connection.
+func sendRawHitsTheLongWay() {
+	tables.Lock()
+	defer tables.Unlock()
+	for _, h := range tables.of {
+		h.table.Drain()
+	}
+}
+
 // Cleanup forgets the server, which has stopped, and writes the last records.
 func (h *RawHits) Cleanup() error {
 	if h.table == nil {

@@ -52,6 +52,9 @@ const caddyfile = `{
 		control {
 			token TOKEN
 		}
+		stop {
+			announce 1ms
+		}
 	}
 }
 

@@ -86,13 +86,17 @@ func edgeChain(s Setup) Config {
 `)
 }
 
-// edgeConfig leaves everything at its default, health checks among it. There is
-// no control API on the site, so it needs no token.
+// edgeConfig leaves everything at its default, health checks among it, but for
+// the announcement of its end, for which nobody here waits. There is no control
+// API on the site, so it needs no token.
 func edgeConfig(s Setup, site string) Config {
 	return caddyfile(s, fmt.Sprintf(`	edge {
 		state_dir %s
 		pool app {
 			discover static %s
+		}
+		stop {
+			announce 1ms
 		}
 	}
 `, filepath.Join(s.Dir, "state"), s.Origin), site)

@@ -77,6 +77,9 @@ func edgeConfig(s peers.Setup) peers.Config {
 		control {
 			token %s
 		}
+		stop {
+			announce 1ms
+		}
 	}
 }
 

@@ -143,6 +143,9 @@ func caddyfile(o options, dir, listen, origin string) string {
 		control {
 			token TOKEN
 		}
+		stop {
+			announce 1ms
+		}
 	}
 }
 

@@ -70,6 +70,10 @@ const caddyfileText = `{
 		control {
 			token {{file .ControlToken}}
 		}
+		stop {
+			announce 1ms
+			window 1ms
+		}
 	}
 }
 
