@@ -105,15 +105,17 @@ func (s *Store) evictSomewhere(hash uint64, n int64) bool {
 func (s *Store) evictLocked(sh *shard, share float64, n int64) bool {
 	for {
 		step := residency.Choose([]residency.Bid[*entry]{sh.stays.Bid()}, share, n)
-		if step.Admits {
-			sh.stays.Admit(step.Admit)
+		for _, e := range []*entry{step.Demote, step.Admit} {
+			if e != nil {
+				sh.stays.Prove(e, s.tick.Load())
+			}
 		}
-		if step.Evicts {
+		if step.Evict != nil {
 			s.removeLocked(sh, step.Evict)
 			s.counters.evictions.Add(1)
 			return true
 		}
-		if !step.Admits {
+		if step.Admit == nil {
 			return false
 		}
 	}
@@ -132,20 +134,26 @@ func (s *Store) evictAnywhere(share float64, n int64) bool {
 			sh.mu.Unlock()
 		}
 		step := residency.Choose(bids[:], share, n)
-		if step.Admits {
-			sh := s.shard(step.Admit.hash)
-			sh.mu.Lock()
-			sh.stays.Admit(step.Admit)
-			sh.mu.Unlock()
+		for _, e := range []*entry{step.Demote, step.Admit} {
+			if e != nil {
+				s.prove(e)
+			}
 		}
-		if step.Evicts {
+		if step.Evict != nil {
 			s.evict(step.Evict)
 			return true
 		}
-		if !step.Admits {
+		if step.Admit == nil {
 			return false
 		}
 	}
+}
+
+func (s *Store) prove(e *entry) {
+	sh := s.shard(e.hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.stays.Prove(e, s.tick.Load())
 }
 
 // evict drops an entry, if it is still stored.

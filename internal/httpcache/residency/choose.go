@@ -14,9 +14,10 @@ func (l *List[R]) Alone(total int64, lists int) bool {
 
 // Bid is what a list would part with, at one moment.
 type Bid[R Resident] struct {
-	window, main int64
-	// candidate leaves the window next, victim the main part.
-	candidate, victim lot[R]
+	window, main, protected int64
+	// candidate leaves the window next, victim is next to go of those on
+	// probation, elder of the protected.
+	candidate, victim, elder lot[R]
 }
 
 type lot[R Resident] struct {
@@ -29,11 +30,10 @@ type lot[R Resident] struct {
 
 // Bid tells what the list would part with.
 func (l *List[R]) Bid() Bid[R] {
-	b := Bid[R]{window: l.bytes[window], main: l.main(), candidate: l.oldest(window), victim: l.oldest(probation)}
-	if !b.victim.there {
-		b.victim = l.oldest(protected)
+	return Bid[R]{
+		window: l.bytes[window], main: l.main(), protected: l.bytes[protected],
+		candidate: l.oldest(window), victim: l.oldest(probation), elder: l.oldest(protected),
 	}
-	return b
 }
 
 func (l *List[R]) oldest(p part) lot[R] {
@@ -44,45 +44,56 @@ func (l *List[R]) oldest(p part) lot[R] {
 	return lot[R]{r: r, there: true, used: r.Mark().used, bytes: r.Bytes(), often: l.sketch.often(r.Hash())}
 }
 
-// Admit moves a resident of the window into the main part.
-func (l *List[R]) Admit(r R) {
-	if m := r.Mark(); m.part == window {
-		used := m.used
+// Prove puts a resident on probation: one of the window, which so gets into the
+// main part, or of the protected.
+func (l *List[R]) Prove(r R, tick uint32) {
+	if p := r.Mark().part; p == window || p == protected {
 		l.take(r)
-		l.put(r, probation, used)
+		l.put(r, probation, tick)
 	}
 }
 
-// Step is what to do for more room: first admit, then evict. Either may be
-// missing; without both there is nothing to evict.
+// Step is what to do for more room: prove two, then evict one. Each is the zero
+// R where there is none; without all three there is nothing to evict.
 type Step[R Resident] struct {
-	Admit, Evict   R
-	Admits, Evicts bool
+	Demote, Admit, Evict R
 }
 
 // Choose takes one step towards room for so many bytes to come in, given the
 // bids of all lists that take part and the window's share of their bytes.
-func Choose[R Resident](bids []Bid[R], share float64, incoming int64) Step[R] {
+//
+// The lists are treated as parts of one: what has few residents would otherwise
+// protect nearly all it has, and offer what is hot.
+func Choose[R Resident](bids []Bid[R], share float64, incoming int64) (s Step[R]) {
 	var all Bid[R]
 	for i := range bids {
 		all.window += bids[i].window
 		all.main += bids[i].main
+		all.protected += bids[i].protected
 		all.candidate = older(all.candidate, bids[i].candidate)
 		all.victim = older(all.victim, bids[i].victim)
+		all.elder = older(all.elder, bids[i].elder)
 	}
 	c, v := all.candidate, all.victim
+	switch {
+	case !v.there:
+		v = all.elder
+	case float64(all.protected) > protectedShare*float64(all.main):
+		s.Demote = all.elder.r
+	}
 	total := float64(all.window + all.main)
 	switch {
 	case !c.there && !v.there:
-		return Step[R]{}
 	case !c.there || v.there && float64(all.window+incoming) <= share*total:
-		return Step[R]{Evict: v.r, Evicts: true}
+		s.Evict = v.r
 	case float64(all.main+c.bytes) <= (1-share)*total && !intrudes(c, v):
-		return Step[R]{Admit: c.r, Admits: true} // there is room for it
+		s.Admit = c.r // there is room for it
 	case v.there && worthMore(c, v):
-		return Step[R]{Admit: c.r, Admits: true, Evict: v.r, Evicts: true}
+		s.Admit, s.Evict = c.r, v.r
+	default:
+		s.Evict = c.r
 	}
-	return Step[R]{Evict: c.r, Evicts: true}
+	return s
 }
 
 func older[R Resident](a, b lot[R]) lot[R] {

@@ -26,25 +26,25 @@ func TestWhatGoesForRoom(t *testing.T) {
 	const share = 0.1
 	nine := []int{2, 2, 2, 2, 2, 2, 2, 2, 2}
 	t.Run("an empty list: nothing", func(t *testing.T) {
-		if s := Choose([]Bid[*object]{New[*object]().Bid()}, share, 10); s.Admits || s.Evicts {
+		if s := Choose([]Bid[*object]{New[*object]().Bid()}, share, 10); s.Admit != nil || s.Evict != nil {
 			t.Errorf("%+v", s)
 		}
 	})
 	t.Run("all in the window, room in the main part: the oldest moves on", func(t *testing.T) {
 		l, window, _ := listWith([]int{1, 1, 1}, nil)
-		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); !s.Admits || s.Evicts || s.Admit != window[0] {
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Evict != nil || s.Admit != window[0] {
 			t.Errorf("%+v", s)
 		}
 	})
 	t.Run("full, a newcomer used less than what would go: it goes itself", func(t *testing.T) {
 		l, window, _ := listWith([]int{1}, nine)
-		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admits || s.Evict != window[0] {
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admit != nil || s.Evict != window[0] {
 			t.Errorf("%+v", s)
 		}
 	})
 	t.Run("full, a newcomer used as often: it goes itself, or loops would flush all", func(t *testing.T) {
 		l, window, _ := listWith([]int{2}, nine)
-		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admits || s.Evict != window[0] {
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admit != nil || s.Evict != window[0] {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -66,13 +66,13 @@ func TestWhatGoesForRoom(t *testing.T) {
 		l, window, _ := listWith([]int{1, 1, 1}, []int{2})
 		bid := l.Bid()
 		bid.candidate.bytes = 20 // of 40 bytes 36 are the main part's
-		if s := Choose([]Bid[*object]{bid}, share, 10); s.Admits || s.Evict != window[0] {
+		if s := Choose([]Bid[*object]{bid}, share, 10); s.Admit != nil || s.Evict != window[0] {
 			t.Errorf("%+v", s)
 		}
 	})
 	t.Run("room, and the newcomer is as large: it comes in, used less or not", func(t *testing.T) {
 		l, window, _ := listWith([]int{1, 1, 1}, []int{2})
-		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Evicts || s.Admit != window[0] {
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Evict != nil || s.Admit != window[0] {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -80,13 +80,51 @@ func TestWhatGoesForRoom(t *testing.T) {
 		l, window, _ := listWith([]int{3, 1, 1}, []int{2})
 		bid := l.Bid()
 		bid.candidate.bytes = 20
-		if s := Choose([]Bid[*object]{bid}, share, 10); s.Evicts || s.Admit != window[0] {
+		if s := Choose([]Bid[*object]{bid}, share, 10); s.Evict != nil || s.Admit != window[0] {
 			t.Errorf("%+v", s)
 		}
 	})
 	t.Run("a window with room for what comes: the main part gives", func(t *testing.T) {
 		l, _, main := listWith([]int{3}, nine)
-		if s := Choose([]Bid[*object]{l.Bid()}, 0.5, 10); s.Admits || s.Evict != main[0] {
+		if s := Choose([]Bid[*object]{l.Bid()}, 0.5, 10); s.Admit != nil || s.Evict != main[0] {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("protected above its share: the oldest of it is put on probation", func(t *testing.T) {
+		l, window, main := listWith([]int{1}, nine)
+		for _, o := range main[:8] { // 80 of 90 bytes
+			l.Use(o, 5000)
+		}
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Demote != main[0] || s.Evict != window[0] {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("protected within its share: it stays as it is", func(t *testing.T) {
+		l, _, main := listWith([]int{1}, nine)
+		for _, o := range main[:7] {
+			l.Use(o, 5000)
+		}
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Demote != nil {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("a list with none on probation: what another has goes, older or not", func(t *testing.T) {
+		hot, _, main := listWith([]int{1}, []int{9})
+		hot.Use(main[0], 1)
+		cold, window, victims := listWith([]int{3}, nine)
+		for _, bids := range [][]Bid[*object]{{hot.Bid(), cold.Bid()}, {cold.Bid(), hot.Bid()}} {
+			bids[0].candidate, bids[1].candidate = cold.Bid().candidate, cold.Bid().candidate
+			if s := Choose(bids, share, 10); s.Admit != window[0] || s.Evict != victims[0] {
+				t.Errorf("%+v", s)
+			}
+		}
+	})
+	t.Run("none on probation anywhere: the oldest of the protected", func(t *testing.T) {
+		l, window, main := listWith([]int{4}, nine)
+		for i, o := range main {
+			l.Use(o, uint32(5000+i))
+		}
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admit != window[0] || s.Evict != main[0] || s.Demote != nil {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -96,7 +134,7 @@ func TestWhatGoesForRoom(t *testing.T) {
 			o.mark.used += 10_000
 		}
 		old, window, _ := listWith([]int{1}, []int{2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2})
-		if s := Choose([]Bid[*object]{young.Bid(), old.Bid()}, share, 10); s.Admits || s.Evict != window[0] {
+		if s := Choose([]Bid[*object]{young.Bid(), old.Bid()}, share, 10); s.Admit != nil || s.Evict != window[0] {
 			t.Errorf("%+v", s)
 		}
 	})

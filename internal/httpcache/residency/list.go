@@ -25,7 +25,7 @@ type Resident interface {
 // Mark is where a resident stands. Its zero value stands nowhere.
 type Mark struct {
 	bytes int64  // as they are counted
-	used  uint32 // tick of the last use
+	used  uint32 // tick of the last use or, on probation, of its beginning
 	part  part
 }
 
@@ -40,7 +40,7 @@ const (
 )
 
 // protectedShare of the main part is for what was used again since it got
-// there (TinyLFU, 4: 80 %, from the design of segmented LRU).
+// there (TinyLFU, 4: 80 %, from the design of segmented LRU). Choose sees to it.
 const protectedShare = 0.8
 
 // List is the residents of one share of the hashes.
@@ -154,12 +154,6 @@ func (l *List[R]) use(r R) {
 	}
 	l.take(r)
 	l.put(r, protected, m.used)
-	for l.bytes[protected] > int64(protectedShare*float64(l.main())) && l.lists[protected].Len() > 1 {
-		oldest, _, _ := l.lists[protected].GetOldest()
-		used := oldest.Mark().used
-		l.take(oldest)
-		l.put(oldest, probation, used)
-	}
 }
 
 // Resize counts a resident's bytes anew.

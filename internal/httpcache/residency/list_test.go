@@ -83,15 +83,17 @@ func (c *cache) step(l *List[*object], incoming int64) bool {
 		}
 	}
 	step := Choose(bids, c.climber.Share(), incoming)
-	if step.Admits {
-		c.list(step.Admit).Admit(step.Admit)
+	for _, o := range []*object{step.Demote, step.Admit} {
+		if o != nil {
+			c.list(o).Prove(o, c.tick)
+		}
 	}
-	if step.Evicts {
+	if step.Evict != nil {
 		c.list(step.Evict).Remove(step.Evict)
 		delete(c.objects, step.Evict.name)
 		c.held -= step.Evict.bytes
 	}
-	return step.Admits || step.Evicts
+	return step.Admit != nil || step.Evict != nil
 }
 
 func TestAScanFlushesNothing(t *testing.T) {
@@ -192,7 +194,7 @@ func TestBytesAndPartsAddUp(t *testing.T) {
 			delete(held, o)
 			held[next] = true
 		case n < 8:
-			l.Admit(o)
+			l.Prove(o, uint32(i))
 		case n < 9:
 			o.bytes = 1 + r.Int64N(1000)
 			l.Resize(o)
@@ -217,9 +219,6 @@ func TestBytesAndPartsAddUp(t *testing.T) {
 	}
 	if l.Len() != len(held) || l.Bytes() != sum {
 		t.Errorf("%d residents of %d bytes: want %d of %d", l.Len(), l.Bytes(), len(held), sum)
-	}
-	if limit := int64(protectedShare * float64(l.main())); l.bytes[protected] > limit+1000 {
-		t.Errorf("%d bytes protected: want no more than %d", l.bytes[protected], limit)
 	}
 	for o := range held {
 		l.Remove(o)
