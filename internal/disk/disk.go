@@ -111,6 +111,8 @@ type Store struct {
 	queue    []*op
 	queued   int64 // bytes
 	pending  map[Key][]*op
+	files    map[fileName]int64 // bytes of each
+	dropped  []fileName         // of which there may be no record any more
 	closed   bool
 
 	// Owned by the writer's goroutine.
@@ -120,6 +122,8 @@ type Store struct {
 	pausedUntil  atomic.Int64 // Unix nanoseconds; no writes before
 	readersUntil atomic.Int64 // likewise, no reads
 	lastError    atomic.Pointer[string]
+	parts        atomic.Uint64 // numbers files that are being written
+	crowded      atomic.Bool   // the disk was full for one of them
 	wake         chan struct{}
 	stop         chan struct{}
 	done         chan struct{}
@@ -139,10 +143,16 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		dir: o.Dir, fs: o.FS, report: o.Event, maxQueue: o.MaxQueue,
 		index: newIndex(o.MaxIndex/recordCost, o.Grown), pending: make(map[Key][]*op),
+		files:   make(map[fileName]int64),
 		reading: make(chan struct{}, maxReads), started: time.Now(),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.maxBytes.Store(o.MaxBytes)
+	s.index.gone = func(one *slot) {
+		if one.filed {
+			s.dropped = append(s.dropped, fileName{one.key, one.variant})
+		}
+	}
 	if err := s.recover(); err != nil {
 		s.closeFiles()
 		return nil, fmt.Errorf("disk %s: %w", o.Dir, err)
@@ -209,7 +219,7 @@ func (s *Store) closeFiles() {
 	s.index.clear()
 }
 
-// RemoveAll removes every segment of a folder that is not open as a Store.
+// RemoveAll removes every segment and file of a folder that is not open as a Store.
 func RemoveAll(dir string, files FS) error {
 	if files == nil {
 		files = systemFS{}
@@ -218,8 +228,12 @@ func RemoveAll(dir string, files FS) error {
 	if err != nil {
 		return err
 	}
+	rest, err := fileNames(files, dir)
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, name := range names {
+	for _, name := range append(names, rest...) {
 		if err := files.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -90,6 +90,9 @@ func (s *Store) giveUp(rest []*op) {
 		if outdated && err == nil {
 			err = s.do(&op{kind: max(o.kind, kindDelete), put: Put{Key: o.put.Key, Variant: o.put.Variant}})
 		}
+		if o.put.Written != nil {
+			o.put.Written.Abandon()
+		}
 		if o.done != nil {
 			close(o.done)
 		}

@@ -27,6 +27,7 @@ type slot struct {
 	flags   uint8
 	used    bool
 	hit     bool // read since it was written
+	filed   bool // its second part is in a file
 }
 
 const noSlot = -1
@@ -39,6 +40,7 @@ type index struct {
 	live   int64
 	max    int64
 	grown  func(int64)
+	gone   func(*slot) // a blob that is forgotten
 	labels []string
 	number map[string]uint32
 }
@@ -47,7 +49,7 @@ func newIndex(records int64, grown func(int64)) index {
 	if grown == nil {
 		grown = func(int64) {}
 	}
-	return index{heads: make(map[Key]int32), free: noSlot, max: max(records, 16), grown: grown, number: make(map[string]uint32)}
+	return index{heads: make(map[Key]int32), free: noSlot, max: max(records, 16), grown: grown, gone: func(*slot) {}, number: make(map[string]uint32)}
 }
 
 // labelNumber finds the number of a label, or gives it one.
@@ -124,6 +126,7 @@ func (x *index) remove(at int32) {
 	} else {
 		delete(x.heads, s.key)
 	}
+	x.gone(s)
 	*s = slot{next: x.free}
 	x.free = at
 	x.live--

@@ -26,8 +26,10 @@ type Ref struct {
 	Label   string
 	Flags   uint8
 	Stamp   int64
-	// Size is the bytes that it takes on disk.
+	// Size is the bytes that it takes on disk, less those of a file.
 	Size int64
+	// Filed: its second part is in a file. See Open.
+	Filed bool
 
 	segment, offset uint32
 }
@@ -44,7 +46,7 @@ func (s *Store) Find(key Key) (refs []Ref) {
 		one := &s.index.slots[at]
 		refs = append(refs, Ref{
 			Key: key, Variant: one.variant, Label: s.index.labels[one.label], Flags: one.flags, Stamp: one.stamp,
-			Size: int64(one.size), segment: one.segment, offset: one.offset,
+			Size: int64(one.size), Filed: one.filed, segment: one.segment, offset: one.offset,
 		})
 	}
 	return refs
@@ -80,18 +82,24 @@ func (s *Store) slotLocked(r Ref) *slot {
 	return &s.index.slots[at]
 }
 
-// blob is both parts of one.
-type blob struct {
-	meta, body []byte
-	err        error
+// Read gives both parts of a blob; the caller owns them. Where the second one is
+// in a file, it is what ReadContents reads. It waits a second at most for a disk
+// that hangs. Errors: ErrGone when the blob has been deleted or reclaimed
+// meanwhile; others say what the disk did, and have been reported.
+func (s *Store) Read(ctx context.Context, r Ref) (meta, body []byte, err error) {
+	type blob struct{ meta, body []byte }
+	b, err := patiently(ctx, s, r, func() (b blob, err error) {
+		b.meta, b.body, err = s.readNow(r)
+		return b, err
+	}, func(blob) {})
+	return b.meta, b.body, err
 }
 
-// Read gives both parts of a blob; the caller owns them. It waits a second at
-// most for a disk that hangs. Errors: ErrGone when the blob has been deleted or
-// reclaimed meanwhile; others say what the disk did, and have been reported.
-func (s *Store) Read(ctx context.Context, r Ref) (meta, body []byte, err error) {
+// patiently reads something of a blob, for as long as there is patience. What
+// comes later is dropped.
+func patiently[T any](ctx context.Context, s *Store, r Ref, read func() (T, error), drop func(T)) (none T, err error) {
 	if time.Now().UnixNano() < s.readersUntil.Load() {
-		return nil, nil, errBusy
+		return none, errBusy
 	}
 	// A read that hangs holds its place until it ends; with none left, nobody
 	// waits for the disk any more.
@@ -99,25 +107,35 @@ func (s *Store) Read(ctx context.Context, r Ref) (meta, body []byte, err error) 
 	case s.reading <- struct{}{}:
 	default:
 		if err := s.awaitPlace(ctx); err != nil {
-			return nil, nil, err
+			return none, err
 		}
 	}
-	result := make(chan blob, 1)
+	type outcome struct {
+		value T
+		err   error
+	}
+	result, left := make(chan outcome), make(chan struct{})
+	defer close(left)
 	go func() {
 		defer func() { <-s.reading }()
-		var b blob
-		b.meta, b.body, b.err = s.readNow(r)
-		result <- b
+		value, err := read()
+		select {
+		case result <- outcome{value, err}:
+		case <-left:
+			if err == nil {
+				drop(value)
+			}
+		}
 	}()
 	timer := time.NewTimer(readPatience)
 	defer timer.Stop()
 	select {
-	case b := <-result:
-		return b.meta, b.body, s.judge(r, b.err)
+	case o := <-result:
+		return o.value, s.judge(r, o.err)
 	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+		return none, ctx.Err()
 	case <-timer.C:
-		return nil, nil, s.judge(r, fmt.Errorf("read took longer than %s: %w", readPatience, errBusy))
+		return none, s.judge(r, fmt.Errorf("read took longer than %s: %w", readPatience, errBusy))
 	}
 }
 
@@ -193,7 +211,7 @@ func (s *Store) readNow(r Ref) (meta, body []byte, err error) {
 		return nil, nil, err
 	}
 	h, ok := decodeHead(window)
-	if !ok || h.kind != kindPut || h.key != r.Key || h.variant != r.Variant || h.stamp != r.Stamp || h.size() != size {
+	if !ok || !h.isPut() || h.key != r.Key || h.variant != r.Variant || h.stamp != r.Stamp || h.size() != size {
 		return nil, nil, fmt.Errorf("head of a blob in %s: %w", segmentName(g.id), errCorrupt)
 	}
 	rest := window[headSize+len(h.label):]

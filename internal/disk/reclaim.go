@@ -3,6 +3,7 @@ package disk
 // trim keeps to the bound, after it has become smaller. It reports that the
 // writer may go on.
 func (s *Store) trim() bool {
+	s.sweep()
 	s.makeRoom(0)
 	return !s.paused()
 }
@@ -52,7 +53,7 @@ func (s *Store) reclaim(keep bool) bool {
 		s.failed(err)
 		return false
 	}
-	return true
+	return s.sweep()
 }
 
 // hotLocked are the slots of a segment that were read since they were written.
@@ -93,7 +94,7 @@ func (s *Store) move(oldest *segment, at int32) (moved, bool) {
 		return moved{}, false // it goes with its segment
 	}
 	h := head{
-		kind: kindPut, flags: one.flags, key: one.key, variant: one.variant, stamp: one.stamp, label: label,
+		kind: one.kind(), flags: one.flags, key: one.key, variant: one.variant, stamp: one.stamp, label: label,
 		meta: uint32(len(meta)), body: uint32(len(body)), sum: checksum(meta, body),
 	}
 	g, p, err := s.appendTo(h, meta, [][]byte{body})

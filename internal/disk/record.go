@@ -8,14 +8,14 @@ import (
 // A record is a head, a label, and the two parts of a blob:
 //
 //	 0 magic      4
-//	 4 kind       1   put, delete one variant, delete the whole family
+//	 4 kind       1   put, delete one variant, delete the whole family, put a file
 //	 5 flags      1   the user's
 //	 6 label      2   its length
 //	 8 key       16
 //	24 variant    8
 //	32 stamp      8   the user's; orders blobs of one key and variant
 //	40 meta       4   length of the first part
-//	44 body       4   length of the second part
+//	44 body       4   length of the second part, which for a file says which
 //	48 checksum   4   CRC-32C of both parts
 //	52 checksum   4   CRC-32C of the 52 bytes above and the label
 //	56 label, meta, body
@@ -38,6 +38,8 @@ const (
 	kindPut recordKind = 1 + iota
 	kindDelete
 	kindDeleteAll
+	// kindPutFile is a put whose second part is in a file of its own.
+	kindPutFile
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -53,6 +55,8 @@ type head struct {
 	sum        uint32
 	label      string
 }
+
+func (h *head) isPut() bool { return h.kind == kindPut || h.kind == kindPutFile }
 
 // size is that of the whole record.
 func (h *head) size() int64 { return headSize + int64(len(h.label)) + int64(h.meta) + int64(h.body) }
@@ -96,6 +100,8 @@ func decodeHead(b []byte) (h head, ok bool) {
 	switch h.kind {
 	case kindPut:
 		ok = h.meta <= maxMeta
+	case kindPutFile:
+		ok = h.meta <= maxMeta && h.body == contentsSize
 	case kindDelete, kindDeleteAll:
 		ok = h.meta == 0 && h.body == 0 && length == 0
 	}

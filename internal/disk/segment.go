@@ -18,6 +18,7 @@ type segment struct {
 	id    uint32
 	file  File
 	size  int64    // guarded by the store's mu
+	files int64    // bytes of files that its records name; likewise
 	slots []int32  // of its records, some of which may be gone; likewise
 	table []placed // until it is sealed; the writer's
 	// sealed: its table is written. The writer's.
@@ -81,6 +82,9 @@ func (s *Store) recover() error {
 		if g.table = records; i < len(names)-1 {
 			g.table, g.sealed = nil, true // or torn: it is not written to again
 		}
+	}
+	if err := s.recoverFiles(); err != nil {
+		return err
 	}
 	s.counters.recovered.Store(s.index.live)
 	return nil
@@ -212,7 +216,7 @@ func (s *Store) replay(g *segment, p placed) {
 		}
 	case kindDeleteAll:
 		s.index.removeAll(h.key)
-	case kindPut:
+	case kindPut, kindPutFile:
 		s.insertLocked(g, p)
 	}
 }
@@ -236,6 +240,7 @@ func (s *Store) insertLocked(g *segment, p placed) bool {
 	g.slots = append(g.slots, s.index.add(slot{
 		key: p.head.key, variant: p.head.variant, stamp: p.head.stamp, segment: g.id,
 		offset: p.offset, size: uint32(p.head.size()), label: label, flags: p.head.flags,
+		filed: p.head.kind == kindPutFile,
 	}))
 	return true
 }

@@ -29,6 +29,11 @@ type Put struct {
 	Meta func([]byte) []byte
 	// Body is the second part. Nobody may change it.
 	Body [][]byte
+	// File says that the second part is in a file instead: in Written, or, when
+	// that is nil, in the one that the blob of the key and variant has already.
+	// Written belongs to the store when Put has taken it.
+	File    Contents
+	Written *Writing
 	// Size is about what the blob holds in memory while it waits.
 	Size int64
 }
@@ -120,6 +125,9 @@ func (s *Store) deleteLocked(key Key, variant uint64, all bool) <-chan struct{} 
 func (s *Store) write() {
 	defer close(s.done)
 	for {
+		if s.crowded.Swap(false) {
+			s.giveWay()
+		}
 		switch {
 		case s.paused():
 		case s.trim() && s.next():
@@ -157,6 +165,9 @@ func (s *Store) next() bool {
 	var err error
 	if !canceled {
 		err = s.do(o)
+	}
+	if o.put.Written != nil {
+		o.put.Written.Abandon() // unless it has its place
 	}
 	if err != nil {
 		s.failed(err)
@@ -205,9 +216,12 @@ func (s *Store) do(o *op) error {
 		return err
 	}
 	h.flags, h.stamp, h.label = o.put.Flags, o.put.Stamp, o.put.Label
-	meta := o.put.Meta(nil)
+	meta, body := o.put.Meta(nil), o.put.Body
+	if o.put.File.Size > 0 {
+		h.kind, body = kindPutFile, [][]byte{o.put.File.append(nil)}
+	}
 	size := int64(0)
-	for _, chunk := range o.put.Body {
+	for _, chunk := range body {
 		size += int64(len(chunk))
 	}
 	if len(meta) > maxMeta || headSize+int64(len(h.label)+len(meta))+size > s.MaxBlob() {
@@ -215,8 +229,14 @@ func (s *Store) do(o *op) error {
 		s.Delete(h.key, h.variant)
 		return nil
 	}
-	h.meta, h.body, h.sum = uint32(len(meta)), uint32(size), checksum(meta, o.put.Body...)
-	g, p, err := s.append(h, meta, o.put.Body)
+	h.meta, h.body, h.sum = uint32(len(meta)), uint32(size), checksum(meta, body...)
+	if h.kind == kindPutFile {
+		if found, err := s.adopt(o.put); !found {
+			return err
+		}
+		defer s.suspect(fileName{h.key, h.variant}) // for all that comes between
+	}
+	g, p, err := s.append(h, meta, body)
 	if err != nil {
 		return err
 	}
@@ -279,6 +299,7 @@ func (s *Store) appendTo(h head, meta []byte, body [][]byte) (*segment, placed, 
 	g.table = append(g.table, p)
 	s.mu.Lock()
 	g.size += h.size()
+	g.files += s.filedLocked(&h)
 	s.bytes += h.size()
 	s.mu.Unlock()
 	return g, p, nil
@@ -293,7 +314,7 @@ func (s *Store) writeOut(g *segment, at *int64, b []byte) error {
 // room is the segment to write n bytes to: the last one, or a new one.
 func (s *Store) room(n int64) (*segment, error) {
 	last := s.last()
-	if last != nil && !last.sealed && (last.size+n <= s.segmentSize() || len(last.table) == 0) {
+	if last != nil && !last.sealed && (last.size+last.files+n <= s.segmentSize() || len(last.table) == 0) {
 		return last, nil
 	}
 	id := uint32(1)
