@@ -89,6 +89,10 @@ type CacheSize struct {
 	Disk unit.Bytes `json:"disk,omitempty"`
 	// DiskFolder is where. Default: the folder cache in the state folder.
 	DiskFolder string `json:"disk_folder,omitempty"`
+	// DiskMaxObject is the largest body that is stored on disk, where memory does
+	// not take it. Default, and at most, an eighth of Disk, or 1 GiB if that is
+	// less.
+	DiskMaxObject unit.Bytes `json:"disk_max_object,omitempty"`
 }
 
 func (a *App) cacheOptions() httpcache.Options {

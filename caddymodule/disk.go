@@ -28,8 +28,13 @@ func (c *CacheSize) check() error {
 	switch {
 	case c.Disk == 0 && c.DiskFolder != "":
 		return fmt.Errorf("cache disk_folder %q: want disk too, how much may be there", c.DiskFolder)
+	case c.Disk == 0 && c.DiskMaxObject != 0:
+		return fmt.Errorf("cache disk_max_object %s: want disk too, how much may be there", c.DiskMaxObject)
 	case c.Disk != 0 && (c.Disk < leastDisk || c.Disk > disk.MaxBytes):
 		return fmt.Errorf("cache disk %s: want %s to %s", c.Disk, unit.Bytes(leastDisk), unit.Bytes(disk.MaxBytes))
+	case c.DiskMaxObject < 0 || c.DiskMaxObject > min(c.Disk/8, 1<<30):
+		return fmt.Errorf("cache disk max_object %s: want %s at most: an eighth of the disk, and never more than 1GiB",
+			c.DiskMaxObject, min(c.Disk/8, 1<<30))
 	}
 	return nil
 }
@@ -117,7 +122,7 @@ func (g *gateway) openDisk(a *App) (id string, found httpcache.DiskFound, err er
 	}
 	id = strings.TrimSpace(string(text))
 	found, err = g.store.OpenDisk(httpcache.DiskOptions{
-		Dir: g.disk, MaxBytes: int64(a.Cache.Disk), ID: id, Event: func(e disk.Event) { onDiskEvent(a, e) },
+		Dir: g.disk, MaxBytes: int64(a.Cache.Disk), MaxObject: int64(a.Cache.DiskMaxObject), ID: id, Event: func(e disk.Event) { onDiskEvent(a, e) },
 	})
 	if err != nil {
 		return "", httpcache.DiskFound{}, errors.Join(err, g.forgetDisk(a.StateDir))

@@ -89,7 +89,7 @@ func (g *gateway) open(a *App) error {
 // configure hands a configuration's settings to what is live.
 func (g *gateway) configure(a *App) {
 	g.store.Configure(a.cacheOptions())
-	g.store.ConfigureDisk(int64(a.Cache.Disk))
+	g.store.ConfigureDisk(int64(a.Cache.Disk), int64(a.Cache.DiskMaxObject))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.purges.Configure(g.parts(a))

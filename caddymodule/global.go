@@ -83,10 +83,13 @@ func cacheWords(c *CacheSize) words {
 		if len(args) == 2 {
 			c.DiskFolder = args[1]
 		}
+		if err := readBlock(d, words{"max_object": size(&c.DiskMaxObject)}); err != nil {
+			return err
+		}
 		if err := c.check(); err != nil {
 			return d.WrapErr(err)
 		}
-		return noBlock(d, "disk")
+		return nil
 	}}
 }
 

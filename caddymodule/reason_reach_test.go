@@ -148,6 +148,20 @@ func TestNoRoomIsReached(t *testing.T) {
 	}
 }
 
+// Memory does not take it, and the disk is getting it.
+func TestToDiskIsReached(t *testing.T) {
+	origin := newDirected()
+	e := startEdge(t, "cache {\n\tmax_object 64KiB\n\tdisk 64MiB\n}\n"+staticPool(startOrigin(t, origin.answer)), reasonSite)
+	w := &reasonWorld{t: t, e: e, origin: origin}
+	const target = "/x?Cache-Control=max-age=60&size=700000"
+	w.shows(t, "to-disk", "S L", e.get(target, "X-Request-Id", "reach-to-disk"), "reach-to-disk", http.MethodGet, target, nil)
+	eventually(t, "it is stored", func() bool { return strings.Contains(e.get(target).cacheStatus(), "hit") })
+	part := e.get(target, "Range", "bytes=600000-600009")
+	if part.StatusCode != http.StatusPartialContent || len(part.Text) != 10 {
+		t.Errorf("%d, %d bytes: want ten of them", part.StatusCode, len(part.Text))
+	}
+}
+
 // Memory has evicted it, and the disk has it.
 func TestDiskIsReached(t *testing.T) {
 	origin := newDirected()

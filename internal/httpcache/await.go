@@ -102,10 +102,12 @@ func (x *exchange) fallBack(t *ticket) (Result, error) {
 	}
 	if reason := standsIn(e, t.f.failure, now); reason != "" && matches(e.vary, x.r.Header) &&
 		!e.invalidated.Load() && x.h.Store.standing(e) != hardPurged {
-		return x.h.reply(x.w, x.r, reply{
+		if res, done := x.replyStored(reply{
 			e: e, now: now, status: StatusStale, reason: reason,
 			forward: fwdStale, forwardStatus: t.f.failure, collapsed: !t.leader,
-		})
+		}); done {
+			return res, nil
+		}
 	}
 	if t.f.failure != 0 {
 		// The failure was held back in favour of a stale answer, which a purge
@@ -131,7 +133,10 @@ func (x *exchange) replyConfirmed(t *ticket) (Result, error) {
 	if t.leader {
 		rp.cookies = t.f.cookies
 	}
-	return x.h.reply(x.w, x.r, rp)
+	if res, done := x.replyStored(rp); done {
+		return res, nil
+	}
+	return x.pass(ReasonContended)
 }
 
 // stream answers from the fill's buffer, as it grows.
@@ -148,6 +153,9 @@ func (x *exchange) stream(t *ticket) (Result, error) {
 		rp.forward = fwdVaryMiss
 	case f.completes != nil && f.completes.begun:
 		rp.forward, rp.forwardStatus = fwdPartial, http.StatusPartialContent
+	}
+	if f.spill.Load() != nil {
+		rp.reason = ReasonToDisk
 	}
 	if stands, _ := x.h.Store.fence.judge(&f.head.provenance, f.began); stands != standsFirm {
 		rp.noCDN, rp.stored, rp.reason = true, false, x.h.Store.fence.reasonAgainst(&f.head.provenance)

@@ -8,6 +8,9 @@ import (
 type body struct {
 	chunks [][]byte
 	size   int64
+	// file is where it is, if it is too large for memory; open what reads it.
+	file *bodyFile
+	open *openBody
 }
 
 // flatBelow is the size up to which a body is kept in one piece, so that a hit
@@ -45,6 +48,9 @@ func (b body) WriteTo(w io.Writer) (int64, error) {
 
 // writePart writes length bytes from offset on; both must lie within the body.
 func (b body) writePart(w io.Writer, offset, length int64) (int64, error) {
+	if b.file != nil {
+		return b.open.writePart(w, offset, length)
+	}
 	written := int64(0)
 	for _, chunk := range b.chunks {
 		if length == 0 {

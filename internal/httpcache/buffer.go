@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -42,6 +43,7 @@ type buffer struct {
 	held     int64 // bytes reserved
 	kept     int   // number of chunks that are reserved for
 	window   bool
+	spilled  bool // who keeps it all is not a reader: nobody need read
 	flushes  uint64
 	closed   bool
 	err      error
@@ -221,11 +223,29 @@ func (b *buffer) stopKeeping() {
 	b.giveBack(freed)
 }
 
+// spill turns the buffer into a window of what somebody else keeps, and gives
+// what has been written so far. Without keeps it is one of what nobody keeps.
+func (b *buffer) spill(keeps bool) [][]byte {
+	b.mu.Lock()
+	all := slices.Clone(b.chunks)
+	b.spilled = keeps
+	b.mu.Unlock()
+	b.stopKeeping()
+	return all
+}
+
+// overflows reports that n bytes more are not to be kept.
+func (b *buffer) overflows(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.window && b.end+int64(n) > b.limit
+}
+
 // writeWindow waits for room and appends at most a window's worth.
 func (b *buffer) writeWindow(ctx context.Context, p []byte) (int, error) {
 	b.mu.Lock()
 	for {
-		if len(b.readers) == 0 {
+		if len(b.readers) == 0 && !b.spilled {
 			b.mu.Unlock()
 			return 0, errNobody
 		}
@@ -234,7 +254,12 @@ func (b *buffer) writeWindow(ctx context.Context, p []byte) (int, error) {
 			b.chunks = append(b.chunks, append(make([]byte, 0, n), p[:n]...))
 			b.end += int64(n)
 			wake(&b.progress)
+			freed := int64(0)
+			if len(b.readers) == 0 {
+				freed = b.trimLocked()
+			}
 			b.mu.Unlock()
+			b.giveBack(freed)
 			return n, nil
 		}
 		room := make(chan struct{})
@@ -336,7 +361,7 @@ func (b *buffer) abandoned() bool {
 func (b *buffer) isHopeless() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.window && len(b.readers) == 0
+	return b.window && !b.spilled && len(b.readers) == 0
 }
 
 // surrender gives up the reservation; the caller accounts for what it kept.

@@ -58,9 +58,9 @@ func flagByte(set bool) byte {
 	return 0
 }
 
-// decodeEntry makes an answer of what appendMeta appended and its body, which it
-// keeps. The caller gives it its hash.
-func decodeEntry(meta, whole []byte) (*entry, error) {
+// decodeEntry makes an answer of what appendMeta appended and its body. The
+// caller gives it its hash.
+func decodeEntry(meta []byte, stored body) (*entry, error) {
 	d := &decoder{rest: meta}
 	if d.byte() != codecVersion {
 		return nil, errCodec
@@ -83,19 +83,16 @@ func decodeEntry(meta, whole []byte) (*entry, error) {
 	facts := d.texts()
 	e.began = d.uvarint()
 	if !d.done() || len(facts) != 4 || e.status < 200 || e.place.host > e.place.path ||
-		len(whole) > 0 && !bodyAllowed(e.status) {
+		stored.size > 0 && !bodyAllowed(e.status) {
 		return nil, errCodec
 	}
 	e.version, e.madeBy, e.replica, e.rule = facts[0], facts[1], facts[2], facts[3]
 	e.describe(fields.origin())
-	if len(fields.values(groupsField)) > 0 || bodyAllowed(e.status) && e.length >= 0 && e.length != int64(len(whole)) {
+	if len(fields.values(groupsField)) > 0 || bodyAllowed(e.status) && e.length >= 0 && e.length != stored.size {
 		return nil, errUnkept
 	}
 	e.packLines([]byte(fields))
-	stored := body{size: int64(len(whole))}
-	if len(whole) > 0 {
-		stored.chunks = [][]byte{whole}
-	}
+	e.encodable = e.encodable && stored.file == nil
 	e.seal(stored)
 	return e, nil
 }

@@ -71,7 +71,7 @@ func TestAnAnswerIsTheSameAfterDecoding(t *testing.T) {
 	for range 3000 {
 		e, content := drawn(random)
 		meta := e.appendMeta(nil)
-		got, err := decodeEntry(meta, slices.Clip(bytes.Clone(content)))
+		got, err := decodeEntry(meta, bodyOf(slices.Clip(bytes.Clone(content))))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,15 +112,15 @@ func TestHalfAnAnswerIsNone(t *testing.T) {
 	e, content := drawn(rand.New(rand.NewPCG(3, 4)))
 	meta := e.appendMeta(nil)
 	for n := range meta {
-		if _, err := decodeEntry(meta[:n], content); err == nil {
+		if _, err := decodeEntry(meta[:n], bodyOf(content)); err == nil {
 			t.Fatalf("%d of %d bytes make an answer", n, len(meta))
 		}
 	}
-	if _, err := decodeEntry(append(meta, 0), content); err == nil {
+	if _, err := decodeEntry(append(meta, 0), bodyOf(content)); err == nil {
 		t.Error("what follows is ignored")
 	}
 	meta[0]++
-	if _, err := decodeEntry(meta, content); err == nil {
+	if _, err := decodeEntry(meta, bodyOf(content)); err == nil {
 		t.Error("another version is read")
 	}
 }
@@ -129,7 +129,7 @@ func TestHalfAnAnswerIsNone(t *testing.T) {
 func TestACountIsNotBelieved(t *testing.T) {
 	claim := append([]byte{codecVersion}, strings.Repeat("\xff\xff\xff\xff\x07", 40)...)
 	got := testing.AllocsPerRun(10, func() {
-		if _, err := decodeEntry(claim, nil); err == nil {
+		if _, err := decodeEntry(claim, body{}); err == nil {
 			t.Error("nonsense is an answer")
 		}
 	})
@@ -148,7 +148,7 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add([]byte(fmt.Sprintf("%c%s", codecVersion, strings.Repeat("\xff", 40))), []byte(nil))
 	f.Fuzz(func(t *testing.T, meta, content []byte) {
 		content = slices.Clip(bytes.Clone(content))
-		e, err := decodeEntry(meta, content)
+		e, err := decodeEntry(meta, bodyOf(content))
 		if err != nil {
 			return
 		}
@@ -156,7 +156,7 @@ func FuzzDecodeEntry(f *testing.F) {
 		if most := int64(1<<12 + 40*len(meta) + 2*len(content)); e.size > most {
 			t.Errorf("%d bytes in memory for %d and %d encoded", e.size, len(meta), len(content))
 		}
-		again, err := decodeEntry(e.appendMeta(nil), content)
+		again, err := decodeEntry(e.appendMeta(nil), bodyOf(content))
 		if err != nil || again.size != e.size || again.fields != e.fields {
 			t.Errorf("%+v became %+v, %v", e, again, err)
 		}

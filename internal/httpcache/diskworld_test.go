@@ -47,6 +47,24 @@ func (f *folder) setPace(reading, writing func(name string)) {
 	f.reading, f.writing = reading, writing
 }
 
+func (f *folder) setSyncing(syncing func(name string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.syncing = syncing
+}
+
+// named are the files with an ending.
+func (f *folder) named(suffix string) (names []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name := range f.files {
+		if strings.HasSuffix(name, suffix) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // called runs one of the folder's functions.
 func (f *folder) called(which *func(string), name string) {
 	f.mu.Lock()

@@ -97,6 +97,8 @@ type fill struct {
 	cookies []string
 	// shared: followers may have it.
 	shared bool
+	// spill writes a body to disk that is too large for memory; nil for others.
+	spill atomic.Pointer[spill]
 
 	// Fixed when the buffer closes.
 	trailer http.Header
@@ -161,7 +163,11 @@ func (f *fill) end(w *fillWriter, err error) {
 			f.stale.pausedUntil.Store(time.Now().Add(refreshPause).UnixNano())
 		}
 	}
-	f.leave()
+	if spill := f.spill.Load(); spill != nil {
+		close(spill.queue) // it leaves when it has ended
+	} else {
+		f.leave()
+	}
 	f.cancel(nil)
 	close(f.done)
 }
@@ -233,6 +239,8 @@ func (f *fill) keep(err error) (late Reason) {
 		return f.reason
 	case err != nil:
 		return f.cutShort(ReasonCutOff) // reported already
+	case f.spill.Load() != nil:
+		return f.spillWhole()
 	case !kept:
 		f.h.Store.refuse(f.hash, ReasonTooLarge, time.Now())
 		return ReasonTooLarge
@@ -253,6 +261,9 @@ func (f *fill) store(e *entry) Reason {
 	stands, _ := s.fence.judge(&e.provenance, e.began)
 	if stands == hardPurged {
 		return f.barred(&e.provenance)
+	}
+	if file := e.body.file; file != nil {
+		return f.storeFiled(e, file.contents, nil)
 	}
 	// The buffer's reservation becomes the entry's, so that both are never
 	// counted and nothing is evicted to make room twice.

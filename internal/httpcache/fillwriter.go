@@ -62,6 +62,7 @@ func (w *fillWriter) Write(p []byte) (int, error) {
 		w.err = w.f.overflows(len(p))
 	}
 	if w.err == nil {
+		w.f.spillOver(p)
 		w.err = w.f.buffer.write(w.f.ctx, p)
 	}
 	if w.err != nil {
@@ -147,13 +148,13 @@ func (f *fill) decideAnswer(status int, header http.Header, source Source, recei
 	clean := withoutHopByHop(header)
 	d := f.draft(status, clean, source, received)
 	f.reason = d.storability.reason
-	if length := declaredLength(clean); f.reason == "" && length > f.buffer.limit {
+	f.head = newEntry(d)
+	if f.reason == "" && f.head.length > f.buffer.limit && !f.beginSpill() {
 		f.reason = ReasonTooLarge
 	}
-	f.head = newEntry(d)
 	if f.reason == "" {
 		f.shared = !f.head.mustAsk && f.head.ttl(received) > 0
-		if f.head.length > 0 && !f.buffer.grow(min(f.head.length, maxChunk)) {
+		if f.spill.Load() == nil && f.head.length > 0 && !f.buffer.grow(min(f.head.length, maxChunk)) {
 			f.reason = ReasonNoRoom
 		}
 	}

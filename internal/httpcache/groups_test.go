@@ -258,7 +258,7 @@ func TestWhatIsNotReadBack(t *testing.T) {
 			}
 			var text bytes.Buffer
 			_, _ = e.body.WriteTo(&text)
-			if _, err := decodeEntry(e.appendMeta(nil), text.Bytes()); !errors.Is(err, c.err) {
+			if _, err := decodeEntry(e.appendMeta(nil), bodyOf(text.Bytes())); !errors.Is(err, c.err) {
 				t.Errorf("%s: %v: want %v", name, err, c.err)
 			}
 		}

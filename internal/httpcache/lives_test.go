@@ -40,7 +40,7 @@ func (s *schedule) begin(files *folder, id string) {
 func (s *schedule) openDisk(l *life) {
 	slow := func(longest time.Duration) func(string) {
 		return func(name string) {
-			if strings.HasSuffix(name, ".seg") {
+			if !strings.Contains(name, fenceLogName) { // purges wait for that, with a lock
 				s.nap(s.random(uint64(time.Now().UnixNano()), uint64(len(name)), 5), longest)
 			}
 		}

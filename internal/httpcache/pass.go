@@ -116,7 +116,7 @@ func (x *exchange) watch(status int, h http.Header, source Source) {
 	}
 	facts.date = dateOf(clean, time.Now())
 	reason := storable(x.r.Header, facts, source).reason
-	if reason == "" && declaredLength(clean) > x.h.Store.maxObject.Load() {
+	if reason == "" && declaredLength(clean) > x.h.Store.largest() {
 		reason = ReasonTooLarge
 	}
 	if reason == "" {

@@ -151,34 +151,34 @@ func (h *Handler) replyRange(w http.ResponseWriter, r *http.Request, rp reply) (
 		header["Content-Range"] = []string{one.contentRange(e.body.size)}
 		header["Content-Length"] = []string{strconv.FormatInt(one.length, 10)}
 		w.WriteHeader(http.StatusPartialContent)
-		_, _ = e.body.writePart(w, one.start, one.length) // a client that leaves is nobody to tell
+		_, _ = rp.body().writePart(w, one.start, one.length) // a client that leaves is nobody to tell
 		return resultOf(rp, http.StatusPartialContent), true
 	}
-	writeMultipart(w, e, ranges)
+	writeMultipart(w, rp.body(), ranges)
 	return resultOf(rp, http.StatusPartialContent), true
 }
 
 // writeMultipart answers with several parts (RFC 9110, 14.6). Its length is
 // counted by writing the frames once without their contents.
-func writeMultipart(w http.ResponseWriter, e *entry, ranges []byteRange) {
+func writeMultipart(w http.ResponseWriter, b body, ranges []byteRange) {
 	header := w.Header()
 	contentType := header.Get("Content-Type")
 	var counted countWriter
 	frames := multipart.NewWriter(&counted)
 	boundary := frames.Boundary()
-	_ = writeParts(frames, e, ranges, contentType, &counted) // it only counts
+	_ = writeParts(frames, b, ranges, contentType, &counted) // it only counts
 	header["Content-Type"] = []string{"multipart/byteranges; boundary=" + boundary}
 	header["Content-Length"] = []string{strconv.FormatInt(counted.n, 10)}
 	w.WriteHeader(http.StatusPartialContent)
 	parts := multipart.NewWriter(w)
 	_ = parts.SetBoundary(boundary)                    // valid: multipart made it
-	_ = writeParts(parts, e, ranges, contentType, nil) // a client that leaves is nobody to tell
+	_ = writeParts(parts, b, ranges, contentType, nil) // a client that leaves is nobody to tell
 }
 
 // writeParts writes the parts, or with a counter only counts their contents.
-func writeParts(m *multipart.Writer, e *entry, ranges []byteRange, contentType string, counter *countWriter) error {
+func writeParts(m *multipart.Writer, b body, ranges []byteRange, contentType string, counter *countWriter) error {
 	for _, one := range ranges {
-		head := textproto.MIMEHeader{"Content-Range": {one.contentRange(e.body.size)}}
+		head := textproto.MIMEHeader{"Content-Range": {one.contentRange(b.size)}}
 		if contentType != "" {
 			head["Content-Type"] = []string{contentType}
 		}
@@ -190,7 +190,7 @@ func writeParts(m *multipart.Writer, e *entry, ranges []byteRange, contentType s
 			counter.n += one.length
 			continue
 		}
-		if _, err := e.body.writePart(part, one.start, one.length); err != nil {
+		if _, err := b.writePart(part, one.start, one.length); err != nil {
 			return err
 		}
 	}

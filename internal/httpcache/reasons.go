@@ -76,8 +76,12 @@ const (
 	ReasonTrailer Reason = "trailer"
 	// ReasonRollout: a version that is not the current one produced it.
 	ReasonRollout Reason = "rollout"
-	// ReasonTooLarge: larger than Options.MaxObject.
+	// ReasonTooLarge: larger than Options.MaxObject, and than what the disk takes,
+	// or the disk did not keep up with it.
 	ReasonTooLarge Reason = "too-large"
+	// ReasonToDisk: larger than Options.MaxObject; it is being written to disk, and
+	// stored when all of it is there.
+	ReasonToDisk Reason = "to-disk"
 	// ReasonNoRoom: fills in flight hold all the memory there is.
 	ReasonNoRoom Reason = "no-room"
 	// ReasonFenced: a purge that covers it came after it began.
@@ -115,7 +119,8 @@ const (
 	ReasonNoCache Reason = "no-cache"
 	// ReasonOnlyIfCached: the request wants no forwarding (RFC 9111, 5.2.1.7).
 	ReasonOnlyIfCached Reason = "only-if-cached"
-	// ReasonDisk: a hit that had to be read from disk. Memory has it now.
+	// ReasonDisk: a hit that had to be read from disk. Memory has it now, unless it
+	// is too large.
 	ReasonDisk Reason = "disk"
 )
 

@@ -71,10 +71,17 @@ func (s *Store) persist(e *entry) {
 		t.blobs.Load().Delete(key, variant)
 		return
 	}
-	t.blobs.Load().Put(disk.Put{
-		Key: key, Variant: variant, Label: diskLabel(e.vary), Stamp: t.stampOf(e),
-		Meta: e.appendMeta, Body: e.body.chunks, Size: e.size,
-	})
+	put := t.putOf(e)
+	put.Body = e.body.chunks
+	t.blobs.Load().Put(put)
+}
+
+// putOf is what is written of an answer, but for its body.
+func (t *tier) putOf(e *entry) disk.Put {
+	return disk.Put{
+		Key: diskKey([]byte(e.key)), Variant: diskVariant(e.vary), Label: diskLabel(e.vary), Stamp: t.stampOf(e),
+		Meta: e.appendMeta, Size: e.size,
+	}
 }
 
 // worthwhile reports that an answer may be written, and will be of use for a
@@ -247,6 +254,12 @@ func (h *Handler) promote(t *tier, blobs *disk.Store, ref disk.Ref, hash uint64,
 	}
 	e.hash, e.stamp = hash, ref.Stamp
 	t.hits.Add(1)
+	if ref.Filed { // as reinsert: whoever joins this load asked before what removes it is done
+		if !blobs.Has(ref) {
+			return nil
+		}
+		return e
+	}
 	if !h.reserve(hash, e.size) {
 		return e // it is served all the same
 	}
@@ -265,8 +278,9 @@ func (t *tier) read(blobs *disk.Store, ref disk.Ref, key []byte, request http.He
 	if err != nil {
 		return nil // reported by those who read
 	}
-	e, err := decodeEntry(meta, content)
-	if err != nil {
+	stored, ok := bodyFrom(blobs, ref, content)
+	e, err := decodeEntry(meta, stored)
+	if err != nil || !ok {
 		t.misread.Add(1)
 		return nil
 	}

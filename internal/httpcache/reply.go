@@ -35,6 +35,8 @@ type reply struct {
 	unmodified bool
 	encoded    *encoded
 	tag        string
+	// open reads the body, if that is on disk.
+	open *openBody
 }
 
 // reply answers with a stored answer.

@@ -55,7 +55,9 @@ func (rp *reply) body() body {
 	if rp.encoded != nil {
 		return rp.encoded.body
 	}
-	return rp.e.body
+	b := rp.e.body
+	b.open = rp.open
+	return b
 }
 
 func (rp *reply) lines() fieldLines {

@@ -73,6 +73,9 @@ func planOf(seed uint64) plan {
 	p.outages = one(3)
 	p.posts, p.versions, p.sharedTags, p.strongTags = one(3), one(2), one(3), one(4)
 	p.lives, p.groups = one(3), one(2)
+	if p.lives && one(2) {
+		p.options = Options{MaxObject: 4 << 10} // more is for the disk alone
+	}
 	return p
 }
 
@@ -83,7 +86,7 @@ var (
 		"hit ", "hit disk", "stale stale-while-revalidate", "stale stale-if-error", "revalidated ",
 		"miss ", "miss  collapsed", "miss fenced", "miss fenced collapsed", "miss invalidated",
 		"miss known-uncacheable", "miss private", "miss set-cookie", "miss vary", "miss trailer", "miss rollout",
-		"miss too-large", "miss range", "miss head", "bypass method", "unavailable only-if-cached", "error origin-failed",
+		"miss too-large", "miss to-disk", "miss range", "miss head", "bypass method", "unavailable only-if-cached", "error origin-failed",
 	}
 	seldom = []string{
 		"stale stale-if-error collapsed", "revalidated  collapsed", "revalidated rollout", "revalidated private",

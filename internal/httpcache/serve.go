@@ -114,10 +114,16 @@ func (x *exchange) run(e *entry, known bool, d decision) (Result, error) {
 		now := time.Now()
 		switch d.action {
 		case serve:
-			return x.h.reply(x.w, x.r, reply{e: e, now: now, status: StatusHit, reason: reason})
+			if res, done := x.replyStored(reply{e: e, now: now, status: StatusHit, reason: reason}); done {
+				return res, nil
+			}
+			e, known, d = nil, true, decide(x.r, nil, standsFirm, now)
 		case serveAndRefresh:
 			x.refresh(e, d)
-			return x.h.reply(x.w, x.r, reply{e: e, now: now, status: StatusStale, reason: d.reason})
+			if res, done := x.replyStored(reply{e: e, now: now, status: StatusStale, reason: d.reason}); done {
+				return res, nil
+			}
+			e, known, d = nil, true, decide(x.r, nil, standsFirm, now)
 		case unavailable:
 			if res, done := x.replyPart(); done {
 				return res, nil

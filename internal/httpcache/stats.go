@@ -64,6 +64,12 @@ type DiskStats struct {
 	Serving bool `json:"serving"`
 	// Hits are answers that were read from disk into memory.
 	Hits int64 `json:"hits"`
+	// MaxObject is the largest body that is stored. Large counts those that memory
+	// does not take and that were stored here, Late those that were not, since the
+	// disk did not keep up.
+	MaxObject int64 `json:"max_object"`
+	Large     int64 `json:"large"`
+	Late      int64 `json:"late"`
 	// Fault is why the last purge may not hold over a restart.
 	Fault string `json:"fault,omitempty"`
 	// OpenedIn is what finding the answers of the last run took.
@@ -83,7 +89,8 @@ func (s *Store) diskStats() *DiskStats {
 		d.OpenedIn = unit.Duration(d.Stats.OpenedIn.Round(time.Microsecond))
 	}
 	d.Corrupt += t.misread.Load()
-	d.MaxBytes = t.maxBytes.Load()
+	d.MaxBytes, d.MaxObject = t.maxBytes.Load(), t.largest()
+	d.Large, d.Late = t.large.Load(), t.late.Load()
 	if err := s.DiskFault(); err != nil {
 		d.Fault = err.Error()
 	}

@@ -19,6 +19,9 @@ type DiskOptions struct {
 	Dir string
 	// MaxBytes bounds the answers on disk. Required.
 	MaxBytes int64
+	// MaxObject is the largest body that is stored, beside those that memory
+	// takes. Default, and at most, an eighth of MaxBytes, or 1 GiB if that is less.
+	MaxObject int64
 	// MinLife is for how long an answer must be of use to be worth a write.
 	// Default 10s.
 	MinLife time.Duration
@@ -83,7 +86,10 @@ type tier struct {
 	// does.
 	undurable atomic.Pointer[error]
 
-	maxBytes      atomic.Int64
+	maxBytes, maxObject atomic.Int64
+	// large counts the bodies that were written to files, late those that were
+	// not, since the disk did not keep up.
+	large, late   atomic.Int64
 	hits, misread atomic.Int64
 
 	mu    sync.Mutex
@@ -121,6 +127,7 @@ func (s *Store) OpenDisk(o DiskOptions) (DiskFound, error) {
 	}
 	t.opening.Store(true)
 	t.maxBytes.Store(o.MaxBytes)
+	t.maxObject.Store(o.MaxObject)
 	d := DiskFound{}
 	if found != nil && o.ID != "" && found.id == o.ID {
 		s.fence.restore(found)
@@ -347,13 +354,14 @@ func (s *Store) Release(version string) {
 	}
 }
 
-// ConfigureDisk changes how much may be on disk.
-func (s *Store) ConfigureDisk(maxBytes int64) {
+// ConfigureDisk changes how much may be on disk, and how much of one answer.
+func (s *Store) ConfigureDisk(maxBytes, maxObject int64) {
 	t := s.tier.Load()
 	if t == nil {
 		return
 	}
 	t.maxBytes.Store(maxBytes)
+	t.maxObject.Store(maxObject)
 	if blobs := t.blobs.Load(); blobs != nil {
 		blobs.Configure(maxBytes)
 	}
