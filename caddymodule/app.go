@@ -18,7 +18,6 @@ import (
 	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/httpcache"
-	"github.com/edgegw/edge/internal/lb"
 	"github.com/edgegw/edge/internal/named"
 	"github.com/edgegw/edge/internal/purge"
 	"github.com/edgegw/edge/internal/unit"
@@ -38,7 +37,7 @@ type App struct {
 	Cache CacheSize `json:"cache,omitzero"`
 
 	// Pools by name.
-	Pools map[string]lb.Config `json:"pools,omitempty"`
+	Pools map[string]PoolConfig `json:"pools,omitempty"`
 
 	// Cloudflare is the CDN in front. Without it, purges end at this node.
 	Cloudflare *purge.CloudflareConfig `json:"cloudflare,omitempty"`

@@ -188,7 +188,7 @@ func (a *App) advise(ctx context.Context) []finding {
 		if _, vouched := pool.Autoscale.Driver.Options["replicas_finish"]; pool.Autoscale.Driver.Name == "railway" && !vouched {
 			say("warning", "pool %s: autoscale driver railway without replicas_finish: the number of replicas only rises", name)
 		}
-		for _, problem := range missingPrograms(pool) {
+		for _, problem := range missingPrograms(pool.Config) {
 			say("error", "pool %s: %s", name, problem)
 		}
 		if len(pool.Discover) == 0 && len(a.tokens) == 0 {

@@ -51,7 +51,9 @@ What CI calls around a rollout, before, during or after it: waits until every
 replica runs the version and is healthy, lets edge purge what the versions before
 have left behind, here and at Cloudflare, and looks at it from outside (--verify).
 If the replicas do not get there within --timeout, nothing is purged, and the exit
-code is 7; whenever the last old replica goes, edge purges by itself.
+code is 7; whenever the last old replica goes, edge purges by itself. The same if
+the guard finds the version worse than the one before: then nothing is purged until
+another version comes, or somebody says --despite-guard.
 
 A version that is rolled out and purged already is done at once, without another
 call to Cloudflare. Ctrl-C ends the waiting only: the deploy goes on at the

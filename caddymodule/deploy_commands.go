@@ -23,6 +23,7 @@ func deployCommand(c *cobra.Command) {
 	f.DurationVar(&d.Wait, "wait", 0, "how long to wait for all of it: rollout, purge, --verify (default: the timeout and 3m)")
 	f.StringArrayVar(&d.Verify, "verify", nil, "URL that must show the version afterwards; may be repeated")
 	f.StringVar(&d.VersionHeader, "version-header", "X-App-Version", "response header that shows the version to --verify")
+	f.BoolVar(&d.DespiteGuard, "despite-guard", false, "let the version become current though the guard found it worse")
 	f.StringVar(&d.Cancel, "cancel", "", "withdraw the deploy with this id")
 	f.BoolVar(&d.DryRun, "dry-run", false, "show what would be purged, and do nothing")
 	f.BoolVar(&d.JSON, "json", false, "print one JSON object")

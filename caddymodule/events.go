@@ -107,6 +107,8 @@ func onDeployEvent(e deploy.Event) {
 	switch {
 	case e.Kind == deploy.EventJournal:
 		logger().Error("deploy journal", fields...)
+	case e.Kind == deploy.EventHeld:
+		logger().Warn("deploy", fields...)
 	case e.Kind != deploy.EventFinished:
 		logger().Info("deploy", fields...)
 	case r.Stage == deploy.Done, r.Stage == deploy.Dropped, r.Stage == deploy.Canceled:

@@ -113,10 +113,12 @@ func (a *App) parsePool(d *caddyfile.Dispenser) error {
 	if _, twice := a.Pools[name]; twice {
 		return d.Errf("pool %s: given twice: want each name once", name)
 	}
-	var c lb.Config
-	err := readBlock(d, poolBlock(&c))
+	var c PoolConfig
+	vocabulary := poolBlock(&c.Config)
+	vocabulary["guard"] = func(d *caddyfile.Dispenser) error { return parseGuard(d, &c.Guard) }
+	err := readBlock(d, vocabulary)
 	if a.Pools == nil {
-		a.Pools = make(map[string]lb.Config)
+		a.Pools = make(map[string]PoolConfig)
 	}
 	a.Pools[name] = c
 	if err != nil || waitsForValue(c.Policy) || slices.ContainsFunc(c.Discover, waitsForValue) || driverWaits(c.Autoscale.Driver) {

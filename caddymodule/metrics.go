@@ -159,6 +159,7 @@ var (
 	poolTarget      = describe("edge_pool_target_concurrency", "Requests at a time that one replica should have.", "pool")
 	poolUtilisation = describe("edge_pool_utilisation", "edge_pool_concurrency as a share of what the replicas that are up should have.", "pool")
 	poolTold        = describe("edge_pool_driver_replicas", "Replicas that the autoscaler's driver was told to run; 0 before the first order.", "pool", "driver")
+	deployHeld      = describe("edge_deploy_held", "1 while the guard keeps a version from becoming current: it is worse than the one before.", "pool")
 	poolUntold      = describe("edge_pool_driver_failures", "Orders to the autoscaler's driver that failed in a row.", "pool", "driver")
 	poolPanic       = describe("edge_pool_panic", "1 while most replicas look sick and health is ignored.", "pool")
 	poolRetries     = describe("edge_pool_retries_total", "Requests sent again to another replica.", "pool")
@@ -183,7 +184,7 @@ func (gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		cacheEntries, cacheBytes, cacheMaxBytes, cacheYielded, cacheStores, cacheEvictions, cacheFenced, encodedBytes, encodings, generation,
 		diskServing, diskEntries, diskBytes, diskMaxBytes, diskIndexBytes, diskHits, diskWrites, diskDropped, diskErrors,
-		poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolHedges, poolHedgesWon, poolRefused,
+		deployHeld, poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolHedges, poolHedgesWon, poolRefused,
 		replicaInFlight, replicaLimit, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending, certificateEnd, certificateLeft,
 	} {
 		to <- d
@@ -229,7 +230,8 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 	if c := a.gateway.coordinator(); c != nil {
 		gauge(purgesPending, float64(c.Health().Pending))
 	}
-	for _, p := range a.pools {
+	for name, p := range a.pools {
+		gauge(deployHeld, oneIf(a.gateway.deploys().Held(name) != ""), name)
 		collectPool(p, gauge, counter)
 	}
 	now := time.Now()

@@ -29,6 +29,7 @@ type pool struct {
 	*lb.Pool
 	name     string
 	versions *deploy.Tracker
+	answers  *deploy.Answers
 	poked    chan struct{}
 	end      context.CancelFunc
 	ended    chan struct{}
@@ -43,7 +44,7 @@ func acquirePool(name string) (*pool, error) {
 	made, _, err := shared.LoadOrNew(poolKey(name), func() (caddy.Destructor, error) {
 		ctx, end := context.WithCancel(context.Background())
 		p := &pool{
-			Pool: lb.NewPool(name, onPoolEvent), name: name, versions: new(deploy.Tracker),
+			Pool: lb.NewPool(name, onPoolEvent), name: name, versions: new(deploy.Tracker), answers: new(deploy.Answers),
 			poked: make(chan struct{}, 1), end: end, ended: make(chan struct{}),
 		}
 		go p.oversee(ctx)
@@ -97,7 +98,7 @@ func (p *pool) oversee(ctx context.Context) {
 
 // adopt takes over what the last run knew of the pool.
 func (p *pool) adopt(book *deploy.Book) {
-	if book.Adopt(p.name, p.versions) {
+	if book.Adopt(p.name, p.versions, p.answers) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.restored = time.Now()
@@ -116,7 +117,8 @@ func (p *pool) observe() (active bool) {
 	}
 	book, now := a.gateway.deploys(), time.Now()
 	seen := p.replicas()
-	found := book.Look(now, deploy.Sight{Pool: p.name, Replicas: seen, Starting: p.starting(now, seen)})
+	found := book.Look(now, deploy.Sight{Pool: p.name, Replicas: seen, Starting: p.starting(now, seen), Guard: a.Pools[p.name].Guard})
+	p.Avoid(found.Avoid)
 	p.settleLocked(a.gateway.store, found.Change, seen)
 	ordered := p.order(a, book, found.Orders)
 	followPurges(book, now, found.Purges)

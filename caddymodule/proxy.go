@@ -149,7 +149,9 @@ func (t *poolTransport) carry(r *http.Request, ex *exchange) (*http.Response, er
 	ex.pool = t.pool
 	ex.trace.Client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	ex.trace.Shared = ex.shared
+	began := t.pool.noting(ex)
 	resp, err := t.pool.Send(r, &ex.trace)
+	t.pool.noteAnswer(r, ex, resp, began)
 	if err == nil {
 		if refusal := refusalOf(r, resp, ex.trace.Refused); refusal != nil {
 			return nil, refusal

@@ -3,9 +3,11 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -40,12 +42,16 @@ func rollout(t *testing.T, n int, lines ...string) *rolling {
 	if err := os.WriteFile(x.file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	guard := ""
+	if i := slices.Index(lines, "GUARD"); i >= 0 {
+		lines, guard = slices.Delete(lines, i, i+1), "\n\t\t\tguard {\n\t\t\t\tfall_back\n\t\t\t}"
+	}
 	x.gateway = configure(t, "127.0.0.1:1", append(lines, strings.Replace(cloudflareLines, "deadline 6s", "deadline 2m", 1))...)
 	text, err := os.ReadFile(x.config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = []byte(strings.Replace(string(text), "discover static 127.0.0.1:1", "discover file "+x.file+"\n\t\t\tdrain 2s", 1))
+	text = []byte(strings.Replace(string(text), "discover static 127.0.0.1:1", "discover file "+x.file+"\n\t\t\tdrain 2s"+guard, 1))
 	if err := os.WriteFile(x.config, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -328,5 +334,57 @@ func TestAKilledGatewayFinishesADeploy(t *testing.T) {
 	s := x.seen()
 	if len(s.Deploys.Last) != 1 || strings.Join(s.Deploys.Last[0].Retired, " ") != "v1" || len(s.Purges.Last) != 1 || s.Purges.Last[0].State != "done" {
 		t.Errorf("%+v: want one deploy with one purge", s)
+	}
+}
+
+// A version that fails is found out at the edge: its purge is refused, the old
+// pages stay, and visitors are sent back.
+func TestTheGuardRefusesAWorseVersion(t *testing.T) {
+	x := rollout(t, 2, "GUARD")
+	if r := x.edge("deploy", "--version", "v1"); r.code != 0 {
+		t.Fatalf("exit %d\n%s", r.code, r.stderr)
+	}
+	stop := x.visit()
+	x.eventually("a page of v1 is a hit", func() bool {
+		_, status := x.shows("/contacts")
+		return strings.Contains(status, "; hit")
+	})
+	x.add("v2")
+	bad := x.replicas[len(x.replicas)-1]
+	got, err := http.Post("http://"+bad.address+"/trouble?for=4m", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Body.Close()
+	r := x.edge("deploy", "--version", "v2", "--timeout", "2m")
+	if r.code != 7 || !strings.Contains(r.stderr, "is refused: v2 is worse than v1, nothing purged: errors: ") {
+		t.Fatalf("exit %d\n%s\n%s", r.code, r.stderr, x.log)
+	}
+	stop() // nobody noticed: what failed was tried again
+	if last := x.seen().Deploys.Last; last[0].State != "held" || last[1].State != "refused" {
+		t.Errorf("%+v", last)
+	}
+	// Visitors are kept from it, though its checks pass.
+	before := x.seen().Deploys.Last[0].Traffic["v2"].Requests
+	for range 50 {
+		if version := x.answer("/api/contacts").header.Get("X-App-Version"); version != "v1" {
+			t.Fatalf("answered by %q", version)
+		}
+	}
+	if after := x.seen().Deploys.Last[0].Traffic["v2"].Requests; after > before+1 {
+		t.Errorf("v2 was asked %d times more", after-before)
+	}
+	// Only it is left: the old pages are better than its.
+	x.replicas = x.replicas[2:]
+	x.name()
+	x.eventually("the old replicas are gone", func() bool { return len(x.seen().Pools[0].Replicas) == 1 })
+	if version, status := x.shows("/contacts"); version != "v1" || !strings.Contains(status, "; hit") {
+		t.Errorf("%s, %s: want the page of v1", version, status)
+	}
+	if n := len(x.cloudflare.Calls()); n != 0 || x.current() != "v1" {
+		t.Errorf("%d calls at Cloudflare, current %s", n, x.current())
+	}
+	if r := x.edge("deploy", "--version", "v2", "--despite-guard"); r.code != 0 || len(x.cloudflare.Calls()) != 2 || x.current() != "v2" {
+		t.Errorf("despite the guard: exit %d, %d calls\n%s", r.code, len(x.cloudflare.Calls()), r.stderr)
 	}
 }

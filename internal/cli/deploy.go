@@ -47,6 +47,9 @@ type DeployConfig struct {
 	VersionHeader string
 	// Probe carries the fetches of Verify. Default: a transport of its own.
 	Probe http.RoundTripper
+	// DespiteGuard lets the version become current though the guard found it
+	// worse, or finds it so later.
+	DespiteGuard bool
 	// Cancel withdraws the deploy with this id, and does nothing else.
 	Cancel string
 	// DryRun shows what would be done.
@@ -181,7 +184,7 @@ func (d *deploying) call(ctx context.Context) error {
 	}
 	c := request{method: http.MethodPost, path: "deploy", body: control.DeployRequest{
 		Version: d.Version, Pool: d.Pool, Retire: d.Retire, Timeout: unit.Duration(d.Timeout), Reason: d.DeployConfig.Reason,
-		DryRun: d.DeployConfig.DryRun, IdempotencyKey: d.DeployConfig.IdempotencyKey,
+		DespiteGuard: d.DespiteGuard, DryRun: d.DeployConfig.DryRun, IdempotencyKey: d.DeployConfig.IdempotencyKey,
 	}}
 	return retrying(ctx, d.began.Add(min(submitFor, d.DeployConfig.Wait)), func() error {
 		var r deploy.Record

@@ -48,7 +48,7 @@ func newGateway() *gateway {
 		records: make(map[string]purge.Record), keys: make(map[string]string), become: done,
 		book: deploy.OpenBook(nil, func([]byte) error { return nil }, nil),
 	}
-	g.book.Adopt("app", new(deploy.Tracker))
+	g.book.Adopt("app", new(deploy.Tracker), new(deploy.Answers))
 	return g
 }
 

@@ -31,6 +31,9 @@ type DeployRequest struct {
 	Timeout unit.Duration `json:"timeout,omitempty"`
 	// Reason is for people.
 	Reason string `json:"reason,omitempty"`
+	// DespiteGuard lets the version become current though the guard found it
+	// worse, or finds it so later.
+	DespiteGuard bool `json:"despite_guard,omitempty"`
 	// DryRun says what would be purged, and does nothing.
 	DryRun bool `json:"dry_run,omitempty"`
 	// IdempotencyKey may be given here or as the field Idempotency-Key.
@@ -71,7 +74,7 @@ func (c *call) submitDeploy() error {
 	}
 	record, err := c.gateway.Deploy(c.r.Context(), deploy.Call{
 		Pool: request.Pool, Version: request.Version, Retire: request.Retire, Timeout: request.Timeout.Or(defaultTimeout),
-		Reason: request.Reason, Actor: c.actor + " from " + c.client, IdempotencyKey: key, DryRun: request.DryRun,
+		Reason: request.Reason, Actor: c.actor + " from " + c.client, IdempotencyKey: key, DryRun: request.DryRun, DespiteGuard: request.DespiteGuard,
 	})
 	if err != nil {
 		return err

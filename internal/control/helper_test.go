@@ -51,7 +51,7 @@ func newFakeGateway() *fakeGateway {
 		finished: make(chan struct{}),
 		waiting:  make(chan struct{}, 100),
 	}
-	g.book.Adopt("app", g.tracker)
+	g.book.Adopt("app", g.tracker, new(deploy.Answers))
 	return g
 }
 

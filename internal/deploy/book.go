@@ -53,6 +53,12 @@ type sighted struct {
 	tracker  *Tracker
 	replicas []Replica
 	counted  map[string]Traffic // by replica, as last seen
+
+	// What the guard compares, and has compared so far.
+	answers   *Answers
+	comparing string
+	looks     looks
+	asked     map[string]Traffic // by version, since it compares them
 }
 
 // page is the book as it is saved.
@@ -104,14 +110,15 @@ func (b *Book) read(text []byte) error {
 }
 
 // Adopt makes the book follow a pool, and puts the tracker into the state of
-// the last run, if there was one. It reports whether it did.
-func (b *Book) Adopt(pool string, t *Tracker) bool {
+// the last run, if there was one. It reports whether it did. answers are what
+// the pool's visitors got.
+func (b *Book) Adopt(pool string, t *Tracker, answers *Answers) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if known := b.pools[pool]; known != nil && known.tracker == t {
 		return false
 	}
-	b.pools[pool] = &sighted{tracker: t, counted: make(map[string]Traffic)}
+	b.pools[pool] = &sighted{tracker: t, answers: answers, counted: make(map[string]Traffic)}
 	snapshot, ok := b.restored[pool]
 	delete(b.restored, pool)
 	return ok && t.Restore(snapshot) == nil
@@ -125,8 +132,9 @@ func (b *Book) Keep(now time.Time, pools []string) {
 			b.finishLocked(e, now, Failed, "the pool is gone from the configuration")
 		}
 	}
-	for name := range b.pools {
+	for name, pool := range b.pools {
 		if !slices.Contains(pools, name) {
+			b.restored[name] = pool.tracker.Snapshot() // for when it is back
 			delete(b.pools, name)
 		}
 	}
@@ -220,7 +228,7 @@ func exitOf(e *entry) int {
 // moveLocked gives a deploy another stage.
 func (b *Book) moveLocked(e *entry, to Stage, kind EventKind) {
 	e.Stage = to
-	if to != Waiting && to != Rolling {
+	if !e.open() {
 		e.Behind = nil
 	}
 	e.Exit = exitOf(e)
@@ -240,6 +248,18 @@ func (b *Book) finishLocked(e *entry, now time.Time, to Stage, why string) {
 	}
 	b.moveLocked(e, to, EventFinished)
 	close(e.done)
+}
+
+// Held is the version that the guard keeps from becoming current; "" for none.
+func (b *Book) Held(pool string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.entries {
+		if e.Pool == pool && e.Stage == Held {
+			return e.Version
+		}
+	}
+	return ""
 }
 
 // settle saves the book, if it has news, and tells them.

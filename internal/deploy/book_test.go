@@ -15,6 +15,7 @@ type stage struct {
 	t       *testing.T
 	book    *Book
 	tracker *Tracker
+	answers *Answers
 	now     time.Time
 	saved   []byte
 	full    error // what save answers
@@ -38,7 +39,8 @@ func (s *stage) open() {
 		}
 		return s.full
 	}, func(e Event) { s.events = append(s.events, e) })
-	s.book.Adopt("app", s.tracker)
+	s.answers = new(Answers)
+	s.book.Adopt("app", s.tracker, s.answers)
 }
 
 // see shows replicas, one for each word: a version, and after a colon a state

@@ -18,6 +18,9 @@ type Call struct {
 	Actor   string
 	// IdempotencyKey makes a repeated call give the same deploy for 24 hours.
 	IdempotencyKey string
+	// DespiteGuard lets the version become current though the guard found it
+	// worse, or finds it so later.
+	DespiteGuard bool
 	// DryRun says what would be purged, and does nothing.
 	DryRun bool
 }
@@ -75,6 +78,9 @@ func (b *Book) callLocked(now time.Time, c Call) (e *entry, fresh bool, err erro
 		}
 	}
 	if e := b.underWayLocked(c); e != nil {
+		if e.Stage == Held && !c.DespiteGuard {
+			return b.refuseLocked(e, now, c), true, nil
+		}
 		if e.open() || !e.called() {
 			b.joinLocked(e, now, c)
 		}
@@ -86,6 +92,7 @@ func (b *Book) callLocked(now time.Time, c Call) (e *entry, fresh bool, err erro
 	record := Record{
 		ID: newID(now), Pool: c.Pool, Version: c.Version, Previous: b.currentLocked(c.Pool), Stage: Waiting,
 		Created: now, Deadline: now.Add(c.Timeout), Actor: c.Actor, Reason: c.Reason, Retire: c.Retire, IdempotencyKey: c.IdempotencyKey,
+		DespiteGuard: c.DespiteGuard,
 	}
 	if last := b.lastLocked(c); last != nil {
 		record.Previous = last.Previous
@@ -97,6 +104,16 @@ func (b *Book) callLocked(now time.Time, c Call) (e *entry, fresh bool, err erro
 	e = b.insertLocked(record)
 	b.moveLocked(e, Waiting, EventCalled)
 	return e, true, nil
+}
+
+// refuseLocked answers a call for a version that is held back.
+func (b *Book) refuseLocked(held *entry, now time.Time, c Call) *entry {
+	e := b.insertLocked(Record{
+		ID: newID(now), Pool: c.Pool, Version: c.Version, Previous: held.Previous, Stage: Waiting, Created: now, Guard: held.Guard,
+		Actor: c.Actor, Reason: c.Reason, IdempotencyKey: c.IdempotencyKey,
+	})
+	b.finishLocked(e, now, Refused, held.Error)
+	return e
 }
 
 // underWayLocked is the deploy that the call is about, if there is one: it is
@@ -149,6 +166,9 @@ func (b *Book) joinLocked(e *entry, now time.Time, c Call) {
 		e.IdempotencyKey = c.IdempotencyKey
 	}
 	if e.open() {
+		if e.DespiteGuard = e.DespiteGuard || c.DespiteGuard; e.Stage == Held {
+			e.Stage, e.Error = Rolling, ""
+		}
 		if until := now.Add(c.Timeout); until.After(e.Deadline) {
 			e.Deadline = until
 		}

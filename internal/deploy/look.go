@@ -15,6 +15,8 @@ type Sight struct {
 	// Starting says that this process has just begun to look, and that there
 	// may be more replicas than it has seen.
 	Starting bool
+	// Guard says when a version is worse than the one before.
+	Guard GuardConfig
 }
 
 // Order is a purge that a deploy wants.
@@ -34,6 +36,9 @@ type Findings struct {
 	// Purges are the orders under way, by deploy; Purged is to be called with
 	// what became of them.
 	Purges map[string]string
+	// Avoid is a version that visitors are to be kept from: it is worse, and
+	// replicas of another are up. "" for none.
+	Avoid string
 	// Active says that something is under way: look again soon, even when
 	// nothing is seen to change.
 	Active bool
@@ -56,6 +61,7 @@ func (b *Book) Look(now time.Time, s Sight) Findings {
 	pool.replicas = slices.Clone(s.Replicas)
 	l := &look{Book: b, now: now, Sight: s, pool: pool}
 	l.countTraffic()
+	l.guard()
 	l.expire()
 	change := l.observe()
 	l.follow(change)
@@ -101,6 +107,10 @@ func (l *look) countTraffic() {
 		if r.Version == "" {
 			continue
 		}
+		more := Traffic{seen.Requests - before.Requests, max(0, seen.Failures-before.Failures)}
+		if l.pool.asked != nil {
+			l.pool.asked[r.Version] = l.pool.asked[r.Version].plus(more)
+		}
 		for _, e := range l.mine() {
 			if e.Stage == Waiting {
 				continue
@@ -108,13 +118,14 @@ func (l *look) countTraffic() {
 			if e.Traffic == nil {
 				e.Traffic = make(map[string]Traffic)
 			}
-			t := e.Traffic[r.Version]
-			t.Requests += seen.Requests - before.Requests
-			t.Failures += max(0, seen.Failures-before.Failures)
-			e.Traffic[r.Version] = t
+			e.Traffic[r.Version] = e.Traffic[r.Version].plus(more)
 		}
 	}
 	l.pool.counted = counted
+}
+
+func (t Traffic) plus(more Traffic) Traffic {
+	return Traffic{t.Requests + more.Requests, t.Failures + more.Failures}
 }
 
 // expire ends the calls for which the replicas took too long.
@@ -166,6 +177,9 @@ func (l *look) observe() Change {
 	live := slices.DeleteFunc(slices.Clone(l.Replicas), func(r Replica) bool { return r.Fresh })
 	hold := ""
 	for _, e := range l.mine() {
+		if e.Stage == Held && agreed(live) == e.Version {
+			hold = e.Version
+		}
 		if !e.open() || !e.called() {
 			continue
 		}
@@ -228,7 +242,7 @@ func (l *look) follow(change Change) {
 			e.Began, e.Previous = l.now, rollout.From
 			l.moveLocked(e, Rolling, EventBegan)
 		}
-		rolling = rolling || e.Stage == Rolling
+		rolling = rolling || e.Stage == Rolling || e.Stage == Held
 	}
 	if !rolling && change.Kind == Began {
 		e := l.notice(rollout.To, rollout.From, Rolling)
@@ -249,7 +263,7 @@ func (l *look) notice(version, previous string, stage Stage) *entry {
 func (l *look) arrive(change Change) {
 	var arrived *entry
 	for _, e := range l.mine() {
-		if e.open() && (e.Version == change.Current || arrived == nil && !e.called()) {
+		if e.open() && (e.Version == change.Current || arrived == nil && !e.called() && e.Stage != Held) {
 			arrived = e
 		}
 	}
@@ -283,7 +297,7 @@ func (l *look) retire(e *entry, versions []string) {
 func (l *look) turnBack(current string) {
 	for _, e := range l.mine() {
 		switch {
-		case e.Stage != Rolling || e.Version == current:
+		case !e.open() || e.Stage == Waiting || e.Version == current:
 		case e.called():
 			l.moveLocked(e, Waiting, EventBegan)
 		default:
@@ -306,6 +320,9 @@ func (l *look) findings(change Change) Findings {
 	found := Findings{Change: change, Purges: make(map[string]string), Active: l.Starting || l.pool.tracker.Rollout().On}
 	for _, e := range l.mine() {
 		found.Active = true
+		if e.Stage == Held && l.Guard.FallBack && l.others(e.Version) {
+			found.Avoid = e.Version
+		}
 		switch {
 		case e.Stage != Purging:
 		case e.Purge != "":
@@ -318,6 +335,11 @@ func (l *look) findings(change Change) Findings {
 		}
 	}
 	return found
+}
+
+// others reports whether healthy replicas of other versions are there.
+func (l *look) others(version string) bool {
+	return slices.ContainsFunc(l.Replicas, func(r Replica) bool { return r.State == up && r.Version != version })
 }
 
 // Outcome is what became of a purge, so far.

@@ -29,6 +29,7 @@ type Stage string
 const (
 	Waiting  Stage = "waiting"   // called; no replica runs the version
 	Rolling  Stage = "rolling"   // replicas of it are live, besides others
+	Held     Stage = "held"      // noticed, and the guard found it worse: it does not become current
 	Purging  Stage = "purging"   // it is current; what it retired is being purged
 	Done     Stage = "done"      // it is current, what it retired is purged
 	Partial  Stage = "partial"   // it is current, the purge reached not everything
@@ -40,7 +41,7 @@ const (
 )
 
 // Final reports whether a deploy in this stage changes no more.
-func (s Stage) Final() bool { return s != Waiting && s != Rolling && s != Purging }
+func (s Stage) Final() bool { return s != Waiting && s != Rolling && s != Held && s != Purging }
 
 // Exit codes of a record; those of a purge that went wrong are the purge's.
 const (
@@ -91,6 +92,10 @@ type Record struct {
 	Purge string `json:"purge,omitempty"`
 	// Traffic is what each version was asked from Began to Finished.
 	Traffic map[string]Traffic `json:"traffic,omitempty"`
+	// Guard are the ways in which the version was found to be worse than
+	// Previous; DespiteGuard says that it may become current all the same.
+	Guard        []Difference `json:"guard,omitempty"`
+	DespiteGuard bool         `json:"despite_guard,omitempty"`
 	// Plan is the purge that a dry run would order.
 	Plan any `json:"plan,omitempty"`
 	// Note says what is worth knowing.
@@ -110,7 +115,7 @@ const noticed = "edge"
 func (r Record) called() bool { return r.Actor != noticed }
 
 // open reports whether its version is not current yet, and may become so.
-func (r Record) open() bool { return r.Stage == Waiting || r.Stage == Rolling }
+func (r Record) open() bool { return r.Stage == Waiting || r.Stage == Rolling || r.Stage == Held }
 
 func (r Record) exit() int {
 	switch {
@@ -142,6 +147,7 @@ type EventKind string
 const (
 	EventCalled   EventKind = "called"   // somebody waits for the version
 	EventBegan    EventKind = "began"    // a replica of it was seen
+	EventHeld     EventKind = "held"     // the guard found it worse
 	EventCurrent  EventKind = "current"  // it is current
 	EventFinished EventKind = "finished" // the stage is final
 	EventJournal  EventKind = "journal"  // the journal was not written or read; Err says why

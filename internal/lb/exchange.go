@@ -146,6 +146,9 @@ func (x *exchange) inRotation(r *replica) bool {
 	if record.ejection.on() && x.level < anyHealth && !x.pool.panicking.Load() {
 		return false
 	}
+	if x.level < anyHealth && x.pool.avoided(r) {
+		return false
+	}
 	b := record.breaker.Load()
 	if b.unreachable() && r.is() != up {
 		return false // Checks cannot reach it either: the one that does closes the breaker.

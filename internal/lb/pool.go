@@ -31,11 +31,12 @@ type Pool struct {
 
 	// What requests read. A request takes no lock that all share.
 	view       atomic.Pointer[view]
-	panicking  atomic.Bool   // most replicas look sick, or are ejected: health is presumed wrong
-	distrusted atomic.Bool   // most breakers are open: so are they
-	opened     atomic.Int64  // breakers that are not closed
-	reviewedAt atomic.Int64  // when replicas were last compared
-	median     atomic.Uint64 // float64, of the replicas' latencies, milliseconds
+	avoid      atomic.Pointer[string] // a version that gets no requests while others can take them
+	panicking  atomic.Bool            // most replicas look sick, or are ejected: health is presumed wrong
+	distrusted atomic.Bool            // most breakers are open: so are they
+	opened     atomic.Int64           // breakers that are not closed
+	reviewedAt atomic.Int64           // when replicas were last compared
+	median     atomic.Uint64          // float64, of the replicas' latencies, milliseconds
 	medianAt   atomic.Int64
 	queue      queue
 	budget     budget

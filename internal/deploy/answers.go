@@ -1,0 +1,149 @@
+package deploy
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxAssets bounds the assets whose version is remembered, maxVisitors the
+	// visitors of each version. Beyond, nothing is added: what there is will do.
+	maxAssets   = 16_384
+	maxVisitors = 8192
+)
+
+// Answer is what a visitor got from a replica.
+type Answer struct {
+	Version string
+	// Path and Client are those of the request.
+	Path, Client string
+	// Asset says that the path should lead to an asset; Named, that its name
+	// changes with its content, so that each version has names of its own.
+	Asset, Named bool
+	// Missing and HTML say that it did not: a 404, or a page.
+	Missing, HTML bool
+	// Took is the time to the response header; 0 is not counted.
+	Took time.Duration
+}
+
+// Answers gathers what visitors get from each version of a pool, for the guard.
+// The zero value is ready. It is safe for concurrent use; while no rollout is on,
+// what is no asset costs it nothing.
+type Answers struct {
+	comparing atomic.Bool
+	seed      maphash.Seed
+
+	mu       sync.Mutex
+	old, new string
+	warm     time.Time // from when on times are counted
+	owners   map[uint64]string
+	visitors map[string]map[uint64]visit
+	times    map[string]*Times
+}
+
+// visit is what became of a visitor who asked for assets.
+type visit struct{ missing, html bool }
+
+// Wanted reports whether an answer is worth noting.
+func (a *Answers) Wanted(asset bool) bool { return asset || a.comparing.Load() }
+
+// Note takes in an answer.
+//
+// An asset whose name changes with its content, and which another version was
+// seen to have, says nothing about a version that does not. And while a rollout
+// is on, the old version is asked for what only the new one has: it is judged by
+// what it was asked before.
+func (a *Answers) Note(now time.Time, n Answer) {
+	if n.Version == "" {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.visitors == nil {
+		a.seed = maphash.MakeSeed()
+		a.owners, a.visitors, a.times = make(map[uint64]string), make(map[string]map[uint64]visit), make(map[string]*Times)
+	}
+	if a.comparing.Load() && n.Took > 0 && !now.Before(a.warm) {
+		times := a.times[n.Version]
+		if times == nil && (n.Version == a.old || n.Version == a.new) {
+			times = new(Times)
+			a.times[n.Version] = times
+		}
+		if times != nil {
+			times[bucketOf(n.Took)]++
+		}
+	}
+	if n.Asset {
+		a.noteAssetLocked(n)
+	}
+}
+
+func (a *Answers) noteAssetLocked(n Answer) {
+	path := maphash.String(a.seed, n.Path)
+	owner, known := a.owners[path]
+	bad := n.Missing || n.HTML
+	if !bad && (known || len(a.owners) < maxAssets) {
+		a.owners[path] = n.Version
+	}
+	if bad && n.Named && known && owner != n.Version || a.comparing.Load() && n.Version == a.old {
+		return
+	}
+	seen := a.visitors[n.Version]
+	if seen == nil {
+		seen = make(map[uint64]visit)
+		a.visitors[n.Version] = seen
+	}
+	client := maphash.String(a.seed, n.Client)
+	v, again := seen[client]
+	if !again && len(seen) >= maxVisitors {
+		return
+	}
+	v.missing, v.html = v.missing || n.Missing, v.html || n.HTML
+	seen[client] = v
+}
+
+// begin compares two versions from now on. Times count from warm on.
+func (a *Answers) begin(old, fresh string, warm time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.old, a.new, a.warm = old, fresh, warm
+	a.times = make(map[string]*Times)
+	a.comparing.Store(true)
+}
+
+// end compares no more, and forgets all versions but one.
+func (a *Answers) end(current string) {
+	if !a.comparing.Load() {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.comparing.Store(false)
+	a.times = make(map[string]*Times)
+	for version := range a.visitors {
+		if version != current {
+			delete(a.visitors, version)
+		}
+	}
+}
+
+// tally adds what is known of a version's answers to what its replicas were asked.
+func (a *Answers) tally(version string, t Traffic) Tally {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	sum := Tally{Requests: t.Requests, Failures: t.Failures, Asking: int64(len(a.visitors[version]))}
+	if times := a.times[version]; times != nil {
+		sum.Times = *times
+	}
+	for _, v := range a.visitors[version] {
+		if v.missing {
+			sum.Missing++
+		}
+		if v.html {
+			sum.HTML++
+		}
+	}
+	return sum
+}
