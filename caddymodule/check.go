@@ -25,6 +25,7 @@ import (
 type checkConfig struct {
 	config, adapter string
 	json            bool
+	samples         []string
 }
 
 // finding is one thing that edge check has to say.
@@ -40,13 +41,19 @@ func checkCommand(c *cobra.Command) {
 Adapts the configuration, provisions everything without starting it, and looks
 for what would only show under traffic: rules that nothing can reach, folders
 that cannot be written, placeholders without a value, weak tokens, a token that
-Cloudflare does not know.
+Cloudflare does not know, a zone of another domain or plan.
+
+With --sample it also finds each pool's replicas, asks each of them twice for
+the path or URL, and looks at the answers: validators that differ between
+replicas of one version, s-maxage and other fields that Cloudflare takes in
+another sense, caches in between, versions that are not told.
 
 Exit codes: 0 no error (warnings may be printed), 2 at least one error.`
 	f := c.Flags()
 	f.StringVarP(&k.config, "config", "c", "Caddyfile", "configuration file")
 	f.StringVarP(&k.adapter, "adapter", "a", "", "configuration adapter (default: caddyfile, unless the file ends in .json)")
 	f.BoolVar(&k.json, "json", false, "print the findings as JSON")
+	f.StringArrayVar(&k.samples, "sample", nil, "path, or URL whose host is to be asked for, such as https://crm.example.com/; may be repeated")
 	run(c, func(ctx context.Context, _ []string) int { return check(ctx, k, os.Stdout, os.Stderr) })
 }
 
@@ -107,7 +114,11 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 		problem("warning", errors.New("no edge block: nothing to check beyond Caddy's own rules"))
 		return findings
 	}
-	return append(findings, app.(*App).advise(asking)...)
+	findings = append(findings, app.(*App).advise(asking)...)
+	for _, regret := range app.(*App).regrets(asking, k.samples) {
+		findings = append(findings, finding{"warning", regret})
+	}
+	return findings
 }
 
 func adapted(k checkConfig) ([]byte, []caddyconfig.Warning, error) {
@@ -173,8 +184,8 @@ func (a *App) advise(ctx context.Context) []finding {
 		}
 	}
 	if a.Cloudflare != nil {
-		if err := purge.CheckCloudflare(ctx, *a.Cloudflare); err != nil {
-			say("warning", "%v", err)
+		for _, problem := range purge.CheckCloudflare(ctx, *a.Cloudflare) {
+			say("warning", "%v", problem)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Pools)) {

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +25,39 @@ func written(t *testing.T, text string) (path string) {
 type checked struct {
 	OK       bool
 	Findings []struct{ Severity, Problem string }
+}
+
+// replicas answer with a tag of their own each, and s-maxage.
+func replicas(t *testing.T, n int) (addresses string) {
+	t.Helper()
+	for i := range n {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Host != "crm.example.com" {
+				http.NotFound(w, r)
+				return
+			}
+			w.Header().Set("ETag", fmt.Sprintf(`"%d"`, i))
+			w.Header().Set("Cache-Control", "s-maxage=60")
+			w.Header().Set("X-App-Version", "v1")
+		}))
+		t.Cleanup(server.Close)
+		addresses += " " + strings.TrimPrefix(server.URL, "http://")
+	}
+	return addresses
+}
+
+func TestCheckAsksReplicas(t *testing.T) {
+	config := written(t, fmt.Sprintf("{\n\tadmin off\n\tedge {\n\t\tstate_dir %q\n\t\tpool app {\n\t\t\tdiscover static%s %s\n\t\t\thealth /healthz {\n\t\t\t\tversion_header X-App-Version\n\t\t\t}\n\t\t}\n\t}\n}\n",
+		t.TempDir(), replicas(t, 2), freeAddress(t)))
+	r := command(t, nil, "check", "--config", config, "--sample", "https://crm.example.com/page?n=1", "--sample", "crm")
+	if r.code != 0 {
+		t.Errorf("exit %d: want 0, these are warnings\n%s", r.code, r.stderr)
+	}
+	for _, want := range []string{`sample "crm": want a path`, "connection refused", "GET /page?n=1 says Cache-Control: s-maxage=60", `GET /page?n=1: replicas of one version differ`} {
+		if strings.Count(r.stdout, want) != 1 {
+			t.Errorf("%s\nwant once %q", r.stdout, want)
+		}
+	}
 }
 
 func TestCheck(t *testing.T) {

@@ -21,7 +21,7 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/purge", "internal/purge/standin", "internal/rawhit", "internal/sample", "internal/unit"},
+	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/sighting", "internal/purge", "internal/purge/standin", "internal/rawhit", "internal/sample", "internal/unit"},
 	"internal/named":               {},
 	"internal/unit":                {},
 	"internal/coding":              {},
@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	"internal/deploy":              {"internal/unit"},
 	"internal/control":             {"internal/deploy", "internal/purge", "internal/unit"},
 	"internal/cli":                 {"internal/control", "internal/deploy", "internal/purge", "internal/unit"},
+	"internal/sighting":            {},
 	"internal/redisclient":         {},
 	"internal/sample":              {},
 	"internal/demo":                {"internal/purge/standin", "internal/unit"},

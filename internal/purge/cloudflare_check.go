@@ -3,45 +3,115 @@ package purge
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 )
 
-// CheckCloudflare asks Cloudflare whether it knows the token, once, and changes
-// nothing. It tells neither whether the token may purge nor whether the zones
-// are right: a token that may do no more than purge cannot find out.
-func CheckCloudflare(ctx context.Context, c CloudflareConfig) error {
+// codeNoPermission: the token is known, and may not do this.
+const codeNoPermission = 9109
+
+// CheckCloudflare asks Cloudflare whether it knows the token, and whether the
+// zones are what the configuration says: there, active, of that domain and plan.
+// It changes nothing. All problems are given at once. A token that may do no
+// more than purge cannot read zones: then that is what is given, once. Whether a
+// token may purge can only be found out by purging.
+func CheckCloudflare(ctx context.Context, c CloudflareConfig) []error {
 	if err := c.Validate(); err != nil {
-		return err
+		return []error{err}
 	}
 	c = c.withDefaults()
 	caller := newCaller(c.APIURL, c.APIToken, transport)
+	var token struct {
+		Status string `json:"status"`
+	}
+	if err := caller.get(ctx, "/user/tokens/verify", &token); err != nil {
+		return []error{fmt.Errorf("cloudflare: %w", err)}
+	}
+	if token.Status != "active" {
+		return []error{fmt.Errorf("cloudflare api_token is %q: want an active one", caller.clean(token.Status))}
+	}
+	var problems []error
+	unread := false
+	for _, text := range c.ZoneIDs {
+		z := parseZone(text)
+		found, err := caller.zone(ctx, z.id)
+		switch failed := (*TargetError)(nil); {
+		case errors.As(err, &failed) && (failed.Code == codeNoPermission || failed.Code == codeAuth):
+			if !unread {
+				problems = append(problems, fmt.Errorf("cloudflare api_token may not read zone %s: its plan and domain were not checked: add the permission Zone Read to have them checked", z.id))
+			}
+			unread = true
+		case err != nil:
+			problems = append(problems, fmt.Errorf("cloudflare zone_id %s: %w", z.id, err))
+		default:
+			problems = append(problems, found.problems(caller, z, c.Plan)...)
+		}
+	}
+	return problems
+}
+
+// foundZone is what Cloudflare says of a zone.
+type foundZone struct {
+	Name   string `json:"name"`
+	Status string `json:"status"`
+	Paused bool   `json:"paused"`
+	Plan   struct {
+		LegacyID string `json:"legacy_id"`
+	} `json:"plan"`
+}
+
+// problems are where the configuration says something else.
+func (f foundZone) problems(c *caller, z zone, plan string) []error {
+	var problems []error
+	say := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if z.domain != "" && z.domain != f.Name {
+		say("cloudflare zone_id %s is zone %s: want that of %s", z.id, c.clean(f.Name), z.domain)
+	}
+	if f.Status != "active" {
+		say("cloudflare zone %s is %q: want an active one: nothing passes Cloudflare yet", z.id, c.clean(f.Status))
+	}
+	if f.Paused {
+		say("cloudflare zone %s is paused: nothing passes Cloudflare's cache", z.id)
+	}
+	if _, known := plans[f.Plan.LegacyID]; known && f.Plan.LegacyID != plan {
+		say("cloudflare plan %q: zone %s has the plan %s: write plan %s, or purges go at the wrong rate", plan, z.id, f.Plan.LegacyID, f.Plan.LegacyID)
+	}
+	return problems
+}
+
+func (c *caller) zone(ctx context.Context, id string) (foundZone, error) {
+	var found foundZone
+	err := c.get(ctx, "/zones/"+id, &found)
+	return found, err
+}
+
+// get asks the API once, and reads the answer's result.
+func (c *caller) get(ctx context.Context, path string, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.APIURL+"/user/tokens/verify", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+path, nil)
 	if err != nil {
-		return fmt.Errorf("cloudflare: %s", caller.clean(reason(err)))
+		return errors.New(c.clean(reason(err)))
 	}
-	r.Header.Set("Authorization", "Bearer "+c.APIToken)
+	r.Header.Set("Authorization", "Bearer "+c.token)
 	r.Header.Set("User-Agent", "edge")
-	res, err := caller.client.Do(r)
+	res, err := c.client.Do(r)
 	if err != nil {
-		return fmt.Errorf("cloudflare: %s", caller.clean(reason(err)))
+		return errors.New(c.clean(reason(err)))
 	}
 	ans, err := readAnswer(res)
 	if err != nil {
-		return fmt.Errorf("cloudflare: %s", caller.clean(reason(err)))
+		return errors.New(c.clean(reason(err)))
 	}
-	if failed := caller.judge(*ans); failed != nil {
-		return fmt.Errorf("cloudflare: %w", failed)
+	if failed := c.judge(*ans); failed != nil {
+		return failed
 	}
-	var token struct {
-		Result struct {
-			Status string `json:"status"`
-		} `json:"result"`
+	var body struct {
+		Result json.RawMessage `json:"result"`
 	}
-	if err := json.Unmarshal(ans.body, &token); err != nil || token.Result.Status != "active" {
-		return fmt.Errorf("cloudflare api_token is %q: want an active one", caller.clean(token.Result.Status))
+	if json.Unmarshal(ans.body, &body) != nil || json.Unmarshal(body.Result, result) != nil {
+		return fmt.Errorf("%s: got an answer without a result as the API gives it", path)
 	}
 	return nil
 }

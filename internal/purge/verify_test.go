@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edgegw/edge/internal/purge/standin"
 )
 
 func TestHTTPVerifier(t *testing.T) {
@@ -59,17 +61,17 @@ func TestCheckCloudflare(t *testing.T) {
 	server := httptest.NewServer(s)
 	defer server.Close()
 	config.APIURL = server.URL + "/client/v4"
-	if err := CheckCloudflare(t.Context(), config); err != nil {
-		t.Error("the right token:", err)
+	if problems := CheckCloudflare(t.Context(), config); problems != nil {
+		t.Error("the right token:", problems)
 	}
 	wrong := config
 	wrong.APIToken = "another-secret"
-	err := CheckCloudflare(t.Context(), wrong)
+	err := errors.Join(CheckCloudflare(t.Context(), wrong)...)
 	var failed *TargetError
 	if !errors.As(err, &failed) || failed.Kind != NotAllowed || strings.Contains(err.Error(), wrong.APIToken) {
 		t.Errorf("a wrong token: %v", err)
 	}
-	if err := CheckCloudflare(t.Context(), CloudflareConfig{}); err == nil {
+	if problems := CheckCloudflare(t.Context(), CloudflareConfig{}); problems == nil {
 		t.Error("no configuration: no error")
 	}
 	inactive := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -77,10 +79,70 @@ func TestCheckCloudflare(t *testing.T) {
 	}))
 	defer inactive.Close()
 	config.APIURL = inactive.URL
-	if err := CheckCloudflare(t.Context(), config); err == nil || !strings.Contains(err.Error(), `"expired"`) {
-		t.Errorf("an expired token: %v", err)
+	if problems := CheckCloudflare(t.Context(), config); len(problems) != 1 || !strings.Contains(problems[0].Error(), `"expired"`) {
+		t.Errorf("an expired token: %v", problems)
 	}
-	if s.Requests() != 2 || len(s.Calls()) != 0 {
-		t.Errorf("%d requests, %d calls: want two and none", s.Requests(), len(s.Calls()))
+	if s.Requests() != 3 || len(s.Calls()) != 0 {
+		t.Errorf("%d requests, %d calls: want three and none", s.Requests(), len(s.Calls()))
+	}
+}
+
+func TestCheckCloudflareReadsZones(t *testing.T) {
+	s, config := newStandIn(t, "business", nil)
+	server := httptest.NewServer(s)
+	defer server.Close()
+	config.APIURL = server.URL + "/client/v4"
+	right := config.ZoneIDs[0]
+	paused := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		result := `{"status":"active"}`
+		if r.URL.Path != "/user/tokens/verify" {
+			result = `{"name":"example.com","status":"pending","paused":true,"plan":{"legacy_id":"pro"}}`
+		}
+		_, _ = w.Write([]byte(`{"success":true,"result":` + result + `}`))
+	}))
+	defer paused.Close()
+	for name, c := range map[string]struct {
+		zones []string
+		plan  string
+		url   string
+		want  []string
+	}{
+		"as they are":        {[]string{right}, "business", "", nil},
+		"another plan":       {[]string{right}, "free", "", []string{`plan "free": zone ` + right + " has the plan business"}},
+		"a zone that is not": {[]string{"a.example=" + strings.Repeat("0", 32), "b.example=" + strings.Repeat("1", 32)}, "business", "", []string{strings.Repeat("0", 32), strings.Repeat("1", 32)}},
+		"another's domain":   {[]string{"shop.example=" + right}, "business", "", []string{"want that of shop.example"}},
+		"pending and paused": {[]string{right}, "pro", paused.URL, []string{`"pending"`, "paused"}},
+	} {
+		asked := config
+		asked.ZoneIDs, asked.Plan = c.zones, c.plan
+		if c.url != "" {
+			asked.APIURL = c.url
+		}
+		got := CheckCloudflare(t.Context(), asked)
+		if len(got) != len(c.want) {
+			t.Errorf("%s: %v: want %q", name, got, c.want)
+			continue
+		}
+		for i, want := range c.want {
+			if !strings.Contains(got[i].Error(), want) {
+				t.Errorf("%s: %v: want %q", name, got[i], want)
+			}
+		}
+	}
+}
+
+func TestATokenThatMayOnlyPurgeIsTold(t *testing.T) {
+	s, err := standin.New(standin.Options{Token: "purges-only-and-nothing-else", PurgeOnly: true, Zones: []standin.Zone{{ID: strings.Repeat("0", 32)}, {ID: strings.Repeat("1", 32)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(s)
+	defer server.Close()
+	got := CheckCloudflare(t.Context(), CloudflareConfig{
+		APIToken: "purges-only-and-nothing-else", APIURL: server.URL + "/client/v4",
+		ZoneIDs: []string{"a.example=" + strings.Repeat("0", 32), "b.example=" + strings.Repeat("1", 32)},
+	})
+	if len(got) != 1 || !strings.Contains(got[0].Error(), "Zone Read") {
+		t.Errorf("%v: want one line, about Zone Read", got)
 	}
 }

@@ -30,6 +30,8 @@ type Options struct {
 	// Plan is free, pro, business or enterprise. Default free.
 	Plan string
 	Now  func() time.Time
+	// PurgeOnly: the token may purge, and may not read zones.
+	PurgeOnly bool
 	// NoInvalidate answers as an API that has no invalidate_cache yet.
 	NoInvalidate bool
 	// Accepted is called with each accepted call, before it is answered, so
@@ -93,6 +95,7 @@ func New(o Options) (*Server, error) {
 		s.mux.Handle("POST "+base+"/zones/{zone}/environments/{environment}/"+operation, s.api(s.purge(operation)))
 	}
 	s.mux.Handle("GET "+base+"/zones", s.api(s.zones))
+	s.mux.Handle("GET "+base+"/zones/{zone}", s.api(s.zone))
 	s.mux.Handle("GET "+base+"/user/tokens/verify", s.api(s.verify))
 	s.mux.Handle(base+"/", s.api(func(*http.Request, []byte) reply { return noRoute() }))
 	s.mux.HandleFunc("GET /standin/calls", s.show)
@@ -227,14 +230,44 @@ func (s *Server) accept(call *Call) reply {
 // zones answers GET /zones, by exact name if one is given.
 func (s *Server) zones(r *http.Request, _ []byte) reply {
 	name := strings.TrimPrefix(r.URL.Query().Get("name"), "equal:")
-	found := []Zone{}
+	found := []described{}
 	for _, z := range s.options.Zones {
-		if name == "" || name == z.Name {
-			found = append(found, z)
+		if !s.options.PurgeOnly && (name == "" || name == z.Name) {
+			found = append(found, s.describe(z))
 		}
 	}
 	info := map[string]int{"page": 1, "per_page": 20, "count": len(found), "total_count": len(found), "total_pages": 1}
 	return reply{status: http.StatusOK, result: found, info: info}
+}
+
+// described is a zone as the API describes it.
+type described struct {
+	Zone
+
+	Status string `json:"status"`
+	Paused bool   `json:"paused"`
+	Plan   struct {
+		LegacyID string `json:"legacy_id"`
+	} `json:"plan"`
+}
+
+func (s *Server) describe(z Zone) described {
+	d := described{Zone: z, Status: "active"}
+	d.Plan.LegacyID = s.options.Plan
+	return d
+}
+
+// zone answers GET /zones/ID.
+func (s *Server) zone(r *http.Request, _ []byte) reply {
+	if s.options.PurgeOnly {
+		return refuse(http.StatusForbidden, 9109, "Unauthorized to access requested resource")
+	}
+	for _, z := range s.options.Zones {
+		if z.ID == r.PathValue("zone") {
+			return reply{status: http.StatusOK, result: s.describe(z)}
+		}
+	}
+	return noRoute()
 }
 
 func (s *Server) verify(*http.Request, []byte) reply {

@@ -1,0 +1,137 @@
+// Package sighting looks at what replicas answer for set-ups that deploys and
+// CDNs suffer from: validators that differ between replicas, caches in between,
+// lifetimes that a CDN takes in another sense, versions that are not told.
+package sighting
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Answer is what a replica said to a GET.
+type Answer struct {
+	Replica string
+	// Target is what was asked for: a path with its query.
+	Target string
+	Status int
+	Header http.Header
+	// Err is why there was no answer, nil if there was one.
+	Err error
+}
+
+// Regrets lists what will be regretted, each once. An answer that is asked for
+// twice of each replica tells a page that is made anew for each request from
+// one whose validators differ between replicas. versionHeader may be empty.
+func Regrets(answers []Answer, versionHeader string) []string {
+	var all []string
+	say := func(format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	for _, a := range answers {
+		switch {
+		case a.Err != nil:
+			say("replica %s: GET %s: %v", a.Replica, a.Target, a.Err)
+			continue
+		case a.Status >= 500:
+			say("replica %s: GET %s: status %d", a.Replica, a.Target, a.Status)
+			continue
+		}
+		if field, value := cachedBy(a.Header); field != "" {
+			say("replica %s: GET %s came through another cache (%s: %s), which edge cannot purge: ask the application itself, or turn that cache off", a.Replica, a.Target, field, value)
+		}
+		if lifetime := directive(a.Header, "s-maxage"); lifetime != "" {
+			say("GET %s says Cache-Control: s-maxage=%s, with which Cloudflare serves nothing stale while it revalidates: leave it to a rule's edge and stale, or send Cloudflare-CDN-Cache-Control", a.Target, lifetime)
+		}
+		if strings.TrimSpace(a.Header.Get("Surrogate-Control")) != "" {
+			say("GET %s says Surrogate-Control, with which Cloudflare ignores Cache-Control: leave it out", a.Target)
+		}
+		if slices.ContainsFunc(a.Header.Values("Vary"), func(line string) bool { return strings.Contains(line, "*") }) {
+			say("GET %s says Vary: *, so that neither edge nor Cloudflare stores it", a.Target)
+		}
+		if versionHeader != "" && a.Header.Get(versionHeader) == "" && a.Status < 400 {
+			say("GET %s has no %s: its version is what the health check said last, which is late in a deploy", a.Target, versionHeader)
+		}
+	}
+	return append(all, disagreements(answers, versionHeader)...)
+}
+
+// hidden are fields by which caches give themselves away.
+var hidden = []string{"Cf-Cache-Status", "X-Cache", "X-Cache-Hits", "X-Varnish", "X-Vercel-Cache", "X-Nf-Cache-Status", "X-Proxy-Cache", "X-Served-By", "Age"}
+
+// cachedBy is the field that shows that another cache has answered.
+func cachedBy(h http.Header) (field, value string) {
+	for _, name := range hidden {
+		if value := h.Get(name); value != "" {
+			return name, value
+		}
+	}
+	return "", ""
+}
+
+// directive is the value of a directive of Cache-Control, "" without one.
+func directive(h http.Header, name string) string {
+	for _, line := range h.Values("Cache-Control") {
+		for part := range strings.SplitSeq(line, ",") {
+			key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+			if strings.EqualFold(key, name) {
+				return strings.Trim(value, `"`)
+			}
+		}
+	}
+	return ""
+}
+
+// disagreements finds targets of one version whose validators are steady at
+// each replica, and differ between them: a revalidation would alternate between
+// 200 and 304 (RFC 9110, 8.8.3: equal representations want equal tags).
+func disagreements(answers []Answer, versionHeader string) []string {
+	type place struct{ target, version string }
+	steady := make(map[place]map[string]string) // replica to validator
+	for _, a := range answers {
+		if a.Err != nil || a.Status != http.StatusOK {
+			continue
+		}
+		at := place{a.Target, a.Header.Get(cmp.Or(versionHeader, "-"))}
+		if steady[at] == nil {
+			steady[at] = make(map[string]string)
+		}
+		now := validator(a.Header)
+		if before, asked := steady[at][a.Replica]; asked && before != now {
+			now = "" // it changes from one request to the next
+		}
+		steady[at][a.Replica] = now
+	}
+	var all []string
+	for at, byReplica := range steady {
+		first, tag := "", ""
+		for _, replica := range slices.Sorted(maps.Keys(byReplica)) {
+			switch mine := byReplica[replica]; {
+			case mine == "":
+			case tag == "":
+				first, tag = replica, mine
+			case mine != tag:
+				all = append(all, fmt.Sprintf("GET %s: replicas of one version differ in their validators (%s at %s, %s at %s): revalidations will alternate between 200 and 304: derive ETag from the content, not from a file's time or inode", at.target, tag, first, mine, replica))
+				first, tag = replica, mine
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// validator is what a revalidation would go by.
+func validator(h http.Header) string {
+	if tag := h.Get("Etag"); tag != "" {
+		return "ETag " + tag
+	}
+	if modified := h.Get("Last-Modified"); modified != "" {
+		return "Last-Modified " + modified
+	}
+	return ""
+}
