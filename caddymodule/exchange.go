@@ -30,7 +30,7 @@ type exchange struct {
 	carried *carried // how the lean path carried it, if it did
 
 	called bool      // the control API
-	began  time.Time // when the first of edge's handlers saw the request
+	began  time.Time // when the server began to handle the request
 	headed time.Time // when its final header was there, if somebody has noted it
 	status int       // the final status, if a writer or a replica has told
 
@@ -63,7 +63,7 @@ func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
 	if leaving.Load() {
 		dismiss(w, r)
 	}
-	ex = &exchange{header: w.Header(), began: time.Now()}
+	ex = &exchange{header: w.Header(), began: startOf(r)}
 	if given := r.Header[requestIDHeader]; len(given) == 1 && wellFormedID(given[0]) {
 		ex.id = given[0]
 		w.Header()[requestIDHeader] = given
@@ -78,6 +78,14 @@ func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
 		repl.Map(ex.placeholder)
 	}
 	return ex, true
+}
+
+// startOf is when Caddy began to handle the request.
+func startOf(r *http.Request) time.Time {
+	if start, ok := caddyhttp.GetVar(r.Context(), "start_time").(time.Time); ok {
+		return start
+	}
+	return time.Now()
 }
 
 // wellFormedID reports whether a client's request id may stand in logs and be

@@ -54,7 +54,8 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, rp reply) (Resul
 		}
 	}
 	if h.Repeatable != nil && rp.repeatable() {
-		h.Repeatable(r, func() (Offer, bool) { return h.Store.repeat(r, rp) })
+		again := rp // a copy, for rp to stay on the stack where nobody asks
+		h.Repeatable(r, func() (Offer, bool) { return h.Store.repeat(r, again) })
 	}
 	res, bodyless := h.replyHead(w, r, rp)
 	if !bodyless {
