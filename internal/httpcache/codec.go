@@ -7,17 +7,21 @@ import (
 
 // codecVersion is the first byte of an encoded answer. It changes with the
 // format; answers of another one are not read.
-const codecVersion = 1
+const codecVersion = 2
 
 // errCodec is for an encoded answer that this version did not write.
 var errCodec = errors.New("stored answer is not of this format")
 
-// errUnkept is for an encoded answer that must not come back: a member of cache
-// groups, whose invalidations are not remembered, or no more than a part.
-var errUnkept = errors.New("stored answer is not to be kept")
-
-// keepable reports that the answer may be encoded to be read back later.
-func (e *entry) keepable() bool { return e.groups == nil && !e.isPart() }
+// chunks is all that there is of the body.
+func (e *entry) chunks() (all [][]byte) {
+	if !e.isPart() {
+		return e.body.chunks
+	}
+	for _, p := range e.pieces {
+		all = append(all, p.body.chunks...)
+	}
+	return all
+}
 
 // appendMeta encodes an answer without its body. What follows from the rest is
 // left out: hash, entity tag, declared length, sizes.
@@ -48,7 +52,18 @@ func (e *entry) appendMeta(b []byte) []byte {
 
 	b = appendTexts(b, e.tags)
 	b = appendTexts(b, []string{e.version, e.madeBy, e.replica, e.rule})
-	return binary.AppendUvarint(b, e.began)
+	b = binary.AppendUvarint(b, e.began)
+
+	origin, began := "", uint64(0)
+	if e.groups != nil {
+		origin, began = e.groups.origin(), e.groups.began
+	}
+	b = binary.AppendUvarint(appendPart(b, origin), began)
+	b = binary.AppendUvarint(b, uint64(len(e.pieces)))
+	for _, p := range e.pieces {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(p.start)), uint64(p.body.size))
+	}
+	return b
 }
 
 func flagByte(set bool) byte {
@@ -82,19 +97,50 @@ func decodeEntry(meta []byte, stored body) (*entry, error) {
 	e.tags = d.texts()
 	facts := d.texts()
 	e.began = d.uvarint()
+	origin, groupsBegan := d.text(), d.uvarint()
+	pieces := d.pieces(stored)
 	if !d.done() || len(facts) != 4 || e.status < 200 || e.place.host > e.place.path ||
 		stored.size > 0 && !bodyAllowed(e.status) {
 		return nil, errCodec
 	}
 	e.version, e.madeBy, e.replica, e.rule = facts[0], facts[1], facts[2], facts[3]
 	e.describe(fields.origin())
-	if len(fields.values(groupsField)) > 0 || bodyAllowed(e.status) && e.length >= 0 && e.length != stored.size {
-		return nil, errUnkept
+	if e.groups = membershipOf(origin, fields.origin(), groupsBegan); (e.groups == nil) != (origin == "") {
+		return nil, errCodec
+	}
+	whole := len(pieces) == 0 || len(pieces) == 1 && pieces[0].body.size >= e.length
+	switch {
+	case len(pieces) > 0 && (whole || stored.file != nil || pieces[len(pieces)-1].end() > e.length):
+		return nil, errCodec // a part that is none
+	case whole && bodyAllowed(e.status) && e.length >= 0 && e.length != stored.size:
+		return nil, errCodec
 	}
 	e.packLines([]byte(fields))
+	if len(pieces) > 0 {
+		e.sealParts(pieces)
+		return e, nil
+	}
 	e.encodable = e.encodable && stored.file == nil
 	e.seal(stored)
 	return e, nil
+}
+
+// pieces cuts the body of a part into its pieces, which do not touch.
+func (d *decoder) pieces(stored body) (all []piece) {
+	used, last := int64(0), int64(-1)
+	for range d.number(maxPieces) {
+		start, size := int64(d.number(hugeOffset)), int64(d.number(hugeOffset))
+		if d.bad || start <= last || size == 0 || size > stored.size-used || len(stored.chunks) != 1 {
+			d.fail()
+			return nil
+		}
+		all = append(all, piece{start: start, body: bodyOf(stored.chunks[0][used : used+size : used+size])})
+		used, last = used+size, start+size
+	}
+	if len(all) > 0 && used != stored.size {
+		d.fail()
+	}
+	return all
 }
 
 func (d *decoder) vary() []varied {

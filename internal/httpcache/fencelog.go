@@ -26,8 +26,9 @@ const (
 	frameFence   = 'F'
 	frameMarking = 'M'
 	frameNote    = 'N'
+	frameGroups  = 'G'
 	// fenceVersion follows frameFence.
-	fenceVersion = 1
+	fenceVersion = 2
 )
 
 // memory is what a fence log says.
@@ -39,6 +40,10 @@ type memory struct {
 	barriers   []barrier
 	markings   []marking
 	notes      map[string][]byte
+
+	groupSequence uint64
+	groupFloors   [groupFloors]uint64
+	groups        []groupMarking
 }
 
 // openFenceLog reads the log in a folder; nothing is remembered when there is
@@ -100,7 +105,7 @@ func (f *fence) snapshot(id string) []byte {
 		mark, _ := f.marks.Peek(key)
 		b = appendBarrier(appendPart(b, key), mark)
 	}
-	return b
+	return f.groups.appendSnapshot(b)
 }
 
 func appendBarrier(b []byte, mark barrier) []byte {
@@ -138,6 +143,8 @@ func decodeFrames(frames [][]byte) (*memory, error) {
 		case frameNote:
 			name := d.text()
 			m.notes[name] = []byte(d.text())
+		case frameGroups:
+			m.groups = append(m.groups, d.groups()...)
 		default:
 			d.fail()
 		}
@@ -158,6 +165,7 @@ func (m *memory) decodeFence(frame []byte) error {
 		m.keys = append(m.keys, d.text())
 		m.barriers = append(m.barriers, d.barrier())
 	}
+	m.decodeGroups(d)
 	if !d.done() || m.id == "" {
 		return errFrame
 	}
@@ -169,6 +177,7 @@ func (d *decoder) barrier() barrier { return barrier{hard: d.uvarint(), soft: d.
 // restore makes a fence what it was, and whatever it has become since. It is
 // for a store that serves nobody yet.
 func (f *fence) restore(m *memory) {
+	f.groups.restore(m)
 	f.ordering.Lock()
 	defer f.ordering.Unlock()
 	f.mu.Lock()

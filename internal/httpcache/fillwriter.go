@@ -246,7 +246,7 @@ func (f *fill) draft(status int, clean http.Header, source Source, received time
 		key: f.key, hash: f.hash, place: f.place, status: status, header: clean, request: asked,
 		verdict: f.verdict, source: source, storability: storable(f.asked, facts, source),
 		date: facts.date, requested: f.requested, received: received, began: f.began,
-		groups:    f.h.Store.fence.groups.membershipOf(f.uriOrigin, clean, f.groupsBegan),
+		groups:    membershipOf(f.uriOrigin, clean, f.groupsBegan),
 		forbidCDN: f.overridden || negotiated || !source.Current && !f.verdict.Fingerprinted,
 	}
 	if d.storability.reason == "" {

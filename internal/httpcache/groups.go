@@ -1,7 +1,7 @@
 package httpcache
 
 import (
-	"hash/maphash"
+	"crypto/sha256"
 	"net/http"
 	"slices"
 	"strings"
@@ -43,8 +43,11 @@ type membership struct {
 type groups struct {
 	// sequence rises with every invalidation, after the marks are set.
 	sequence atomic.Uint64
-	seed     maphash.Seed
 	weight   *markWeight
+	// durable is handed each invalidation after it is applied, and gives a channel
+	// that is closed when a crash cannot undo it; nil for nobody. Fixed before
+	// serving.
+	durable func(groupMarking) <-chan struct{}
 
 	mu     sync.RWMutex
 	marks  *simplelru.LRU[string, groupMark] // by groupName; Peek only under RLock
@@ -58,7 +61,7 @@ type groupMark struct {
 }
 
 func newGroups(marks int, total *atomic.Int64) *groups {
-	g := &groups{seed: maphash.MakeSeed(), weight: newMarkWeight(total)}
+	g := &groups{weight: newMarkWeight(total)}
 	g.marks = newLRU(marks, func(name string, m groupMark) {
 		g.weight.add(-markBytes(name))
 		g.floors[m.floor] = max(g.floors[m.floor], m.sequence)
@@ -78,7 +81,7 @@ func (h *Handler) originOf(r *http.Request) string {
 
 // membershipOf reads Cache-Groups; nil means no groups. A field that is no list
 // of strings counts as absent (RFC 9651, 4.2).
-func (g *groups) membershipOf(origin string, header http.Header, began uint64) *membership {
+func membershipOf(origin string, header http.Header, began uint64) *membership {
 	lines := header[groupsField]
 	if len(lines) == 0 {
 		return nil
@@ -87,7 +90,7 @@ func (g *groups) membershipOf(origin string, header http.Header, began uint64) *
 	if !ok || len(found) == 0 {
 		return nil
 	}
-	m := &membership{names: make([]string, len(found)), floor: g.floorOf(origin), began: began}
+	m := &membership{names: make([]string, len(found)), floor: floorOf(origin), began: began}
 	for i, group := range found {
 		m.names[i] = groupName(origin, group)
 	}
@@ -96,26 +99,52 @@ func (g *groups) membershipOf(origin string, header http.Header, began uint64) *
 	return m
 }
 
-// floorOf is the index of an origin's floor.
-func (g *groups) floorOf(origin string) uint64 { return maphash.String(g.seed, origin) % groupFloors }
+// floorOf is the index of an origin's floor: the same in every run.
+func floorOf(origin string) uint64 { return uint64(sha256.Sum256([]byte(origin))[0]) % groupFloors }
+
+// origin is that of the groups.
+func (m *membership) origin() string {
+	origin, _, _ := strings.Cut(m.names[0], "\x00")
+	return origin
+}
 
 // invalidate gives up what began before now and belongs to one of the groups.
-// The cost depends on the number of groups, not of answers.
-func (g *groups) invalidate(origin string, found []string) {
+// The cost depends on the number of groups, not of answers. The channel, which
+// may be nil, is closed when a crash cannot undo it.
+func (g *groups) invalidate(origin string, found []string) <-chan struct{} {
+	m := groupMarking{names: make([]string, len(found))}
+	for i, group := range found {
+		m.names[i] = groupName(origin, group)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	mark := groupMark{sequence: g.sequence.Load() + 1, floor: g.floorOf(origin)}
-	for _, group := range found {
-		name := groupName(origin, group)
-		if !g.marks.Contains(name) {
+	m.sequence = g.sequence.Load() + 1
+	g.applyLocked(m)
+	g.sequence.Store(m.sequence)
+	if g.durable == nil {
+		return nil
+	}
+	return g.durable(m)
+}
+
+// groupMarking is what an invalidation does: names are as groupName writes them.
+type groupMarking struct {
+	sequence uint64
+	names    []string
+}
+
+func (g *groups) applyLocked(m groupMarking) {
+	for _, name := range m.names {
+		origin, _, _ := strings.Cut(name, "\x00")
+		old, known := g.marks.Peek(name)
+		if !known {
 			g.weight.add(markBytes(name))
 		}
-		g.marks.Add(name, mark)
+		g.marks.Add(name, groupMark{sequence: max(old.sequence, m.sequence), floor: floorOf(origin)})
 		for g.weight.tooMuch() && g.marks.Len() > 1 {
 			g.marks.RemoveOldest()
 		}
 	}
-	g.sequence.Store(mark.sequence)
 }
 
 // gaveUp reports that one of an answer's groups was invalidated after its fetch
@@ -151,8 +180,8 @@ func (x *exchange) invalidateGroups(h http.Header) {
 		return
 	}
 	if found, ok := parseStrings(lines); ok && len(found) > 0 {
-		x.h.Store.fence.groups.invalidate(x.h.originOf(x.r), found)
 		x.h.Store.counters.invalidations.Add(1)
+		awaitDeleted(x.h.Store.fence.groups.invalidate(x.h.originOf(x.r), found))
 	}
 }
 

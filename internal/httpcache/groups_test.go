@@ -1,8 +1,6 @@
 package httpcache
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -75,7 +73,7 @@ func FuzzCacheGroups(f *testing.F) {
 			t.Fatalf("%q: %q %v, once written as %q: want %q", field, again, ok, quoted, found)
 		}
 		g := newGroups(100, new(atomic.Int64))
-		m := g.membershipOf("https://example.com", http.Header{groupsField: {field}}, 0)
+		m := membershipOf("https://example.com", http.Header{groupsField: {field}}, 0)
 		for i, one := range found {
 			g.invalidate("https://example.com", []string{one})
 			if !g.gaveUp(m) {
@@ -233,48 +231,16 @@ func (w *world) post(url, found string) {
 	}
 }
 
-// Invalidations are not remembered for what comes back from a disk.
-func TestWhatIsNotReadBack(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		for name, c := range map[string]struct {
-			fields []string
-			ask    []string
-			err    error
-		}{
-			"a whole answer":            {nil, nil, nil},
-			"a member of cache groups":  {[]string{`Cache-Groups: "a"`}, nil, errUnkept},
-			"no more than a part of it": {nil, []string{"Range: bytes=0-4"}, errUnkept},
-		} {
-			w := newWorld(t)
-			w.origin.answer = file(alphabet, `"a"`, append(c.fields, minute)...)
-			w.get(site, c.ask...)
-			hash, key, request := w.h.keyOf(site)
-			e := w.h.Store.peek(hash, key, request, &Explanation{})
-			if len(c.ask) > 0 {
-				e = w.h.Store.peekPart(hash, key, request)
-			}
-			if e == nil || e.keepable() != (c.err == nil) {
-				t.Fatalf("%s: %+v: want it stored, and to be kept: %v", name, e, c.err == nil)
-			}
-			var text bytes.Buffer
-			_, _ = e.body.WriteTo(&text)
-			if _, err := decodeEntry(e.appendMeta(nil), bodyOf(text.Bytes())); !errors.Is(err, c.err) {
-				t.Errorf("%s: %v: want %v", name, err, c.err)
-			}
-		}
-	})
-}
-
 // Marks that fall out take what is older with them, of their own origin, and
 // nothing that is younger.
 func TestTooManyGroupsInvalidateTooMuch(t *testing.T) {
 	const here, elsewhere = "https://a.example", "https://b.example"
 	g := newGroups(3, new(atomic.Int64))
-	for g.floorOf(here) == g.floorOf(elsewhere) { // by one seed in 256
-		g = newGroups(3, new(atomic.Int64))
+	if floorOf(here) == floorOf(elsewhere) {
+		t.Fatal("they share a floor: take other names")
 	}
 	one := func(origin, field string) *membership {
-		return g.membershipOf(origin, http.Header{groupsField: {field}}, g.sequence.Load())
+		return membershipOf(origin, http.Header{groupsField: {field}}, g.sequence.Load())
 	}
 	oldHere, oldElsewhere := one(here, `"never named"`), one(elsewhere, `"never named"`)
 	g.invalidate(here, []string{"a"})

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,23 @@ func diskVariant(vary []varied) uint64 {
 	}
 	sum := sha256.Sum256(b)
 	return binary.LittleEndian.Uint64(sum[:]) | 1
+}
+
+// flagPart is the flag of parts on disk. They are variants of their own, beside
+// the whole answer to the same request.
+const (
+	flagPart    = 1
+	partVariant = 1 << 63
+)
+
+// variantOnDisk is what an answer is on disk, and what a part of it is, or the
+// whole.
+func variantOnDisk(e *entry) (own, other uint64) {
+	own = diskVariant(e.vary)
+	if e.isPart() {
+		return own ^ partVariant, own
+	}
+	return own, own ^ partVariant
 }
 
 // diskLabel says by which fields an answer varies, and in which form they are
@@ -66,36 +84,49 @@ func (s *Store) persist(e *entry) {
 	if t == nil || !t.serving.Load() {
 		return
 	}
-	key, variant := diskKey([]byte(e.key)), diskVariant(e.vary)
-	if !t.worthwhile(e) {
-		t.blobs.Load().Delete(key, variant)
+	put := t.putOf(e)
+	if t.deleteOther(e); !t.worthwhile(e) {
+		t.blobs.Load().Delete(put.Key, put.Variant)
 		return
 	}
-	put := t.putOf(e)
-	put.Body = e.body.chunks
+	put.Body = e.chunks()
 	t.blobs.Load().Put(put)
+}
+
+// deleteOther removes the part that a whole answer takes the place of, or the
+// older whole that a part does: see supersedes.
+func (t *tier) deleteOther(e *entry) {
+	key, blobs := diskKey([]byte(e.key)), t.blobs.Load()
+	if _, other := variantOnDisk(e); !e.isPart() || !blobs.Newer(key, other, t.stampOf(e)) {
+		blobs.Delete(key, other)
+	}
 }
 
 // putOf is what is written of an answer, but for its body.
 func (t *tier) putOf(e *entry) disk.Put {
-	return disk.Put{
-		Key: diskKey([]byte(e.key)), Variant: diskVariant(e.vary), Label: diskLabel(e.vary), Stamp: t.stampOf(e),
+	own, _ := variantOnDisk(e)
+	put := disk.Put{
+		Key: diskKey([]byte(e.key)), Variant: own, Label: diskLabel(e.vary), Stamp: t.stampOf(e),
 		Meta: e.appendMeta, Size: e.size,
 	}
+	if e.isPart() {
+		put.Flags = flagPart
+	}
+	return put
 }
 
 // worthwhile reports that an answer may be written, and will be of use for a
 // while.
 func (t *tier) worthwhile(e *entry) bool {
-	return e.keepable() && e.lifetime-e.initialAge+max(e.whileRevalidate, e.ifError, e.unreachable) >= t.o.MinLife
+	return e.lifetime-e.initialAge+max(e.whileRevalidate, e.ifError, e.unreachable) >= t.o.MinLife
 }
 
 // newerOnDisk reports that the answer to a later request has been written
 // already; memory has evicted it since.
 func (s *Store) newerOnDisk(e *entry) bool {
 	t := s.tier.Load()
-	return t != nil && t.serving.Load() &&
-		t.blobs.Load().Newer(diskKey([]byte(e.key)), diskVariant(e.vary), t.stampOf(e))
+	own, _ := variantOnDisk(e)
+	return t != nil && t.serving.Load() && t.blobs.Load().Newer(diskKey([]byte(e.key)), own, t.stampOf(e))
 }
 
 // stampOf orders the answers to one request by when they were asked for. It goes
@@ -111,7 +142,8 @@ func (t *tier) stampOf(e *entry) int64 {
 // unpersist removes an answer for good. The shard of its key is locked.
 func (s *Store) unpersist(e *entry) {
 	if t := s.tier.Load(); t != nil && t.blobs.Load() != nil && !s.newerOnDisk(e) {
-		t.blobs.Load().Delete(diskKey([]byte(e.key)), diskVariant(e.vary))
+		own, _ := variantOnDisk(e)
+		t.blobs.Load().Delete(diskKey([]byte(e.key)), own)
 	}
 }
 
@@ -167,8 +199,9 @@ type load struct {
 	e    *entry // nil: not to be had. Set before done is closed
 }
 
-// recall finds the answer for a request on disk and puts it into memory. known
-// reports that there are answers for the key, even if none for the request.
+// recall finds the answer for a request on disk and puts it into memory. Without
+// one it puts parts of it there, for whoever looks for them next. known reports
+// that there are answers for the key, even if none for the request.
 // Whatever the disk does, at worst the answer is not found.
 func (h *Handler) recall(hash uint64, key []byte, r *http.Request) (e *entry, known bool) {
 	t := h.Store.tier.Load()
@@ -177,9 +210,13 @@ func (h *Handler) recall(hash uint64, key []byte, r *http.Request) (e *entry, kn
 	}
 	blobs := t.blobs.Load()
 	refs := blobs.Find(diskKey(key))
-	ref, ok := choose(refs, r.Header)
+	known = slices.ContainsFunc(refs, func(ref disk.Ref) bool { return ref.Flags&flagPart == 0 })
+	ref, ok := choose(refs, r.Header, 0)
 	if !ok {
-		return nil, len(refs) > 0
+		ref, ok = choose(refs, r.Header, flagPart)
+	}
+	if !ok {
+		return nil, known
 	}
 	at := loadKey{ref.Key, ref.Variant}
 	t.mu.Lock()
@@ -189,7 +226,7 @@ func (h *Handler) recall(hash uint64, key []byte, r *http.Request) (e *entry, kn
 		select {
 		case <-l.done:
 		case <-r.Context().Done():
-			return nil, true
+			return nil, known
 		}
 	} else {
 		l = &load{done: make(chan struct{})}
@@ -197,8 +234,8 @@ func (h *Handler) recall(hash uint64, key []byte, r *http.Request) (e *entry, kn
 		t.mu.Unlock()
 		h.lead(t, l, at, func() *entry { return h.promote(t, blobs, ref, hash, key, r.Header) })
 	}
-	if l.e == nil || !matches(l.e.vary, r.Header) {
-		return nil, true
+	if l.e == nil || l.e.isPart() || !matches(l.e.vary, r.Header) {
+		return nil, known
 	}
 	return l.e, true
 }
@@ -213,7 +250,7 @@ func (h *Handler) peekDisk(key []byte, request http.Header, x *Explanation, want
 	blobs := t.blobs.Load()
 	refs := blobs.Find(diskKey(key))
 	x.OnDisk = len(refs)
-	ref, ok := choose(refs, request)
+	ref, ok := choose(refs, request, 0)
 	if !ok || !wanted {
 		return nil
 	}
@@ -231,10 +268,10 @@ func (h *Handler) lead(t *tier, l *load, at loadKey, read func() *entry) {
 	l.e = read()
 }
 
-// choose is the newest of some answers that is for such a request.
-func choose(refs []disk.Ref, request http.Header) (disk.Ref, bool) {
+// choose is the newest of some answers, or parts, that is for such a request.
+func choose(refs []disk.Ref, request http.Header, flags uint8) (disk.Ref, bool) {
 	for _, ref := range refs {
-		if ref.Variant == diskVariant(variedByLabel(ref.Label, request)) {
+		if ref.Flags == flags && ref.Variant^uint64(flags&flagPart)<<63 == diskVariant(variedByLabel(ref.Label, request)) {
 			return ref, true
 		}
 	}
@@ -308,7 +345,7 @@ func (s *Store) reinsert(e *entry, blobs *disk.Store, ref disk.Ref) *entry {
 	defer sh.mu.Unlock()
 	if g := sh.group(e.hash, []byte(e.key)); g != nil {
 		for _, other := range g.variants {
-			if !other.isPart() && sameVary(other.vary, e.vary) {
+			if (e.isPart() || !other.isPart()) && sameVary(other.vary, e.vary) {
 				return other
 			}
 		}

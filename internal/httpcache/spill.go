@@ -248,6 +248,7 @@ func (f *fill) putFiled(e *entry, c disk.Contents, w *disk.Writing) Reason {
 			break
 		}
 	}
+	t.deleteOther(e)
 	put := t.putOf(e)
 	put.File, put.Written = c, w
 	if !t.blobs.Load().Put(put) {

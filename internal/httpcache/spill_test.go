@@ -349,4 +349,3 @@ func TestWhatNobodyTakesIsPassedOn(t *testing.T) {
 		}
 	})
 }
-

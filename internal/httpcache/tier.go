@@ -96,9 +96,14 @@ type tier struct {
 	loads map[loadKey]*load
 	held  map[string]bool // versions
 
-	work chan keeping
-	stop chan struct{}
-	wait sync.WaitGroup
+	// groupMarkings wait to be written, and whoever made them for groupsKept.
+	groupMarkings []groupMarking
+	groupsKept    chan struct{}
+
+	work      chan keeping
+	groupWork chan struct{} // there are groupMarkings
+	stop      chan struct{}
+	wait      sync.WaitGroup
 }
 
 // keeping is something to be done with the log.
@@ -123,7 +128,7 @@ func (s *Store) OpenDisk(o DiskOptions) (DiskFound, error) {
 	t := &tier{
 		store: s, o: o, lock: lock, log: log,
 		loads: make(map[loadKey]*load), held: make(map[string]bool),
-		work: make(chan keeping), stop: make(chan struct{}),
+		work: make(chan keeping), groupWork: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	t.opening.Store(true)
 	t.maxBytes.Store(o.MaxBytes)
@@ -138,6 +143,7 @@ func (s *Store) OpenDisk(o DiskOptions) (DiskFound, error) {
 	s.fence.ordering.Lock()
 	defer s.fence.ordering.Unlock()
 	s.fence.durable = t.record
+	s.fence.groups.durable = t.recordGroups
 	s.tier.Store(t)
 	t.wait.Go(t.keep)
 	t.wait.Go(t.reviver)
@@ -159,7 +165,7 @@ func (s *Store) UseDisk(warm bool) (id string, err error) {
 		s.fence.ordering.Lock()
 		defer s.fence.ordering.Unlock()
 		t.broken.Store(true)
-		t.settled(t.ask(func() error { return t.append(nil) }))
+		t.settled(t.ask(func() error { return t.append(nil, t.log.add) }))
 	}
 	return t.id, err
 }
@@ -203,6 +209,8 @@ func (t *tier) keep() {
 		select {
 		case k := <-t.work:
 			k.result <- k.do()
+		case <-t.groupWork:
+			t.keepGroups()
 		case <-t.stop:
 			return
 		}
@@ -238,7 +246,7 @@ func (t *tier) ask(do func() error) error {
 // memory only, and DiskFault says so.
 func (t *tier) record(m marking) {
 	frame := encodeMarking(m)
-	t.settled(t.ask(func() error { return t.append(frame) }))
+	t.settled(t.ask(func() error { return t.append(frame, t.log.add) }))
 }
 
 func (t *tier) settled(err error) {
@@ -251,15 +259,15 @@ func (t *tier) settled(err error) {
 	t.undurable.Store(&err)
 }
 
-// append is record on the keeper's goroutine. Once a marking is missing, later
+// append is record on the keeper's goroutine, by way of add. Once a marking is missing, later
 // ones are not appended: the log would look whole.
-func (t *tier) append(frame []byte) error {
+func (t *tier) append(frame []byte, add func([]byte) error) error {
 	if t.lost.Load() || t.opening.Load() {
 		return nil
 	}
 	var err error
 	if !t.broken.Load() {
-		if err = t.log.add(frame); err == nil {
+		if err = add(frame); err == nil {
 			return nil
 		}
 		t.broken.Store(true)
@@ -289,7 +297,11 @@ func (t *tier) reviver() {
 		case <-t.stop:
 			return
 		}
-		if t.opening.Load() || !t.lost.Load() && !t.broken.Load() {
+		if t.opening.Load() {
+			continue
+		}
+		if !t.lost.Load() && !t.broken.Load() {
+			t.tidy()
 			continue
 		}
 		if blobs := t.blobs.Load(); blobs != nil {
@@ -328,7 +340,7 @@ func (s *Store) Note(name string, value []byte) error {
 	defer s.fence.ordering.Unlock()
 	err := t.ask(func() error {
 		t.log.notes[name] = value
-		return t.append(encodeNote(name, value))
+		return t.append(encodeNote(name, value), t.log.add)
 	})
 	t.settled(err)
 	return err
@@ -371,6 +383,7 @@ func (s *Store) ConfigureDisk(maxBytes, maxObject int64) {
 func (t *tier) close() {
 	close(t.stop)
 	t.wait.Wait()
+	t.keepGroups()
 	if blobs := t.blobs.Load(); blobs != nil {
 		blobs.Close()
 	}
