@@ -7,12 +7,9 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"log"
-	"os"
-	"os/signal"
-	"syscall"
 
+	"github.com/edgegw/edge/bench/command"
 	"github.com/edgegw/edge/bench/process"
 )
 
@@ -36,18 +33,7 @@ func main() {
 	flag.IntVar(&o.serverCPU, "server-cpu", -1, "`number` of the CPU for the peer; -1 for the first that may be used")
 	flag.IntVar(&o.clientCPU, "client-cpu", -1, "`number` of the CPU for load generator and origin; -1 for the second that may be used")
 	flag.Parse()
-
-	// The first signal ends the run in order; after it a second one kills.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop)
-	err := run(ctx, o)
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("interrupted, nothing written: %w", err)
-	}
-	stop()
-	if err != nil {
-		log.Fatal(err)
-	}
+	command.Main(run, o)
 }
 
 func run(ctx context.Context, o options) (err error) {

@@ -44,7 +44,7 @@ func TestLossesAreJudgedByWhatBecameOfTheReplica(t *testing.T) {
 		"POST without any answer":                      {lost(post, "", 9, 10, 0), fault},
 		"POST at a replica that is well":               {lost(post, "a4", 9, 10, 502), fault},
 		"stream cut by a kill":                         {cut(sse, "r1", 1, 10), streamCut},
-		"stream cut when its drain was over":           {cut(socket, "r2", 1, 14), streamLate},
+		"stream cut when its drain was over":           {cut(socket, "r2", 1, 14), fault},
 		"stream cut at a replica that is well":         {cut(socket, "r4", 1, 14), fault},
 		"stream refused at a killed replica":           {lost(socket, "a1", 10, 10, 502), fault},
 		"silent stream at a killed replica":            {lost(sse, "r1", 1, 20, 200), fault},

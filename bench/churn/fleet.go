@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +14,6 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/bench/gateway"
-	"github.com/edgegw/edge/bench/peers"
 	"github.com/edgegw/edge/bench/process"
 )
 
@@ -101,36 +98,15 @@ func (f *fleet) add(ctx context.Context, version string) error {
 	return nil
 }
 
-// start runs the process and waits for the address that it listens on.
+// start runs the process and waits until it listens.
 func (f *fleet) start(ctx context.Context, r *replica) error {
-	dir := filepath.Join(f.dir, r.instance)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
-	}
-	args := []string{"sample", "--listen", "127.0.0.1:0", "--version", r.version, "--instance", r.instance, "--assets-dir", filepath.Join(f.dir, "assets")}
+	args := []string{"--version", r.version, "--assets-dir", filepath.Join(f.dir, "assets")}
 	if r.manner == lingers {
 		args = append(args, "--linger", lingering.String())
 	}
 	var err error
-	r.process, err = process.Start(process.Command{
-		Name: r.instance, Path: f.binary, Args: args, Dir: dir, Env: peers.Environment(dir), CPU: process.AnyCPU,
-		Grace: 20 * time.Second,
-	})
-	if err != nil {
-		return err
-	}
-	return gateway.Ready(ctx, r.process.Exited(), func(context.Context) error {
-		out, err := r.process.Output()
-		if err != nil {
-			return err
-		}
-		line, _, whole := bytes.Cut(out, []byte("\n"))
-		if !whole {
-			return errors.New("it does not listen")
-		}
-		r.address = string(line)
-		return nil
-	})
+	r.process, r.address, err = gateway.Replica(ctx, f.binary, f.dir, r.instance, args...)
+	return err
 }
 
 // join has the gateway find the replica, and waits until it is up.

@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -36,18 +35,13 @@ func main() {
 	flag.IntVar(&o.most, "most", 10, "`number` of replicas to scale up to, from one")
 	flag.IntVar(&o.replacements, "replacements", 100, "`number` of rolling replacements at that size")
 	flag.IntVar(&o.atOnce, "at-once", 2, "`number` of replacements under way at a time")
-	flag.IntVar(&o.visitors, "visitors", 40, "`number` of visitors that ask for one thing after the other")
+	flag.IntVar(&o.visitors, "visitors", 60, "`number` of visitors that ask for one thing after the other")
 	flag.IntVar(&o.streams, "streams", 20, "`number` of visitors with an event stream, and of those with a WebSocket")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of what is random")
 	flag.DurationVar(&o.drain, "drain", 6*time.Second, "drain of the pool")
 	flag.DurationVar(&o.kills, "kills", 4*time.Second, "mean time between two kill -9")
 	flag.Parse()
-	command.Main(func(ctx context.Context) error {
-		if err := o.check(); err != nil {
-			return err
-		}
-		return run(ctx, o)
-	})
+	command.Main(run, o)
 }
 
 func (o options) check() error {
@@ -73,20 +67,19 @@ func (o options) check() error {
 
 // run plays the churn and writes the page. That something was lost which could
 // have been saved is an error, though the page is written.
-func run(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "edge-churn-")
-	if err != nil {
+func run(ctx context.Context, o options) error {
+	if err := o.check(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binary, version, err := peers.Build(ctx, "edge", dir)
-	if err != nil {
-		return err
-	}
-	r, err := play(ctx, o, binary, filepath.Join(dir, "stage"))
-	if err != nil {
-		return err
-	}
-	text := page(o, version, r)
-	return errors.Join(command.Write(o.out, text), r.verdict())
+	return command.Scratch("churn", func(dir string) error {
+		binary, version, err := peers.Build(ctx, "edge", dir)
+		if err != nil {
+			return err
+		}
+		r, err := play(ctx, o, binary, filepath.Join(dir, "stage"))
+		if err != nil {
+			return err
+		}
+		return errors.Join(command.Write(o.out, page(o, version, r)), r.verdict())
+	})
 }

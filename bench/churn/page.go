@@ -17,22 +17,17 @@ func page(o options, version string, r result) string {
 	if err := r.verdict(); err != nil {
 		said = "NOT kept: " + err.Error()
 	}
-	asked, saved := 0, 0
-	for _, k := range kinds {
-		asked += r.tally.asked[k]
-		saved += len(r.tally.took[k])
-	}
 	fmt.Fprintf(&b, `# The churn
 
 Does a visitor lose anything when replicas come, go and are killed? Nothing that may be asked for again, and nothing when a replica leaves in good order, is the promise. Written by `+"`make churn`"+`; README.md says how.
 
 **%s**: %d requests and streams in %s, %d of them lost by the gateway's fault.
 
-- 1 → %d → 1 replicas, %d rolling replacements at that size, %d at a time, %d replicas in all
+- 1 → %d → 1 replicas, %d rolling replacements at that size, %d at a time; %d replicas in all, %d at most at a time
 - %d times `+"`kill -9`"+`, at random
 - %d requests were sent again to another replica by the pool
 
-`, said, asked, r.took.Round(time.Second), len(r.tally.faults()), r.most, o.replacements, o.atOnce, r.started, r.kills, r.retries)
+`, said, sum(r.tally.asked), r.took.Round(time.Second), len(r.tally.faults()), o.most, o.replacements, o.atOnce, r.started, r.most, r.kills, r.retries)
 
 	b.WriteString("| how replicas left | replicas |\n| --- | --: |\n")
 	for _, how := range manners {
@@ -49,10 +44,10 @@ Does a visitor lose anything when replicas come, go and are killed? Nothing that
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d |\n", k.name, len(took), lost[fault], sum(lost)-lost[fault],
 			quantile(took, 0.5).Milliseconds(), quantile(took, 0.99).Milliseconds(), quantile(took, 1).Milliseconds())
 	}
-	b.WriteString("\n| streams | opened | events or echoes | ended in order | cut by kill -9 | cut when a drain was over | the gateway's fault |\n| --- | --: | --: | --- | --: | --: | --: |\n")
+	b.WriteString("\n| streams | opened | events or echoes | ended in order | cut by kill -9 | the gateway's fault |\n| --- | --: | --: | --- | --: | --: |\n")
 	for _, k := range []*kind{sse, socket} {
 		lost := r.tally.of(k)
-		fmt.Fprintf(&b, "| %s | %d | %d | %s | %d | %d | %d |\n", k.name, r.tally.asked[k], r.tally.events[k], listed(r.tally.ends[k]), lost[streamCut], lost[streamLate], lost[fault])
+		fmt.Fprintf(&b, "| %s | %d | %d | %s | %d | %d |\n", k.name, r.tally.asked[k], r.tally.events[k], listed(r.tally.ends[k]), lost[streamCut], lost[fault])
 	}
 	reasons := make(map[verdict]int)
 	for _, l := range r.tally.losses {

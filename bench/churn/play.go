@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"sync"
@@ -231,11 +230,12 @@ var total = regexp.MustCompile(`goroutine profile: total (\d+)`)
 
 func (s *site) footprint(ctx context.Context) (footprint, error) {
 	pid := s.server.PID()
-	files, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
+	proc := measure.Procfs{FS: os.DirFS("/proc")}
+	files, err := proc.Files(pid)
 	if err != nil {
 		return footprint{}, err
 	}
-	resident, err := measure.Procfs{FS: os.DirFS("/proc")}.Resident(pid)
+	resident, err := proc.Resident(pid)
 	if err != nil {
 		return footprint{}, err
 	}
@@ -257,7 +257,7 @@ func (s *site) footprint(ctx context.Context) (footprint, error) {
 		return footprint{}, fmt.Errorf("goroutines: %.100q", text)
 	}
 	goroutines, err := strconv.Atoi(string(match[1]))
-	return footprint{files: len(files), goroutines: goroutines, resident: resident}, err
+	return footprint{files: files, goroutines: goroutines, resident: resident}, err
 }
 
 // verdict is an error if anything was lost by the gateway's fault.

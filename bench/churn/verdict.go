@@ -81,7 +81,6 @@ const (
 	lostToSudden verdict = "sent, not answered, and not to be sent twice: SIGTERM without notice"
 	answerCut    verdict = "cut after the header of its answer: kill -9"
 	streamCut    verdict = "stream cut: kill -9"
-	streamLate   verdict = "stream cut: its replica's drain was over"
 )
 
 // judge says why a loss could not be avoided, if that is so. Anything that had
@@ -95,8 +94,6 @@ func (l loss) judge(lives []life) verdict {
 		switch {
 		case l.begun && r.how == killed && l.kind.stream:
 			return streamCut
-		case l.begun && r.how == planned && l.kind.stream:
-			return streamLate
 		case l.begun && r.how == killed:
 			return answerCut
 		case l.begun || l.kind.safe || l.status != http.StatusBadGateway:

@@ -3,6 +3,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -10,14 +11,14 @@ import (
 	"syscall"
 )
 
-// Main runs a command. The first signal ends the run in order; after it a
-// second one kills. An error ends the process.
-func Main(run func(context.Context) error) {
+// Main runs a command with its options. The first signal ends the run in order;
+// after it a second one kills. An error ends the process.
+func Main[O any](run func(context.Context, O) error, o O) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
-	err := run(ctx)
+	err := run(ctx, o)
 	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("interrupted: %w", err)
+		err = fmt.Errorf("interrupted, nothing written: %w", err)
 	}
 	stop()
 	if err != nil {
@@ -32,4 +33,14 @@ func Write(file, text string) error {
 		return err
 	}
 	return os.WriteFile(file, []byte(text), 0o644)
+}
+
+// Scratch has work done in a folder that is removed afterwards.
+func Scratch(name string, work func(dir string) error) (err error) {
+	dir, err := os.MkdirTemp("", "edge-"+name+"-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	return work(dir)
 }

@@ -135,6 +135,54 @@ func (p Procfs) Resident(pid int) (int64, error) {
 	return pages * int64(os.Getpagesize()), nil
 }
 
+// TreeMemory is the memory of a process and its descendants, in bytes: their
+// proportional set size, in which a page that several share counts once.
+func (p Procfs) TreeMemory(root int) (int64, error) {
+	all, err := p.processes()
+	if err != nil {
+		return 0, err
+	}
+	if _, ok := all[root]; !ok {
+		return 0, fmt.Errorf("process %d: %w", root, fs.ErrNotExist)
+	}
+	var sum int64
+	for pid := range all {
+		if !descends(all, pid, root) {
+			continue
+		}
+		text, err := fs.ReadFile(p.FS, path.Join(strconv.Itoa(pid), "smaps_rollup"))
+		if err != nil {
+			return 0, fmt.Errorf("process %d: %w", pid, err)
+		}
+		n, err := parsePss(string(text))
+		if err != nil {
+			return 0, fmt.Errorf("process %d: %w", pid, err)
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+// parsePss finds the line "Pss: 123 kB" (proc_pid_smaps(5)); its kB are 1024
+// bytes.
+func parsePss(text string) (int64, error) {
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 || fields[0] != "Pss:" || fields[2] != "kB" {
+			continue
+		}
+		n, err := strconv.ParseInt(fields[1], 10, 64)
+		return n << 10, err
+	}
+	return 0, fmt.Errorf("smaps_rollup %q: want a line such as Pss: 123 kB", text)
+}
+
+// Files is how many files a process has open, sockets included.
+func (p Procfs) Files(pid int) (int, error) {
+	entries, err := fs.ReadDir(p.FS, path.Join(strconv.Itoa(pid), "fd"))
+	return len(entries), err
+}
+
 // MachineCPU is the CPU time of all processors that was not idle: work,
 // interrupts, and what the hypervisor gave to others.
 func (p Procfs) MachineCPU() (time.Duration, error) {

@@ -122,3 +122,32 @@ func TestResident(t *testing.T) {
 		t.Errorf("of this process: %d, %v: want more than a MiB", got, err)
 	}
 }
+
+func TestTreeMemory(t *testing.T) {
+	rollup := func(kB int) *fstest.MapFile {
+		return &fstest.MapFile{Data: fmt.Appendf(nil, "5581-7ffd ---p 0 00:00 0 [rollup]\nRss: 9999 kB\nPss: %d kB\nPss_Dirty: 1 kB\n", kB)}
+	}
+	proc := Procfs{fstest.MapFS{
+		"10/stat":         stat(10, "nginx", 1, 0, 0, 0, 0),
+		"11/stat":         stat(11, "nginx", 10, 0, 0, 0, 0),
+		"20/stat":         stat(20, "wrk", 1, 0, 0, 0, 0),
+		"30/stat":         stat(30, "odd", 1, 0, 0, 0, 0),
+		"10/smaps_rollup": rollup(100),
+		"11/smaps_rollup": rollup(23),
+		"20/smaps_rollup": rollup(7),
+		"30/smaps_rollup": {Data: []byte("Rss: 1 kB\n")},
+		"11/fd/0":         {}, "11/fd/1": {}, "11/fd/17": {},
+	}}
+	if got, err := proc.TreeMemory(10); err != nil || got != 123<<10 {
+		t.Errorf("a process and its child: %d, %v: want 123 KiB", got, err)
+	}
+	if _, err := proc.TreeMemory(12); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a process that has ended: %v: want ErrNotExist", err)
+	}
+	if got, err := proc.TreeMemory(30); err == nil {
+		t.Errorf("no Pss: %d: want an error", got)
+	}
+	if got, err := proc.Files(11); err != nil || got != 3 {
+		t.Errorf("%d files, %v: want 3", got, err)
+	}
+}

@@ -12,7 +12,7 @@ import (
 func init() {
 	register(Peer{
 		Name:    "nginx",
-		Build:   func(context.Context, string) (string, error) { return find("nginx", "nginx-light") },
+		Build:   func(context.Context, string) (string, error) { return Find("nginx", "nginx-light") },
 		Version: nginxVersion,
 		Ways: []Way{
 			{Name: "cache", About: "proxy_cache, objects in page cache", Kind: workloads.Hit, Configure: nginxCache},

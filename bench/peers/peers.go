@@ -106,9 +106,9 @@ func Environment(dir string, more ...string) []string {
 	}, more...)
 }
 
-// find looks a program up in PATH and where Debian keeps servers, which PATH
+// Find looks a program up in PATH and where Debian keeps servers, which PATH
 // leaves out for ordinary users.
-func find(program, debianPackage string) (string, error) {
+func Find(program, debianPackage string) (string, error) {
 	for _, candidate := range []string{program, filepath.Join("/usr/sbin", program)} {
 		if path, err := exec.LookPath(candidate); err == nil {
 			return path, nil

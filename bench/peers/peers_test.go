@@ -116,7 +116,7 @@ func TestEnvironmentIsNotTheCallers(t *testing.T) {
 }
 
 func TestFindNamesThePackage(t *testing.T) {
-	_, err := find("no-such-program", "some-package")
+	_, err := Find("no-such-program", "some-package")
 	if err == nil || !strings.Contains(err.Error(), "some-package") {
 		t.Errorf("got %v: want the command that installs it", err)
 	}

@@ -48,7 +48,9 @@ type program struct {
 
 // programs are those of the other benchmarks, and Varnish.
 func programs() map[string]program {
-	all := map[string]program{"varnish": {findVarnish, varnishVersion}}
+	all := map[string]program{"varnish": {
+		func(context.Context, string) (string, error) { return peers.Find("varnishd", "varnish") }, varnishVersion,
+	}}
 	for _, peer := range peers.All() {
 		if peer.Name == "edge" || peer.Name == "nginx" {
 			all[peer.Name] = program{peer.Build, peer.Version}
@@ -174,15 +176,6 @@ func asked(method string) func(context.Context, *client, string) error {
 		_, err = io.Copy(io.Discard, resp.Body)
 		return err
 	}
-}
-
-func findVarnish(context.Context, string) (string, error) {
-	for _, candidate := range []string{"varnishd", "/usr/sbin/varnishd"} {
-		if path, err := exec.LookPath(candidate); err == nil {
-			return path, nil
-		}
-	}
-	return "", errors.New("varnishd is not installed: run ../scripts/install-debian.sh varnish")
 }
 
 // varnishVersion reads "varnishd (varnish-7.1.1 revision …)".

@@ -36,35 +36,31 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the first schedule; the others follow")
 	flag.StringVar(&o.only, "only", "", "only contestants whose name contains this")
 	flag.Parse()
-	command.Main(func(ctx context.Context) error { return run(ctx, o) })
+	command.Main(run, o)
 }
 
 // run plays everything and writes the page. That edge lost is an error, though
 // the page is written.
-func run(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "edge-race-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binaries, versions, err := build(ctx, dir, o)
-	if err != nil {
-		return err
-	}
-	var rows []row
-	for i, c := range contestants {
-		if !strings.Contains(c.name, o.only) {
-			continue
-		}
-		log.Print(c.name)
-		r, err := playOn(ctx, o, c, binaries[c.program], filepath.Join(dir, fmt.Sprintf("%s-%d", c.program, i)))
+func run(ctx context.Context, o options) error {
+	return command.Scratch("race", func(dir string) error {
+		binaries, versions, err := build(ctx, dir, o)
 		if err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+			return err
 		}
-		rows = append(rows, r)
-	}
-	text := page(o, versions, rows)
-	return errors.Join(command.Write(o.out, text), edgeLost(rows))
+		var rows []row
+		for i, c := range contestants {
+			if !strings.Contains(c.name, o.only) {
+				continue
+			}
+			log.Print(c.name)
+			r, err := playOn(ctx, o, c, binaries[c.program], filepath.Join(dir, fmt.Sprintf("%s-%d", c.program, i)))
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			rows = append(rows, r)
+		}
+		return errors.Join(command.Write(o.out, page(o, versions, rows)), edgeLost(rows))
+	})
 }
 
 // build makes or finds every program that is needed.

@@ -41,12 +41,7 @@ func main() {
 	flag.IntVar(&o.cap, "cap", 512, "cap on the cache, in `MiB`")
 	flag.IntVar(&o.disk, "disk", 0, "size of the cache's disk, in `MiB`; 0 for none")
 	flag.Parse()
-	command.Main(func(ctx context.Context) error {
-		if err := o.check(); err != nil {
-			return err
-		}
-		return run(ctx, o)
-	})
+	command.Main(run, o)
 }
 
 func (o options) check() error {
@@ -68,22 +63,21 @@ func (o options) check() error {
 
 // run soaks and writes the page. That the process took too much is an error,
 // though the page is written.
-func run(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "edge-soak-")
-	if err != nil {
+func run(ctx context.Context, o options) error {
+	if err := o.check(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binary, version, err := peers.Build(ctx, "edge", dir)
-	if err != nil {
-		return err
-	}
-	s, err := soak(ctx, o, binary, dir)
-	if err != nil {
-		return err
-	}
-	text := page(o, version, s)
-	return errors.Join(command.Write(o.out, text), s.verdict(o))
+	return command.Scratch("soak", func(dir string) error {
+		binary, version, err := peers.Build(ctx, "edge", dir)
+		if err != nil {
+			return err
+		}
+		s, err := soak(ctx, o, binary, dir)
+		if err != nil {
+			return err
+		}
+		return errors.Join(command.Write(o.out, page(o, version, s)), s.verdict(o))
+	})
 }
 
 // soak starts the gateway with an origin behind it, asks, and ends both.

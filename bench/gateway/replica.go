@@ -1,0 +1,46 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/edgegw/edge/bench/peers"
+	"github.com/edgegw/edge/bench/process"
+)
+
+// Replica starts a process of the sample application, in a new folder of its
+// name in dir, and returns when it listens. The binary is edge.
+func Replica(ctx context.Context, binary, dir, name string, args ...string) (p *process.Process, address string, err error) {
+	own := filepath.Join(dir, name)
+	if err := os.Mkdir(own, 0o700); err != nil {
+		return nil, "", err
+	}
+	p, err = process.Start(process.Command{
+		Name: name, Path: binary, Dir: own, Env: peers.Environment(own), CPU: process.AnyCPU,
+		Args:  append([]string{"sample", "--listen", "127.0.0.1:0", "--instance", name}, args...),
+		Grace: 20 * time.Second,
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	err = Ready(ctx, p.Exited(), func(context.Context) error {
+		out, err := p.Output()
+		if err != nil {
+			return err
+		}
+		line, _, whole := bytes.Cut(out, []byte("\n"))
+		if !whole {
+			return errors.New("it does not listen")
+		}
+		address = string(line)
+		return nil
+	})
+	if err != nil {
+		return nil, "", errors.Join(err, p.Stop())
+	}
+	return p, address, nil
+}
