@@ -24,6 +24,7 @@ func init() {
 		{Name: "purge", Short: "Purges the gateway, its fleet and Cloudflare, and tells the truth about it", Long: purgeLong, CobraFunc: purgeCommand},
 		{Name: "deploy", Short: "Waits until a version is rolled out, purges what it retired, and tells the truth about it", Long: deployLong, CobraFunc: deployCommand},
 		{Name: "deploys", Short: "Shows the history of deploys", CobraFunc: deploysCommand},
+		{Name: "drain", Short: "Sets replicas aside: one, or all that run a version; and takes them back", Long: drainLong, CobraFunc: drainCommand},
 		{Name: "status", Short: "Shows pools, replicas, breakers, cache, versions, deploys, purges and dependencies", CobraFunc: statusCommand},
 		{Name: "explain", Short: "Says why a URL was or was not cached", CobraFunc: explainCommand},
 		{Name: "check", Short: "Finds every problem of a configuration at once, before traffic does", CobraFunc: checkCommand},

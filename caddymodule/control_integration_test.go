@@ -226,7 +226,10 @@ func TestReplicasComeAndGoOverTheAPI(t *testing.T) {
 	if later := *e.poolStatus().Replicas[0].LeaseEnds; later.Sub(ends) < 20*time.Second {
 		t.Errorf("the lease ended %s, ends %s: want half a minute later", ends, later)
 	}
-	if code := e.control(http.MethodPost, "replicas/"+id+"/drain", nil, nil); code != http.StatusOK {
+	if code := e.control(http.MethodPost, "replicas/"+id+"/drain", nil, nil); code != http.StatusConflict {
+		t.Errorf("drain of the only one: %d: want 409", code)
+	}
+	if code := e.control(http.MethodPost, "replicas/"+id+"/drain?force=true", nil, nil); code != http.StatusOK {
 		t.Errorf("drain: %d", code)
 	}
 	eventually(t, "it takes nothing new", func() bool { return e.replicasUp() == 0 })
@@ -323,6 +326,7 @@ func TestTheCacheLeavesTheControlAPIAlone(t *testing.T) {
 	if err := e.load(staticPool(address)+standinBlock(t), pagesSite); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the replica is up", func() bool { return e.replicasUp() == 1 })
 	for _, path := range []string{"status", "readyz", "healthz", "deploys"} {
 		for range 2 {
 			r := e.get("/.edge/"+path, "Authorization", "Bearer "+testToken)

@@ -280,16 +280,11 @@ func (controlled) Register(name, address string, lease time.Duration) (string, e
 	if a == nil {
 		return "", errNotStarted
 	}
-	p, ok := a.pools[name]
-	if !ok {
-		return "", fmt.Errorf("pool %q: %w: want one of %s", name, control.ErrUnknownPool, strings.Join(slices.Sorted(maps.Keys(a.pools)), ", "))
+	p, err := a.controlledPool(name)
+	if err != nil {
+		return "", err
 	}
 	return p.Register(address, lease)
-}
-
-// Drain lets a replica finish what it has and gives it nothing new.
-func (controlled) Drain(id string) error {
-	return eachPool(id, func(p *pool) error { return p.DrainReplica(id) })
 }
 
 // Deregister drains and then forgets a replica.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/edgegw/edge/internal/lb"
 )
 
 // lasting are clients that stay: WebSockets that echo and streams of events.
@@ -233,6 +235,53 @@ func TestADrainedReplicaSendsItsClientsElsewhere(t *testing.T) {
 	}
 	l.members = slices.DeleteFunc(before, func(m *member) bool { return m.end.Load() == nil })
 	l.parted()
+}
+
+// TestADrainedVersionSendsItsClientsElsewhere, and is taken back.
+func TestADrainedVersionSendsItsClientsElsewhere(t *testing.T) {
+	one, two := startReplica(t, "v1"), startReplica(t, "v2")
+	l := startLasting(t, strings.Replace(staticPool(one.address, two.address), "discover", "policy round_robin\n\tdrain 2s\n\tdiscover", 1))
+	eventually(t, "both are up", func() bool { return l.e.replicasUp() == 2 })
+	l.stay("", 6)
+	l.flowing(1)
+	order := func(verb string, body map[string]any) (code int, addresses []string) {
+		t.Helper()
+		var answer struct{ Replicas []struct{ Address string } }
+		code = l.e.control(http.MethodPost, "pools/app/"+verb, body, &answer)
+		for _, r := range answer.Replicas {
+			addresses = append(addresses, r.Address)
+		}
+		return code, addresses
+	}
+	if code, list := order("drain", map[string]any{"version": "v1"}); code != http.StatusOK || !slices.Equal(list, []string{one.address}) {
+		t.Fatalf("drain v1: %d %v: want it to be %s", code, list, one.address)
+	}
+	for _, path := range []string{"pools/app/drain", "pools/other/drain"} {
+		want := map[string]int{"pools/app/drain": http.StatusConflict, "pools/other/drain": http.StatusNotFound}[path]
+		if code := l.e.control(http.MethodPost, path, map[string]any{"version": "v2"}, nil); code != want {
+			t.Errorf("%s of v2: %d: want %d", path, code, want)
+		}
+	}
+	if code := l.e.control(http.MethodPost, "replicas/"+two.address+"/drain", nil, nil); code != http.StatusConflict {
+		t.Errorf("drain of the last replica: %d: want 409", code)
+	}
+	eventually(t, "v1 is drained", func() bool {
+		return slices.ContainsFunc(l.e.poolStatus().Replicas, func(r lb.ReplicaStatus) bool { return r.Address == one.address && r.State == "drained" })
+	})
+	for range 10 {
+		if version := l.e.get("/api/contacts").Header.Get("X-App-Version"); version != "v2" {
+			t.Errorf("%s answers: want v2", version)
+		}
+	}
+	if gone := slices.DeleteFunc(slices.Clone(l.members), func(m *member) bool { return m.end.Load() == nil }); len(gone) != 6 {
+		t.Errorf("%d of 12 clients parted: want the half that v1 had", len(gone))
+	} else {
+		(&lasting{e: l.e, members: gone}).parted()
+	}
+	if code, list := order("undrain", map[string]any{"version": "v1"}); code != http.StatusOK || len(list) != 1 {
+		t.Fatalf("undrain: %d %v", code, list)
+	}
+	eventually(t, "v1 answers again", func() bool { return l.e.get("/api/contacts").Header.Get("X-App-Version") == "v1" })
 }
 
 func TestAnExplicitStreamCloseDelayIsRefused(t *testing.T) {

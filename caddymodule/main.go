@@ -34,6 +34,7 @@ Start with:
   edge run --config Caddyfile        the real thing
   edge check --config Caddyfile      every problem of a configuration at once
   edge status                        pools, replicas, cache, purges
+  edge drain --version V             takes the replicas of a version out of use
   edge purge --url URL --wait 60s    what CI calls after a deploy
   edge explain URL                   why a URL was or was not cached
 

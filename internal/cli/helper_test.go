@@ -41,6 +41,10 @@ type gateway struct {
 	explanation any
 	query       control.ExplainQuery
 	status      control.Status
+	// drained is asked what becomes of a drain order, and of one that undoes it;
+	// seen, if set, of each look at the status.
+	drained func(pool string, o control.DrainOrder, undo bool) ([]control.Drainee, error)
+	seen    func()
 }
 
 func newGateway() *gateway {
@@ -108,12 +112,25 @@ func (g *gateway) WaitPurge(ctx context.Context, id string) (purge.Record, bool)
 	return r, ok
 }
 
-func (g *gateway) Status(context.Context) control.Status                  { return g.status }
+func (g *gateway) Status(context.Context) control.Status {
+	if g.seen != nil {
+		g.seen()
+	}
+	return g.status
+}
+
+func (g *gateway) Drain(pool string, o control.DrainOrder) ([]control.Drainee, error) {
+	return g.drained(pool, o, false)
+}
+
+func (g *gateway) Undrain(pool string, o control.DrainOrder) ([]control.Drainee, error) {
+	return g.drained(pool, o, true)
+}
+
 func (g *gateway) Ready(context.Context) control.Readiness                { return control.Readiness{Ready: true} }
 func (g *gateway) Purges(int) []purge.Record                              { return nil }
 func (g *gateway) CancelPurge(string) error                               { return purge.ErrUnknown }
 func (g *gateway) Register(string, string, time.Duration) (string, error) { return "", nil }
-func (g *gateway) Drain(string) error                                     { return nil }
 func (g *gateway) Deregister(string) error                                { return nil }
 func (g *gateway) Autoscale(string) (any, error)                          { return nil, nil }
 func (g *gateway) Versions() map[string]deploy.Status                     { return nil }

@@ -23,6 +23,8 @@ var (
 	ErrUnknownPool = errors.New("no such pool")
 	// ErrUnknownReplica: no replica has this id.
 	ErrUnknownReplica = errors.New("no such replica")
+	// ErrLastReplica, which is answered 409: nobody would be left.
+	ErrLastReplica = errors.New("no replica would be left to take requests")
 )
 
 // Gateway is what the API controls. Implementations are safe for concurrent
@@ -52,9 +54,13 @@ type Gateway interface {
 	// Register adds a replica to a pool until the lease ends; again with the
 	// same address keeps it. ErrUnknownPool.
 	Register(pool, address string, lease time.Duration) (id string, err error)
-	// Drain lets a replica finish what it has and gives it nothing new.
-	// ErrUnknownReplica.
-	Drain(id string) error
+	// Drain lets replicas of a pool finish what they have and gives them nothing
+	// new. Without the pool's name, all pools are asked for the replica.
+	// ErrUnknownPool, ErrUnknownReplica; ErrLastReplica unless it is forced.
+	Drain(pool string, o DrainOrder) ([]Drainee, error)
+	// Undrain takes replicas back that Drain has set aside, and lists them.
+	// ErrUnknownPool, ErrUnknownReplica.
+	Undrain(pool string, o DrainOrder) ([]Drainee, error)
 	// Deregister drains and then forgets a replica. ErrUnknownReplica.
 	Deregister(id string) error
 
@@ -169,6 +175,7 @@ const (
 	DeployCanceled Kind = "deploy_canceled" // ID is the deploy's
 	Registered     Kind = "registered"      // ID is the replica's; also each renewal
 	Drained        Kind = "drained"         // ID is the replica's
+	Undrained      Kind = "undrained"       // ID is the replica's
 	Deregistered   Kind = "deregistered"    // ID is the replica's
 	Fault          Kind = "fault"           // an answer of 500 or 503; Err says why
 )

@@ -95,8 +95,10 @@ var routes = []route{
 	{method: http.MethodGet, pattern: "autoscale", serve: (*call).autoscale},
 	{method: http.MethodGet, pattern: "autoscale/{id}", serve: (*call).autoscale},
 	{method: http.MethodPost, pattern: "replicas", serve: (*call).register},
-	{method: http.MethodPost, pattern: "replicas/{id}/drain", serve: (*call).drain},
+	{method: http.MethodPost, pattern: "replicas/{id}/drain", query: []string{"force"}, serve: (*call).drainReplica},
 	{method: http.MethodDelete, pattern: "replicas/{id}", serve: (*call).deregister},
+	{method: http.MethodPost, pattern: "pools/{id}/drain", serve: (*call).drainPool},
+	{method: http.MethodPost, pattern: "pools/{id}/undrain", serve: (*call).undrainPool},
 }
 
 // call is one request and who makes it.

@@ -27,18 +27,19 @@ const (
 type fakeGateway struct {
 	mu sync.Mutex
 
-	orders    []purge.Order
-	records   map[string]purge.Record
-	replicas  map[string]string // id → pool and address
-	drained   []string
-	lease     time.Duration
-	query     ExplainQuery
-	submitErr error
-	ready     Readiness
-	finished  chan struct{} // closing it finishes every order
-	waiting   chan struct{} // gets a value when WaitPurge begins
-	book      *deploy.Book
-	tracker   *deploy.Tracker // of the pool app
+	orders      []purge.Order
+	records     map[string]purge.Record
+	replicas    map[string]string // id → pool and address
+	drained     []string
+	drainOrders []DrainOrder
+	lease       time.Duration
+	query       ExplainQuery
+	submitErr   error
+	ready       Readiness
+	finished    chan struct{} // closing it finishes every order
+	waiting     chan struct{} // gets a value when WaitPurge begins
+	book        *deploy.Book
+	tracker     *deploy.Tracker // of the pool app
 }
 
 func newFakeGateway() *fakeGateway {
@@ -147,14 +148,31 @@ func (g *fakeGateway) Register(pool, address string, lease time.Duration) (strin
 	return id, nil
 }
 
-func (g *fakeGateway) Drain(id string) error {
+func (g *fakeGateway) Drain(pool string, o DrainOrder) ([]Drainee, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, ok := g.replicas[id]; !ok {
-		return ErrUnknownReplica
+	g.drainOrders = append(g.drainOrders, o)
+	if pool != "" && pool != "app" {
+		return nil, fmt.Errorf("pool %q: %w", pool, ErrUnknownPool)
 	}
-	g.drained = append(g.drained, id)
-	return nil
+	if o.Version == "v1" { // what all replicas run
+		if !o.Force {
+			return nil, fmt.Errorf("pool app: %w", ErrLastReplica)
+		}
+		return []Drainee{{ID: "a", Version: "v1", State: "draining"}, {ID: "b", Version: "v1", State: "drained"}}, nil
+	}
+	if _, ok := g.replicas[o.Replica]; !ok {
+		return nil, ErrUnknownReplica
+	}
+	g.drained = append(g.drained, o.Replica)
+	return []Drainee{{ID: o.Replica, State: "draining"}}, nil
+}
+
+func (g *fakeGateway) Undrain(_ string, o DrainOrder) ([]Drainee, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.drainOrders = append(g.drainOrders, o)
+	return nil, nil
 }
 
 func (g *fakeGateway) Deregister(id string) error {

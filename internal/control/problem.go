@@ -25,6 +25,7 @@ const (
 	CodeUnknown      = "unknown"           // 404: no such purge, replica, pool
 	CodeConflict     = "conflict"          // 409: the key belongs to another order
 	CodeFinished     = "finished"          // 409: too late to cancel
+	CodeLastReplica  = "last_replica"      // 409: nobody would be left; force does it
 	CodeJournal      = "journal"           // 503: nothing was purged
 	CodeBusy         = "busy"              // 503: nothing was purged
 	CodeClosed       = "closed"            // 503: shutting down, nothing was purged
@@ -101,6 +102,8 @@ func problemOf(err error) *Problem {
 		p = problem(http.StatusConflict, CodeFinished, "%v", err)
 	case errors.Is(err, purge.ErrUnknown), errors.Is(err, deploy.ErrUnknown), errors.Is(err, ErrUnknownPool), errors.Is(err, ErrUnknownReplica):
 		p = problem(http.StatusNotFound, CodeUnknown, "%v", err)
+	case errors.Is(err, ErrLastReplica):
+		p = problem(http.StatusConflict, CodeLastReplica, "%v (force does it all the same)", err)
 	case errors.Is(err, purge.ErrJournal), errors.Is(err, deploy.ErrJournal):
 		p = unavailable(CodeJournal, err)
 	case errors.Is(err, purge.ErrBusy), errors.Is(err, deploy.ErrBusy):

@@ -72,14 +72,6 @@ func dialable(address string) bool {
 	return err == nil && n > 0
 }
 
-func (c *call) drain() error {
-	if err := c.gateway.Drain(c.id); err != nil {
-		return err
-	}
-	c.report(Event{Kind: Drained, ID: c.id})
-	return c.answer(http.StatusOK, map[string]string{"id": c.id, "state": "draining"})
-}
-
 func (c *call) deregister() error {
 	if err := c.gateway.Deregister(c.id); err != nil {
 		return err

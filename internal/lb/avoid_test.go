@@ -27,7 +27,7 @@ func TestAVersionIsAvoidedWhileOthersAreThere(t *testing.T) {
 	}
 	// Better a version that is worse than nobody.
 	p.Avoid("v1")
-	if err := p.DrainReplica(bad.address); err != nil {
+	if _, err := p.SetAside(Selection{Replica: bad.address}, false); err != nil {
 		t.Fatal(err)
 	}
 	if seen := served(); seen["good"] != 40 {

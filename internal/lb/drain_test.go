@@ -140,7 +140,7 @@ func TestAReplicaDrainedByHandStaysAsideUntilItRegisters(t *testing.T) {
 	a, b := newApp(t, say("a")), newApp(t, say("b"))
 	p, _ := upPool(t, testConfig(a, b), a, b)
 	r, _ := replicaOf(p, a.address)
-	if err := p.DrainReplica(r.ID); err != nil {
+	if _, err := p.SetAside(Selection{Replica: r.ID}, true); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "drained", func() bool { r, _ := replicaOf(p, a.address); return r.State == "drained" })
@@ -157,7 +157,7 @@ func TestAReplicaDrainedByHandStaysAsideUntilItRegisters(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "up again", func() bool { r, _ := replicaOf(p, a.address); return r.State == "up" })
-	if err := p.DrainReplica("nobody"); !errors.Is(err, ErrUnknownReplica) {
+	if _, err := p.SetAside(Selection{Replica: "nobody"}, true); !errors.Is(err, ErrUnknownReplica) {
 		t.Errorf("%v: want ErrUnknownReplica", err)
 	}
 }

@@ -321,7 +321,7 @@ func TestAProcessThatAnOperatorDrainsIsReplaced(t *testing.T) {
 	before := pidsOf(t, answers(t, p))
 	stop := crowd(t, p)
 	victim := p.Status().Replicas[0]
-	if err := p.DrainReplica(victim.ID); err != nil {
+	if _, err := p.SetAside(Selection{Replica: victim.ID}, true); err != nil {
 		t.Fatal(err)
 	}
 	seen.await(t, ProcessStopped, victim.Address)

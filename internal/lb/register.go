@@ -53,26 +53,6 @@ func (p *Pool) Deregister(id string) error {
 	return nil
 }
 
-// DrainReplica sets a replica aside: it finishes what it has and takes nothing
-// new, though discoveries go on naming it. It stays aside until it registers
-// again, or until no source has named it for a moment.
-func (p *Pool) DrainReplica(id string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return ErrClosed
-	}
-	r := p.byIDLocked(id)
-	if r == nil {
-		return fmt.Errorf("%w %q", ErrUnknownReplica, id)
-	}
-	r.held = true
-	if !r.is().leaving() {
-		p.drainLocked(r, "drained by an operator")
-	}
-	return nil
-}
-
 // byIDLocked finds a member by its id or, for people, by its address.
 func (p *Pool) byIDLocked(id string) *replica {
 	for _, r := range p.members {

@@ -93,7 +93,7 @@ func TestAVisitorIsPinnedAnewExactlyOnce(t *testing.T) {
 	}
 	ways := map[string]func(t *testing.T, p *Pool, r *replica, a *app){
 		"drained": func(t *testing.T, p *Pool, r *replica, _ *app) {
-			if err := p.DrainReplica(r.id); err != nil {
+			if _, err := p.SetAside(Selection{Replica: r.id}, true); err != nil {
 				t.Fatal(err)
 			}
 		},
