@@ -61,7 +61,6 @@ var reachable = map[string]reaching{
 	"no-freshness":        {ask: "/x"},
 	"expired":             {ask: "/x?Cache-Control=max-age=0"},
 	"event-stream":        {ask: "/x?Cache-Control=max-age=60&Content-Type=text/event-stream"},
-	"trailer":             {ask: "/x?Cache-Control=max-age=60&Trailer=X-After"},
 	"too-large":           {ask: "/x?Cache-Control=max-age=60&size=70000"},
 	"fenced":              {ask: "/x?Cache-Control=max-age=60&hold=1", during: (*reasonWorld).purgeAll},
 	"invalidated":         {ask: "/x?Cache-Control=max-age=60&hold=1", during: (*reasonWorld).postToIt},

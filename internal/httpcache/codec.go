@@ -7,7 +7,7 @@ import (
 
 // codecVersion is the first byte of an encoded answer. It changes with the
 // format; answers of another one are not read.
-const codecVersion = 2
+const codecVersion = 3
 
 // errCodec is for an encoded answer that this version did not write.
 var errCodec = errors.New("stored answer is not of this format")
@@ -38,6 +38,7 @@ func (e *entry) appendMeta(b []byte) []byte {
 		b = appendPart(b, v.value)
 	}
 	b = appendPart(b, string(e.fields))
+	b = appendPart(b, string(e.trailer))
 
 	b = appendPart(b, string(e.source))
 	b = append(b, flagByte(e.mustAsk), flagByte(e.authorized), flagByte(e.encodable))
@@ -85,7 +86,7 @@ func decodeEntry(meta []byte, stored body) (*entry, error) {
 	e.place.host = d.number(len(e.place.url))
 	e.place.path = d.number(len(e.place.url))
 	e.vary = d.vary()
-	fields := d.fields()
+	fields, trailer := d.fields(), d.fields()
 
 	e.source = LifetimeSource(d.text())
 	e.mustAsk, e.authorized, e.encodable = d.flag(), d.flag(), d.flag()
@@ -116,6 +117,7 @@ func decodeEntry(meta []byte, stored body) (*entry, error) {
 		return nil, errCodec
 	}
 	e.packLines([]byte(fields))
+	e.trailer = trailer
 	if len(pieces) > 0 {
 		e.sealParts(pieces)
 		return e, nil

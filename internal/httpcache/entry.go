@@ -30,8 +30,11 @@ type entry struct {
 	length     int64 // declared by the origin; -1 if it is not
 	body       body
 	pieces     []piece // of the body, where it is not there as a whole
-	lengthText string  // Content-Length; empty for statuses without a body
-	encodable  bool    // its body may go out in another coding
+	lengthText string  // Content-Length; empty for statuses without a body, and with a trailer
+	// trailer are the fields after the body. As the body, they are there when the
+	// fill has ended.
+	trailer   fieldLines
+	encodable bool // its body may go out in another coding
 
 	etag     string
 	modified time.Time // Last-Modified, or zero
@@ -198,7 +201,7 @@ func tagsOf(d draft, out http.Header) []string {
 // seal gives the entry its body, and counts its bytes.
 func (e *entry) seal(b body) {
 	e.body = b
-	if bodyAllowed(e.status) {
+	if bodyAllowed(e.status) && e.trailer == "" {
 		e.lengthText = strconv.FormatInt(b.size, 10)
 	}
 	if declared := e.fields.first("Content-Length"); declared == e.lengthText {

@@ -240,16 +240,23 @@ func (f *fill) keep(err error) (late Reason) {
 	case err != nil:
 		return f.cutShort(ReasonCutOff) // reported already
 	case f.spill.Load() != nil:
+		f.keepTrailer()
 		return f.spillWhole()
 	case !kept:
 		f.h.Store.refuse(f.hash, ReasonTooLarge, time.Now())
 		return ReasonTooLarge
-	case len(f.trailer) > 0: // that nobody announced
-		f.h.Store.refuse(f.hash, ReasonTrailer, time.Now())
-		return ReasonTrailer
 	}
+	f.keepTrailer()
 	f.head.seal(whole.packed())
 	return f.store(f.head)
+}
+
+// keepTrailer gives the answer its trailer, unless that came with the rest of
+// stored parts only.
+func (f *fill) keepTrailer() {
+	if f.completes == nil || !f.completes.begun {
+		f.head.trailer = keptTrailer(f.trailer)
+	}
 }
 
 // store puts an entry in, unless something came between.

@@ -220,7 +220,7 @@ func (f *fill) decideConfirmed(header http.Header, source Source, received time.
 	}
 	d := f.draft(f.stale.status, update304(f.stale.fields.origin(), header), source, received)
 	e := newEntry(d)
-	e.seal(f.stale.body)
+	e.sealAs(f.stale)
 	e.inherit(f.stale)
 	f.head, f.reason = e, d.storability.reason
 	switch f.reason {

@@ -112,7 +112,7 @@ func (x *exchange) freshen(e *entry, news http.Header, source Source, at stamp) 
 		s.remove(e)
 	default:
 		fresh := newEntry(d)
-		fresh.seal(e.body)
+		fresh.sealAs(e)
 		fresh.inherit(e)
 		x.exchangeEntries(e, fresh, at)
 	}

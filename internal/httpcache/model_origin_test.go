@@ -226,7 +226,7 @@ func (f *fetching) kind(h http.Header) (status int) {
 		h.Set("Vary", "Accept, *")
 	case 4:
 		if f.r.Method == http.MethodGet && f.r.Header.Get("Range") == "" {
-			f.a.own, f.a.trailer = "has a trailer", true
+			f.a.trailer = true
 			h.Set("Trailer", "X-Sum")
 		}
 	case 5:

@@ -358,6 +358,9 @@ func (v *visit) checkWhole(serials []int, wrong func(string, ...any)) {
 	if len(v.body) != len(a.body) || len(serials) == 1 && string(v.body) != a.body {
 		wrong("%d bytes of an answer of %d", len(v.body), len(a.body))
 	}
+	if a.trailer {
+		m.seen["trailer"]++
+	}
 	if a.trailer && v.live.Get("X-Sum") != strconv.Itoa(serials[0]) {
 		wrong("trailer %q of answer %d", v.live.Get("X-Sum"), serials[0])
 	}

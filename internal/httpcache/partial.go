@@ -136,7 +136,7 @@ func (c *capture) end(complete bool) (stored bool) {
 		}
 	}()
 	b, kept := c.buffer.whole()
-	if !complete || hasTrailer(c.x.w.Header()) || c.failed || !kept || b.size != c.asked.length {
+	if !complete || c.failed || !kept || b.size != c.asked.length {
 		return false
 	}
 	fresh := piece{start: c.asked.start, body: b.packed()}
@@ -179,16 +179,6 @@ func (c *capture) entry(old *entry, fresh piece) (*entry, bool) {
 		return alone, true
 	}
 	return both, d.storability.reason == ""
-}
-
-// hasTrailer reports trailing fields that nobody announced.
-func hasTrailer(h http.Header) bool {
-	for name := range h {
-		if strings.HasPrefix(name, http.TrailerPrefix) {
-			return true
-		}
-	}
-	return false
 }
 
 // bodySize is how much of the body is there.

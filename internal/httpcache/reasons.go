@@ -70,10 +70,6 @@ const (
 	ReasonExpired Reason = "expired"
 	// ReasonStream: an event stream never ends.
 	ReasonStream Reason = "event-stream"
-	// ReasonTrailer: it has trailing fields (RFC 9110, 6.5). They are often about
-	// the one transfer, such as timings and sums of what was sent, and without
-	// them it would be another answer.
-	ReasonTrailer Reason = "trailer"
 	// ReasonRollout: a version that is not the current one produced it.
 	ReasonRollout Reason = "rollout"
 	// ReasonTooLarge: larger than Options.MaxObject, and than what the disk takes,

@@ -56,7 +56,7 @@ func (c *changes) at(hash uint64) *atomic.Uint64 { return &c[hash/shardCount%uin
 // repeatable reports a hit that says nothing about this request alone.
 func (rp *reply) repeatable() bool {
 	return rp.status == StatusHit && rp.reason == "" && rp.forward == "" && rp.e.status == http.StatusOK &&
-		!rp.firstHand && !rp.unmodified && !rp.noCDN && rp.tag == "" && len(rp.cookies) == 0 && !rp.e.mustAsk
+		!rp.firstHand && !rp.trails() && !rp.unmodified && !rp.noCDN && rp.tag == "" && len(rp.cookies) == 0 && !rp.e.mustAsk
 }
 
 // repeat offers a reply that is about to be written.

@@ -61,9 +61,15 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, rp reply) (Resul
 	if !bodyless {
 		// A client that leaves meanwhile has nothing to be told.
 		_, _ = rp.body().WriteTo(w)
+		if rp.trails() {
+			rp.e.trail(w.Header())
+		}
 	}
 	return res, nil
 }
+
+// trails reports that the trailing fields of a stored answer go with it.
+func (rp *reply) trails() bool { return !rp.firstHand && rp.e.trailer != "" }
 
 // replyHead writes the header. bodyless reports that no body must follow.
 func (h *Handler) replyHead(w http.ResponseWriter, r *http.Request, rp reply) (res Result, bodyless bool) {
@@ -101,14 +107,15 @@ func resultOf(rp reply, code int) Result {
 // edit header values in place.
 func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
 	e := rp.e
-	values := make([]string, 0, e.valueCount+6)
+	values := make([]string, 0, e.valueCount+7)
 	var chain []string // Cache-Status of caches before this one
 	name, start := "", 0
 	rest := e.fields
 	for one, ok := rest.next(); ok; one, ok = rest.next() {
 		switch {
 		case one.flags&(goesOut|ofCaches) == 0, code == http.StatusNotModified && one.flags&not304 != 0,
-			rp.encoded != nil && one.flags&plainOnly != 0:
+			rp.encoded != nil && one.flags&plainOnly != 0,
+			one.flags&not304 != 0 && !rp.firstHand && one.name == "Trailer": // what came is announced
 			continue
 		case one.flags&noValue != 0:
 			dst[one.name] = nil
@@ -142,6 +149,9 @@ func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
 		if code != http.StatusNotModified || one.flags&not304 == 0 {
 			put(one.name, one.value)
 		}
+	}
+	if code == e.status && rp.trails() {
+		put("Trailer", e.trailer.names())
 	}
 	put("Etag", rp.tag)
 	put("Age", age)

@@ -14,7 +14,8 @@ func (h *Handler) represent(r *http.Request, rp *reply) {
 	e := rp.e
 	// An answer that is not stored was asked for as a whole; it goes as one.
 	conditional := !rp.firstHand || rp.stored
-	if !e.encodable || h.Policy.Encode.Off {
+	// Trailing fields may be about the bytes as they are.
+	if !e.encodable || h.Policy.Encode.Off || rp.trails() {
 		rp.unmodified = conditional && notModified(r.Header, e)
 		return
 	}

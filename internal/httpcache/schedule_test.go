@@ -85,13 +85,13 @@ var (
 	often = []string{
 		"hit ", "hit disk", "stale stale-while-revalidate", "stale stale-if-error", "revalidated ",
 		"miss ", "miss  collapsed", "miss fenced", "miss fenced collapsed", "miss invalidated",
-		"miss known-uncacheable", "miss private", "miss set-cookie", "miss vary", "miss trailer", "miss rollout",
+		"miss known-uncacheable", "miss private", "miss set-cookie", "miss vary", "miss rollout",
 		"miss too-large", "miss to-disk", "miss range", "miss head", "bypass method", "unavailable only-if-cached", "error origin-failed",
 	}
 	seldom = []string{
 		"stale stale-if-error collapsed", "revalidated  collapsed", "revalidated rollout", "revalidated private",
 		"miss invalidated collapsed", "miss outdated", "miss authorization", "miss no-room", "miss contended",
-		"bypass authorized-request", "error origin-failed collapsed", "combined", "encoded",
+		"bypass authorized-request", "error origin-failed collapsed", "combined", "encoded", "trailer",
 	}
 )
 

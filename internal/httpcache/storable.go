@@ -67,8 +67,6 @@ func forbidden(request http.Header, a answerFacts, source Source, authorized boo
 		return ReasonAuthorization
 	case cacherules.ParseDirectives(request["Cache-Control"]).NoStore:
 		return ReasonRequestNoStore
-	case len(a.header["Trailer"]) > 0:
-		return ReasonTrailer
 	case isEventStream(a.header):
 		return ReasonStream
 	}

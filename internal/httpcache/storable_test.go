@@ -54,7 +54,7 @@ func TestStorable(t *testing.T) {
 		"a star on a line of its own":                  {nil, facts(200, nil, nil, "Cache-Control: max-age=9", "Vary: ", "Vary: *"), current, ReasonVary},
 		"a field that a proxy writes behind us":        {nil, facts(200, nil, nil, "Cache-Control: max-age=9", "Vary: X-Forwarded-For"), current, ReasonVary},
 		"an event stream":                              {nil, facts(200, nil, nil, "Cache-Control: max-age=9", "Content-Type: text/event-stream; charset=utf-8"), current, ReasonStream},
-		"announced trailers":                           {nil, facts(200, nil, nil, "Cache-Control: max-age=9", "Trailer: X"), current, ReasonTrailer},
+		"announced trailers":                           {nil, facts(200, nil, nil, "Cache-Control: max-age=9", "Trailer: X"), current, ""},
 		"a version that is not current":                {nil, facts(200, nil, nil, "Cache-Control: max-age=9"), Source{Version: "2"}, ReasonRollout},
 		"a fingerprinted asset of any version":         {nil, facts(200, fingerprinted, nil), Source{Version: "2"}, ""},
 		"HTML under a style sheet's name":              {nil, under("/account/x.css", facts(200, page(time.Minute, 0), nil, "Content-Type: text/html")), current, ReasonMismatchedType},

@@ -19,7 +19,7 @@ const (
 // with what the heap grows by.
 func (e *entry) weigh() int64 {
 	n := listCost + groupCost
-	n += scanned(unsafe.Sizeof(*e), 1) + allocated(e.packed)
+	n += scanned(unsafe.Sizeof(*e), 1) + allocated(e.packed) + allocated(len(e.trailer))
 	n += scanned(unsafe.Sizeof(""), len(e.tags)) + scanned(unsafe.Sizeof(varied{}), len(e.vary))
 	n += e.groups.weigh()
 	if e.lengthText != e.fields.first("Content-Length") {
