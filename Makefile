@@ -6,6 +6,7 @@
 # make bench-hitratio  what the cache keeps, beside LRU and W-TinyLFU, written to bench/HITRATIO.md
 # make soak-memory  a million URLs in half an hour, the process's memory watched, written to bench/SOAK.md
 # make churn    a hundred rolling replacements, 1 to 10 to 1 replicas and kill -9 under load, written to bench/CHURN.md
+# make bench-connections  10,000 connections held, and their memory beside peers', written to bench/CONNECTIONS.md
 # make demo     the whole system on this machine, for a minute
 # make schedules  N=100000 random schedules of the cache, a third with restarts, from seed FROM=0
 # make mutants  break the cache in many small ways; the schedules must notice
@@ -22,7 +23,7 @@ N ?= 100000
 FROM ?= 0
 SOAK ?= 30m
 
-.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak-memory churn demo schedules mutants golden verdicts
+.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak-memory churn bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -83,6 +84,10 @@ soak-memory:
 
 churn:
 	cd bench && $(GO) run ./churn -out CHURN.md
+
+bench-connections:
+	scripts/install-debian.sh nginx-light haproxy
+	cd bench && $(GO) run ./connections -out CONNECTIONS.md
 
 schedules:
 	$(GO) test ./internal/httpcache -run '^TestSchedules$$' -count=1 -v -timeout 6h -schedules $(N) -seed $(FROM)
