@@ -38,7 +38,10 @@ func TestTheDemoPlaysToItsEnd(t *testing.T) {
 		PagesV1         int `json:"pages_v1"`
 		PagesV2         int `json:"pages_v2"`
 		ReplicasMax     int `json:"replicas_max"`
-		Purge           struct{ ID, State string }
+		Purge           struct {
+			ID, State       string
+			CloudflareCalls int `json:"cloudflare_calls"`
+		}
 	}
 	if err := json.Unmarshal([]byte(r.stdout), &s); err != nil {
 		t.Fatalf("exit %d, stdout is not one JSON object: %v\n%s\n%s", r.code, err, r.stdout, r.stderr)
@@ -50,8 +53,8 @@ func TestTheDemoPlaysToItsEnd(t *testing.T) {
 	if s.PagesV1 == 0 || s.PagesV2 == 0 || s.Hits == 0 || s.Visitors != 10 || s.Requests < s.PagesV1+s.PagesV2 {
 		t.Errorf("%+v: want pages of both versions, and hits", s)
 	}
-	if s.Purge.State != "done" || s.ReplicasMax < 4 {
-		t.Errorf("purge %+v, %d replicas at most: want done, four", s.Purge, s.ReplicasMax)
+	if s.Purge.State != "done" || s.Purge.ID == "" || s.Purge.CloudflareCalls != 2 || s.ReplicasMax < 4 {
+		t.Errorf("purge %+v, %d replicas at most: want done with two calls, four", s.Purge, s.ReplicasMax)
 	}
 	if left := processes(t); len(left) != before {
 		t.Errorf("processes %v are left: want %d", left, before)

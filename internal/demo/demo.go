@@ -50,7 +50,7 @@ type Config struct {
 	// JSON prints the Summary, and nothing else, on Out; the account goes to
 	// Err, line by line.
 	JSON bool
-	// Executable is the edge binary: it must know run, sample and purge.
+	// Executable is the edge binary: it must know run, sample and deploy.
 	// Default the running one.
 	Executable string
 	// Out takes the account and the summary. Default none.
@@ -229,7 +229,7 @@ func (d *demo) act(ctx context.Context, s schedule, began time.Time) error {
 			return d.replicas.addAll(ctx, many-1, before)
 		}},
 		{fmt.Sprintf("deploy %s, one replica at a time", after), s.deploy, d.roll},
-		{"purge " + before, 0, func(ctx context.Context) error { d.purge(ctx); return nil }},
+		{"edge deploy, as CI calls it", 0, func(ctx context.Context) error { d.purge(ctx); return nil }},
 		{fmt.Sprintf("scale from %d replicas to 1", many), s.scaleDown, func(ctx context.Context) error {
 			return d.shrink(ctx, 1)
 		}},
@@ -295,6 +295,7 @@ func (d *demo) suggestions() string {
 		fmt.Sprintf("curl -sI -X GET %s/contacts | grep -i -e cache -e age -e version    # twice: the second is a hit", d.gateway.base),
 		d.config.Executable + " status",
 		fmt.Sprintf("%s explain %s/contacts", d.config.Executable, d.gateway.base),
+		d.config.Executable + " deploys",
 		d.config.Executable + " purge --tag pages --wait 30s",
 	}
 	if list := d.replicas.now(); len(list) > 0 {

@@ -67,7 +67,7 @@ func (s *said) String() string {
 }
 
 func TestTheWholePlay(t *testing.T) {
-	t.Setenv("TEST_PURGE_SAYS", `{"id":"p1","state":"done","exit":0,"steps":[{"name":"gate"},{"name":"node"}]}`)
+	t.Setenv("TEST_PURGE_SAYS", `{"id":"d1","state":"done","exit":0,"purged":{"id":"p1","steps":[{"name":"generation"},{"name":"node"}]}}`)
 	var out, account said
 	m := new(miniature)
 	d := stage(t, Config{Visitors: 6, JSON: true, Out: &out, Err: &account}, m)
@@ -78,7 +78,7 @@ func TestTheWholePlay(t *testing.T) {
 	if !s.OK || s.Failures != 0 || s.StaleAfterPurge != 0 || s.PagesV1 == 0 || s.PagesV2 == 0 || s.ReplicasMax != 5 {
 		t.Errorf("summary %+v", s)
 	}
-	if p := s.Purge; p.ID != "p1" || p.State != "done" || p.CloudflareCalls != 2 || strings.Join(p.Steps, " ") != "gate node" {
+	if p := s.Purge; p.ID != "p1" || p.State != "done" || p.CloudflareCalls != 2 || strings.Join(p.Steps, " ") != "generation node" {
 		t.Errorf("purge %+v", p)
 	}
 	// Four old replicas leave in the deploy, three new ones in the scale-down.
@@ -113,8 +113,8 @@ func TestOldPagesAfterThePurgeAreSeen(t *testing.T) {
 
 func TestAPurgeThatFailedIsNotOK(t *testing.T) {
 	for name, c := range map[string]struct{ says, exit, wantState, wantError string }{
-		"partial":   {`{"id":"p","state":"partial","error":"cloudflare: 500"}`, "4", "partial", "exit status 4"},
-		"no record": {`usage: edge purge`, "2", "", "no record"},
+		"partial":   {`{"state":"partial","error":"cloudflare: 500","purged":{"id":"p"}}`, "4", "partial", "exit status 4"},
+		"no record": {`usage: edge deploy`, "2", "", "no record"},
 	} {
 		t.Setenv("TEST_PURGE_SAYS", c.says)
 		t.Setenv("TEST_PURGE_EXIT", c.exit)

@@ -14,15 +14,15 @@ import (
 const (
 	before = "v1" // the version that the demo begins with
 	after  = "v2" // the one that it deploys
-	// purging is how long the purge command may take; it waits for 30s itself.
+	// purging is how long the command may take; it waits for 30s itself.
 	purging = time.Minute
 )
 
-// Purge is what became of the purge that CI would call.
+// Purge is what became of the command that CI would call.
 type Purge struct {
 	ID    string `json:"id"`
 	State string `json:"state"`
-	// Exit is the exit code of edge purge; -1 if it was not run, or ended by a
+	// Exit is the exit code of edge deploy; -1 if it was not run, or ended by a
 	// signal.
 	Exit int `json:"exit"`
 	// Steps are the names of the applied steps, in order.
@@ -65,11 +65,11 @@ func (d *demo) purge(ctx context.Context) {
 	d.account.note("purge: %s", p.text())
 }
 
-// purgeArguments are what CI would say: remove the retired version, once every
-// replica runs the new one.
+// purgeArguments are what CI would say: see to it that every replica runs the new
+// version, and that nothing of the retired one is left.
 func (d *demo) purgeArguments() []string {
-	return []string{"purge", "--server", d.gateway.control.server, "--token-file", d.gateway.token,
-		"--version", before, "--expect", after, "--wait", "30s", "--json"}
+	return []string{"deploy", "--server", d.gateway.control.server, "--token-file", d.gateway.token,
+		"--version", after, "--wait", "30s", "--json"}
 }
 
 func (d *demo) purgeCommand() string {
@@ -94,13 +94,17 @@ func (d *demo) runPurge(ctx context.Context) Purge {
 		}
 	}
 	p.Exit = command.ProcessState.ExitCode()
-	var record purgeStatus
+	var record struct {
+		State  string      `json:"state"`
+		Error  string      `json:"error"`
+		Purged purgeStatus `json:"purged"`
+	}
 	if err := json.Unmarshal(out.Bytes(), &record); err != nil {
 		p.Error = strings.TrimSpace(fmt.Sprintf("%s: no record: %v", p.Error, err))
 		return p
 	}
-	p.ID, p.State = record.ID, record.State
-	for _, step := range record.Steps {
+	p.ID, p.State = record.Purged.ID, record.State
+	for _, step := range record.Purged.Steps {
 		p.Steps = append(p.Steps, step.Name)
 	}
 	if p.Error == "" {

@@ -13,7 +13,7 @@ import (
 )
 
 // TestMain lets the test binary stand for edge: the demo starts it as its
-// replicas, and as the command that purges.
+// replicas, and as the command that CI calls.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 {
 		os.Exit(m.Run())
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	switch os.Args[1] {
 	case "sample":
 		os.Exit(runSample(os.Args[2:]))
-	case "purge":
+	case "deploy":
 		fmt.Print(os.Getenv("TEST_PURGE_SAYS"))
 		var code int
 		fmt.Sscan(os.Getenv("TEST_PURGE_EXIT"), &code)

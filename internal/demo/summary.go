@@ -34,7 +34,7 @@ type Summary struct {
 	Bypassed int     `json:"bypassed"`
 	// StaleServed are answers past their lifetime, as the rules allow;
 	// StaleAfterPurge are pages of the old version that were asked for after
-	// edge purge had said done.
+	// edge deploy had said done.
 	StaleServed     int `json:"stale_served"`
 	StaleAfterPurge int `json:"stale_after_purge"`
 	// PagesV1 and PagesV2 are pages seen of each version.

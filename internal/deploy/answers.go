@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"hash/maphash"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,18 +116,16 @@ func (a *Answers) begin(old, fresh string, warm time.Time) {
 
 // end compares no more, and forgets all versions but one.
 func (a *Answers) end(current string) {
-	if !a.comparing.Load() {
-		return
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.comparing.Store(false)
-	a.times = make(map[string]*Times)
-	for version := range a.visitors {
-		if version != current {
-			delete(a.visitors, version)
-		}
+	_, known := a.visitors[current]
+	if !a.comparing.Load() && (len(a.visitors) == 0 || known && len(a.visitors) == 1) {
+		return
 	}
+	a.comparing.Store(false)
+	maps.DeleteFunc(a.owners, func(_ uint64, version string) bool { return version != current })
+	a.times = make(map[string]*Times)
+	maps.DeleteFunc(a.visitors, func(version string, _ map[uint64]visit) bool { return version != current })
 }
 
 // tally adds what is known of a version's answers to what its replicas were asked.

@@ -329,6 +329,27 @@ func TestAssetsOfOthersSayNothing(t *testing.T) {
 	}
 }
 
+func TestWhatIsRememberedOfAnswersIsBounded(t *testing.T) {
+	a := new(Answers)
+	for version := range 5 {
+		for i := range 2 * maxAssets {
+			a.Note(noon, Answer{Version: strconv.Itoa(version), Path: strconv.Itoa(i), Client: strconv.Itoa(i), Asset: true, Named: true})
+		}
+	}
+	if len(a.owners) != maxAssets || len(a.visitors["4"]) != maxVisitors {
+		t.Errorf("%d assets, %d visitors", len(a.owners), len(a.visitors["4"]))
+	}
+	// Also while nothing is compared.
+	a.end("4")
+	if len(a.visitors) != 1 || len(a.owners) != maxAssets {
+		t.Errorf("%d versions, %d assets: want those of one", len(a.visitors), len(a.owners))
+	}
+	a.end("5")
+	if len(a.visitors) != 0 || len(a.owners) != 0 {
+		t.Errorf("%d versions, %d assets: want none", len(a.visitors), len(a.owners))
+	}
+}
+
 func TestTimesCountOnceWarm(t *testing.T) {
 	a := new(Answers)
 	a.begin("v1", "v2", noon.Add(time.Minute))

@@ -165,10 +165,10 @@ func gateText(behind []string, version string) string {
 	if len(behind) == 0 {
 		return "no replica was seen"
 	}
-	if n := len(behind); n > 5 {
-		return fmt.Sprintf("%d replicas are not there yet, healthy and with %s: %s, …", n, version, strings.Join(behind[:5], ", "))
+	if len(behind) > 5 {
+		behind = append(slices.Clone(behind[:5]), "…")
 	}
-	return fmt.Sprintf("%d replicas are not there yet, healthy and with %s: %s", len(behind), version, strings.Join(behind, ", "))
+	return fmt.Sprintf("not there yet, healthy and with %s: %s", version, strings.Join(behind, ", "))
 }
 
 // observe lets the tracker see the replicas, and holds back a version that may
