@@ -101,7 +101,7 @@ func (x *exchange) fallBack(t *ticket) (Result, error) {
 		e = t.f.stale
 	}
 	if reason := standsIn(e, t.f.failure, now); reason != "" && matches(e.vary, x.r.Header) &&
-		!e.invalidated.Load() && x.h.Store.standing(e) != hardPurged {
+		!e.invalidated.Load() && x.h.Store.standing(e) < hardPurged {
 		if res, done := x.replyStored(reply{
 			e: e, now: now, status: StatusStale, reason: reason,
 			forward: fwdStale, forwardStatus: t.f.failure, collapsed: !t.leader,

@@ -77,6 +77,8 @@ func decideStored(e *entry, stands standing, now time.Time) decision {
 	ttl := e.ttl(now)
 	validate := e.validates
 	switch {
+	case stands == distrusted:
+		return decision{action: pass, reason: ReasonFleetBehind}
 	case stands == softPurged:
 		return decision{action: fetch, reason: ReasonSoftPurged, validate: validate}
 	case e.mustAsk:

@@ -115,7 +115,9 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 		x.Entry = describe(e, now)
 		b, _ := h.Store.fence.barrierOf(&e.provenance)
 		x.Entry.HardBarrier, x.Entry.SoftBarrier = b.hard, b.soft
-		stands, _ = h.Store.fence.judge(&e.provenance, e.began)
+		if stands, _ = h.Store.fence.judge(&e.provenance, e.began); stands != hardPurged && !h.Store.trusted() {
+			stands = distrusted
+		}
 	}
 	d := decision{action: pass, reason: bypassOf(r, v)}
 	if d.reason == "" {
@@ -145,7 +147,7 @@ func (h *Handler) explainPart(hash uint64, key []byte, r *http.Request, x *Expla
 	if e == nil {
 		return nil
 	}
-	if stands, _ := h.Store.fence.judge(&e.provenance, e.began); stands != standsFirm {
+	if stands, _ := h.Store.fence.judge(&e.provenance, e.began); stands != standsFirm || !h.Store.trusted() {
 		return nil
 	}
 	for _, p := range e.pieces {

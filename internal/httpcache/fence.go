@@ -48,6 +48,7 @@ const (
 	standsFirm standing = iota // serve it as RFC 9111 says
 	softPurged                 // a validator, and for stale-if-error
 	hardPurged                 // as if it had never been
+	distrusted                 // this node may have missed a purge of it
 )
 
 // fence compares generations (DESIGN §6.2). Every exchange and every fill is

@@ -21,6 +21,11 @@ var faults = map[Reason]func(w *world) answer{
 		res, err := w.h.Serve(rec, r, w.verdict, faulty{w.origin})
 		return answer{ResponseRecorder: rec, Result: res, err: err}
 	},
+	ReasonFleetBehind: func(w *world) answer {
+		w.get(site)
+		w.h.Store.Trust(func() bool { return false })
+		return w.get(site)
+	},
 	ReasonAbandoned: func(w *world) answer {
 		w.origin.answer = newGate().answer(200, "hello", "Cache-Control: max-age=60")
 		ctx, leave := context.WithCancel(context.Background())

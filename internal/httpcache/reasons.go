@@ -39,6 +39,9 @@ const (
 	ReasonRefused Reason = "known-uncacheable"
 	// ReasonContended: the fills it waited for were not meant for it.
 	ReasonContended Reason = "contended"
+	// ReasonFleetBehind: this node may have missed purges of its fleet, so it
+	// uses nothing that it holds.
+	ReasonFleetBehind Reason = "fleet-behind"
 )
 
 // Why an answer was not stored.
@@ -164,6 +167,8 @@ func forwardFor(reason Reason) forward {
 		return fwdRequest
 	case ReasonRange:
 		return fwdPartial
+	case ReasonFleetBehind:
+		return fwdStale
 	}
 	return fwdURIMiss
 }

@@ -247,6 +247,9 @@ func (x *exchange) mayJoin(f *fill) bool {
 	}
 	// A request that began after a purge must not get an answer from before
 	// it, and soft purges count here too: it would pass for fresh.
+	if !x.h.Store.trusted() {
+		return false
+	}
 	if !f.isReady() || f.head == nil {
 		return x.h.Store.fence.mayStand(f.place, f.started)
 	}

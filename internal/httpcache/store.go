@@ -87,6 +87,7 @@ type Store struct {
 	maxObject atomic.Int64
 	refreshes atomic.Int64
 	tier      atomic.Pointer[tier] // nil without a disk
+	trust     atomic.Pointer[func() bool]
 	residents
 	hitLines shown // Cache-Status of plain hits, by TTL
 	ages     shown
@@ -341,6 +342,9 @@ func (s *Store) removeLocked(sh *shard, e *entry) {
 // standing asks the fence about a stored entry; once per entry and generation,
 // else it costs one load. Entries behind the fence are dropped here.
 func (s *Store) standing(e *entry) standing {
+	if !s.trusted() {
+		return distrusted
+	}
 	if s.fence.groups.gaveUp(e.groups) {
 		s.remove(e)
 		return hardPurged
