@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 	"internal/process":             {},
 	"internal/purge":               {"internal/named", "internal/unit"},
 	"internal/purge/standin":       {},
-	"internal/fleet":               {},
+	"internal/fleet":               {"internal/redisclient", "internal/unit"},
 	"internal/deploy":              {"internal/unit"},
 	"internal/control":             {"internal/deploy", "internal/purge", "internal/unit"},
 	"internal/cli":                 {"internal/control", "internal/deploy", "internal/purge", "internal/unit"},

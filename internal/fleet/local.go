@@ -41,3 +41,6 @@ func (l *Local) Generation() uint64 {
 func (l *Local) Announce(context.Context, uint64, []byte) (int, error) {
 	return 1, nil
 }
+
+// Undrained counts the other members that are still draining: none.
+func (l *Local) Undrained(context.Context, uint64) (int, error) { return 0, nil }

@@ -30,6 +30,9 @@ type Fleet interface {
 	// Announce hands the order, as JSON, to every other live node, and returns
 	// the number of members, this one included, when all have applied it.
 	Announce(ctx context.Context, generation uint64, order []byte) (int, error)
+	// Undrained counts the other members where exchanges may be in flight that
+	// began before the generation.
+	Undrained(ctx context.Context, generation uint64) (int, error)
 }
 
 // Rollout knows what the replicas run.

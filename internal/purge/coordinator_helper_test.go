@@ -18,6 +18,7 @@ type world struct {
 	events     []Event
 	generation uint64
 	inFlight   int
+	undrained  int // other nodes
 	behind     []string
 	stale      int // verifications that still see the old state
 	fail       map[string]int
@@ -83,6 +84,18 @@ func (w *world) Next(_ context.Context, floor uint64) (uint64, error) {
 	defer w.mu.Unlock()
 	w.generation = max(w.generation, floor) + 1
 	return w.generation, nil
+}
+
+func (w *world) Undrained(context.Context, uint64) (int, error) {
+	if err := w.failing("undrained"); err != nil {
+		return 0, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.undrained > 0 {
+		w.undrained--
+	}
+	return w.undrained, nil
 }
 
 func (w *world) Announce(_ context.Context, generation uint64, order []byte) (int, error) {

@@ -29,6 +29,10 @@ func TestOrderIsCarriedOutFromTheInsideOut(t *testing.T) {
 			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 4 * time.Second}, // 40 looks at 25 ms
 		"a download that never ends holds up 10 s": {tagged("a"), []string{"cdn"}, func(w *world) { w.inFlight = 1 << 30 },
 			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 13 * time.Second},
+		"exchanges at other nodes are waited for": {tagged("a"), []string{"cdn"}, func(w *world) { w.undrained = 41 },
+			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 4 * time.Second},
+		"a fleet that cannot be asked holds up 10 s": {tagged("a"), []string{"cdn"}, func(w *world) { w.fail["undrained"] = 1 << 30 },
+			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 13 * time.Second},
 		"verified at the end": {Order{Selectors: Selectors{Tags: []string{"a"}}, Verify: []string{"https://h/"}}, []string{"cdn"}, nil,
 			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn", "verify https://h/"}, 3 * time.Second},
 		"a node that is ahead lifts the generation": {tagged("a"), nil, func(w *world) { w.generation = 9 }, []string{"node 10 [a]", "fleet 10"}, 0},

@@ -90,6 +90,8 @@ func (e effects) Next(_ context.Context, floor uint64) (uint64, error) {
 	return floor + 1, e.write("generation %d", floor+1)
 }
 
+func (e effects) Undrained(context.Context, uint64) (int, error) { return 0, nil }
+
 func (e effects) Announce(context.Context, uint64, []byte) (int, error) {
 	return 1, e.write("fleet")
 }

@@ -194,16 +194,29 @@ func (x *run) drain(ctx context.Context, p *Parts) (string, error) {
 	until := time.Now().Add(p.Settings.DrainCap.D())
 	for {
 		left := p.Node.Draining(x.record.Generation)
-		if left == 0 {
+		others, err := p.Fleet.Undrained(ctx, x.record.Generation)
+		if left == 0 && others == 0 && err == nil {
 			return "", nil
 		}
 		if !time.Now().Before(until) {
-			return fmt.Sprintf("capped: %d exchanges left", left), nil
+			return capped(left, others, err), nil
 		}
 		if stop := sleep(ctx, drainPoll); stop != nil {
 			return "", stop
 		}
 	}
+}
+
+// capped says what a drain that took too long leaves behind.
+func capped(left, others int, err error) string {
+	detail := fmt.Sprintf("capped: %d exchanges left", left)
+	switch {
+	case err != nil:
+		detail += "; other nodes: " + err.Error()
+	case others > 0:
+		detail += fmt.Sprintf(", and some at %d other nodes", others)
+	}
+	return detail
 }
 
 // verify polls each URL until it shows the new state; all share one time limit.

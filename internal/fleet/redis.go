@@ -1,0 +1,219 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// redisBoard is a board in Redis.
+type redisBoard struct {
+	client  *redis.Client
+	prefix  string
+	keep    int
+	timeout time.Duration
+}
+
+// readMost is how many orders are read at once: one may have a quarter of a
+// megabyte.
+const readMost = 16
+
+func newRedisBoard(o redis.Options, name string, keep int, timeout time.Duration) *redisBoard {
+	// A time-out is the caller's, who knows what to do then.
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = timeout, timeout, timeout
+	o.MaxRetries = -1
+	// The braces keep all keys at one node of a cluster.
+	return &redisBoard{client: redis.NewClient(&o), prefix: "edge:fleet:{" + name + "}:", keep: keep, timeout: timeout}
+}
+
+func (b *redisBoard) key(name string) string { return b.prefix + name }
+
+// run calls a script, with the caller's floor and arguments.
+func (b *redisBoard) run(ctx context.Context, script string, floor uint64, args ...any) *redis.Cmd {
+	ctx, stop := context.WithTimeout(ctx, b.timeout)
+	defer stop()
+	keys := []string{b.key("state"), b.key("beats"), b.key("marks"), b.key("names"), b.key("log")}
+	return scripts[script].Run(ctx, b.client, keys, append([]any{rand.Text(), floor}, args...)...)
+}
+
+func (b *redisBoard) join(ctx context.Context, id, name string, lease time.Duration, floor uint64) (ticket, View, error) {
+	r := newReply(b.run(ctx, "join", floor, id, name, lease.Milliseconds()))
+	if first := r.text(); first == "lease" {
+		other := time.Duration(r.number()) * time.Millisecond
+		if r.err == nil {
+			r.err = fmt.Errorf("%w %s: want %s, as the other members of the fleet have", errLease, lease, other)
+		}
+		return ticket{}, View{}, r.err
+	}
+	r.at = 0
+	t := ticket{id: id, term: r.number()}
+	v := r.view()
+	t.incarnation = v.Incarnation
+	return t, v, r.err
+}
+
+func (b *redisBoard) renew(ctx context.Context, t ticket, applied, drained, floor uint64) (View, error) {
+	r := newReply(b.run(ctx, "renew", floor, t.incarnation, t.id, t.term, applied, drained))
+	if r.text() == "gone" {
+		return View{}, errGone
+	}
+	return r.view(), r.err
+}
+
+func (b *redisBoard) look(ctx context.Context, floor uint64) (View, error) {
+	r := newReply(b.run(ctx, "look", floor))
+	v := readView(r.list, &r.err)
+	return v, r.err
+}
+
+func (b *redisBoard) next(ctx context.Context, floor uint64) (uint64, bool, error) {
+	r := newReply(b.run(ctx, "next", floor))
+	return r.number(), r.text() == "1", r.err
+}
+
+func (b *redisBoard) announce(ctx context.Context, e entry, floor uint64) (place, error) {
+	r := newReply(b.run(ctx, "announce", floor, e.generation, e.from, e.order, b.keep))
+	return place{Incarnation: r.text(), Position: r.number()}, r.err
+}
+
+func (b *redisBoard) read(ctx context.Context, after uint64, wait time.Duration) ([]entry, error) {
+	ctx, stop := context.WithTimeout(ctx, wait+b.timeout)
+	defer stop()
+	args := &redis.XReadArgs{Streams: []string{b.key("log"), text(after) + "-0"}, Count: readMost, Block: -1}
+	if wait > 0 {
+		args.Block = max(wait, time.Millisecond) // zero means for ever
+	}
+	streams, err := b.client.XRead(ctx, args).Result()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var found []entry
+	for _, stream := range streams {
+		for _, message := range stream.Messages {
+			e, err := readEntry(message)
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, e)
+		}
+	}
+	return found, nil
+}
+
+func readEntry(m redis.XMessage) (entry, error) {
+	id, _, _ := strings.Cut(m.ID, "-")
+	position, err := strconv.ParseUint(id, 10, 64)
+	g, _ := m.Values["g"].(string)
+	generation, err2 := strconv.ParseUint(g, 10, 64)
+	from, _ := m.Values["from"].(string)
+	order, ok := m.Values["order"].(string)
+	if err != nil || err2 != nil || !ok {
+		return entry{}, fmt.Errorf("fleet log: entry %s is not of this format", m.ID)
+	}
+	return entry{position: position, generation: generation, from: from, order: []byte(order)}, nil
+}
+
+func (b *redisBoard) evict(ctx context.Context, incarnation string, m Seen) (bool, error) {
+	n, err := b.run(ctx, "evict", 0, incarnation, m.ID, m.Beat).Int()
+	return n == 1, err
+}
+
+func (b *redisBoard) settle(ctx context.Context, incarnation string) error {
+	return b.run(ctx, "settle", 0, incarnation).Err()
+}
+
+func (b *redisBoard) leave(ctx context.Context, t ticket) error {
+	return b.run(ctx, "leave", 0, t.incarnation, t.id, t.term).Err()
+}
+
+// close ends the connections.
+func (b *redisBoard) close() error { return b.client.Close() }
+
+func text(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// errReply is for an answer that no script of ours gives.
+var errReply = errors.New("redis: an answer that is none of this script's")
+
+// reply reads what a script answers, one part after the other.
+type reply struct {
+	list []any
+	at   int
+	err  error
+}
+
+func newReply(c *redis.Cmd) *reply {
+	list, err := c.Slice()
+	return &reply{list: list, err: err}
+}
+
+func (r *reply) part() any {
+	if r.err == nil && r.at >= len(r.list) {
+		r.err = errReply
+	}
+	if r.err != nil {
+		return nil
+	}
+	r.at++
+	return r.list[r.at-1]
+}
+
+func (r *reply) text() string {
+	s, ok := r.part().(string)
+	if !ok && r.err == nil {
+		r.err = errReply
+	}
+	return s
+}
+
+func (r *reply) number() uint64 {
+	n, err := strconv.ParseUint(r.text(), 10, 64)
+	if err != nil && r.err == nil {
+		r.err = errReply
+	}
+	return n
+}
+
+func (r *reply) view() View {
+	list, _ := r.part().([]any)
+	return readView(list, &r.err)
+}
+
+// pairs reads a hash.
+func (r *reply) pairs() map[string]string {
+	list, _ := r.part().([]any)
+	found := make(map[string]string)
+	for i := 0; i+1 < len(list); i += 2 {
+		name, _ := list[i].(string)
+		found[name], _ = list[i+1].(string)
+	}
+	return found
+}
+
+func readView(list []any, err *error) View {
+	r := &reply{list: list, err: *err}
+	v := View{Incarnation: r.text(), Settled: r.text() == "1", Generation: r.number(), Position: r.number()}
+	beats, marks, names := r.pairs(), r.pairs(), r.pairs()
+	for id, beat := range beats {
+		applied, drained, _ := strings.Cut(marks[id], ":")
+		m := Seen{ID: id, Name: names[id], Beat: beat}
+		// What cannot be read counts as nothing, and is waited for.
+		m.Applied, _ = strconv.ParseUint(applied, 10, 64)
+		m.Drained, _ = strconv.ParseUint(drained, 10, 64)
+		v.Members = append(v.Members, m)
+	}
+	slices.SortFunc(v.Members, func(a, b Seen) int {
+		return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID)
+	})
+	*err = r.err
+	return v
+}

@@ -1,0 +1,64 @@
+package fleet
+
+import (
+	"time"
+
+	"github.com/edgegw/edge/internal/unit"
+)
+
+// Status is the fleet as this node sees it.
+type Status struct {
+	// Node is this node's name, ID the one of this process.
+	Node string `json:"node"`
+	ID   string `json:"id"`
+	// Trusted: this node uses what it holds.
+	Trusted bool `json:"trusted"`
+	// Left is how much of the lease is left, less what is kept for clocks that
+	// run unequally.
+	Left unit.Duration `json:"left"`
+	// Position is that of the newest order, as far as this node knows; Lag is
+	// how many of them it has not applied yet.
+	Position uint64 `json:"position"`
+	Lag      uint64 `json:"lag"`
+	// Acknowledged is the position up to which every member has applied all.
+	Acknowledged uint64 `json:"acknowledged"`
+	Settled      bool   `json:"settled"`
+	Generation   uint64 `json:"generation"`
+	// Seen is when the others were last heard of.
+	Seen    time.Time      `json:"seen,omitzero"`
+	Members []MemberStatus `json:"members"`
+	// Fault says what does not work, "" for nothing.
+	Fault string `json:"fault,omitempty"`
+}
+
+// MemberStatus is one member.
+type MemberStatus struct {
+	Node    string `json:"node"`
+	ID      string `json:"id"`
+	Self    bool   `json:"self,omitempty"`
+	Applied uint64 `json:"applied"`
+	Drained uint64 `json:"drained"`
+}
+
+// Status is what is known now; it waits for nobody.
+func (m *Member) Status() Status {
+	left := max(0, m.grant.Load().left(time.Now()))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Status{
+		Node: m.name, ID: m.id, Trusted: left > 0, Left: unit.Duration(left.Round(time.Millisecond)),
+		Position: max(m.view.Position, m.applied), Settled: m.view.Settled, Generation: m.view.Generation,
+		Seen: m.viewed, Members: []MemberStatus{},
+	}
+	s.Lag, s.Acknowledged = s.Position-m.applied, s.Position
+	for _, one := range m.view.Members {
+		s.Members = append(s.Members, MemberStatus{
+			Node: one.Name, ID: one.ID, Self: one.ID == m.id, Applied: one.Applied, Drained: one.Drained,
+		})
+		s.Acknowledged = min(s.Acknowledged, one.Applied)
+	}
+	if m.fault != nil {
+		s.Fault = m.fault.Error()
+	}
+	return s
+}
