@@ -17,6 +17,7 @@ import (
 
 	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/control"
+	"github.com/edgegw/edge/internal/fleet"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/named"
 	"github.com/edgegw/edge/internal/purge"
@@ -45,6 +46,10 @@ type App struct {
 	// CDNs are other CDNs in front, by the name under which their purger is
 	// registered and its words.
 	CDNs []named.Spec `json:"cdns,omitempty"`
+
+	// Fleet says where this node meets the others of its fleet. Without it, the
+	// node is alone.
+	Fleet *fleet.Config `json:"fleet,omitempty"`
 
 	// Purge holds the times and bounds of purges.
 	Purge purge.Settings `json:"purge,omitzero"`
@@ -132,6 +137,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.Cache.check(),
 		a.Leave.check(),
 		a.checkPools(),
+		a.checkFleet(),
 		a.provisionControl(),
 		a.provisionTargets(),
 		registerMetrics(ctx),
@@ -171,6 +177,7 @@ func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 	}
 	replace("state_dir", &a.StateDir)
 	replace("cache disk", &a.Cache.DiskFolder)
+	a.replaceInFleet(replace)
 	a.tokens = slices.Clone(a.Control.Tokens)
 	for i := range a.tokens {
 		replace("control token", &a.tokens[i])

@@ -50,6 +50,9 @@ func (controlled) Status(ctx context.Context) control.Status {
 		pools = append(pools, a.pools[name].Status())
 	}
 	s.Pools = pools
+	if m := a.gateway.member; m != nil {
+		s.Fleet = m.Status()
+	}
 	s.Deploys = control.DeployStatus{Pools: controlled{}.Versions(), Last: controlled{}.Deploys("", 5)}
 	if c := a.gateway.coordinator(); c != nil {
 		s.Purges = control.PurgeStatus{Pending: c.Health().Pending, Last: c.List(5)}
@@ -106,6 +109,9 @@ func (a *App) dependencies() []control.Dependency {
 		journal.OK, journal.Detail = false, fault.Error()
 	}
 	all = append(all, journal)
+	if m := a.gateway.member; m != nil {
+		all = append(all, fleetState(m.Status()))
+	}
 	if a.gateway.disk != "" {
 		all = append(all, diskState(a.gateway.disk, a.gateway.store.Stats().Disk))
 	}

@@ -85,6 +85,7 @@ func (g *gateway) openCache(a *App, journal *purge.FileJournal) {
 	versions, known := readVersions(found.Notes)
 	warm := found.Warm && whole && known && !journal.Damaged()
 	if warm {
+		g.noted = found.Notes[noteOfFleet]
 		for _, r := range unseen {
 			g.store.Purge(purgeOf(r.Order, r.Generation))
 		}

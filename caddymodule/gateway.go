@@ -34,11 +34,15 @@ type gateway struct {
 
 	mu     sync.Mutex
 	purges *purge.Coordinator // nil until a configuration has started
-	local  *fleet.Local
+	fleet  purge.Fleet
 	book   *deploy.Book // nil until then, too
 	dir    string       // where the journal is
 	disk   string       // where answers are to be on disk; empty for nowhere
 	fresh  bool         // opened, and what it left unfinished not resumed yet
+
+	fleetConfig *fleet.Config
+	member      *fleet.Member // nil for a node alone
+	noted       []byte        // what the last run noted about the fleet
 }
 
 func acquireGateway() (*gateway, error) {
@@ -65,7 +69,7 @@ func (g *gateway) open(a *App) error {
 		if g.dir != a.StateDir {
 			return fmt.Errorf("state_dir %q: a running gateway cannot move its state from %q: restart it instead", a.StateDir, g.dir)
 		}
-		return keepsDisk(g.disk, a.diskFolder())
+		return errors.Join(keepsDisk(g.disk, a.diskFolder()), keepsFleet(g.fleetConfig, a.Fleet))
 	}
 	if err := os.MkdirAll(a.StateDir, 0o700); err != nil {
 		return fmt.Errorf("state_dir %q: want a folder that can be written: %w", a.StateDir, err)
@@ -81,9 +85,8 @@ func (g *gateway) open(a *App) error {
 	g.purges = purge.NewCoordinator(journal, g.parts(a), onPurgeEvent)
 	g.store.Configure(a.cacheOptions())
 	g.openCache(a, journal)
-	g.local = fleet.NewLocal(max(g.purges.Generation(), g.store.Generation()))
 	g.fresh = true
-	return nil
+	return g.join(a)
 }
 
 // configure hands a configuration's settings to what is live.
@@ -101,8 +104,8 @@ func (g *gateway) configure(a *App) {
 
 func (g *gateway) parts(a *App) purge.Parts {
 	p := purge.Parts{
-		Node:     node{g.store, func() error { return g.forgetDisk(a.StateDir) }},
-		Fleet:    g.local,
+		Node:     g.node(a),
+		Fleet:    g.fleet,
 		Targets:  a.targets,
 		Verifier: purge.NewHTTPVerifier(a.versionHeaders()...),
 		Settings: a.Purge,
@@ -111,6 +114,10 @@ func (g *gateway) parts(a *App) purge.Parts {
 		p.Rollout = rollout{a}
 	}
 	return p
+}
+
+func (g *gateway) node(a *App) node {
+	return node{g.store, func() error { return g.forgetDisk(a.StateDir) }}
 }
 
 // coordinator is nil before the first configuration has started.
@@ -135,6 +142,9 @@ func (g *gateway) Destruct() error {
 	var err error
 	if g.purges != nil {
 		err = g.purges.Close()
+	}
+	if g.member != nil {
+		err = errors.Join(err, g.member.Close())
 	}
 	g.store.Close()
 	return err

@@ -23,6 +23,7 @@ import (
 //	    pool <name> { … }
 //	    cloudflare { … }
 //	    cdn <name> <words>... { … }
+//	    fleet <url> { … }
 //	    purge { … }
 //	    control { … }
 //	    stop { … }
@@ -47,6 +48,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 			app.CDNs = append(app.CDNs, s)
 			return err
 		},
+		"fleet": app.parseFleet,
 		"purge": block(func() words { return purgeWords(&app.Purge) }),
 		"control": block(func() words {
 			return words{"token": texts(&app.Control.Tokens)}

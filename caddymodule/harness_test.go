@@ -42,6 +42,11 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if config := os.Getenv(gatewayEnv); config != "" {
+		os.Args = []string{"edge", "run", "--config", config, "--adapter", "caddyfile"}
+		Main()
+		return
+	}
 	if version := os.Getenv(workerEnv); version != "" {
 		if err := runWorker(version); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -59,6 +59,10 @@ var (
 		Name: "edge_cache_disk_events_total",
 		Help: "Faults of the cache's disk by kind: torn, corrupt, write-failed, read-failed, not-opened, not-used; and recovered.",
 	}, []string{"event"})
+	fleetEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edge_fleet_events_total",
+		Help: "What happened to this node's membership by kind: joined, cut_off, trusted, removed, evicted, lost, overtaken, fault, recovered.",
+	}, []string{"event"})
 	controlEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "edge_control_events_total",
 		Help: "Calls of the control API by kind; denied and refused are calls without a right token.",
@@ -92,7 +96,7 @@ func expect(targets []purge.Target, pools map[string]*pool) {
 // collectors are all that edge measures.
 func collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		cacheRequests, cacheNotStored, cacheEvents, proxyRequests, poolEvents, purgesDone, deploysDone, purgeSteps, purgeRetries, diskEvents, controlEvents, visits, visitSeconds, gauges{},
+		cacheRequests, cacheNotStored, cacheEvents, proxyRequests, poolEvents, purgesDone, deploysDone, purgeSteps, purgeRetries, diskEvents, fleetEvents, controlEvents, visits, visitSeconds, gauges{}, fleetGauges{},
 	}
 }
 

@@ -71,6 +71,7 @@ func inspect(ctx context.Context, i inspection, stdout, stderr io.Writer) int {
 type statusView struct {
 	control.Status
 	Pools []poolView      `json:"pools"`
+	Fleet *fleetView      `json:"fleet"`
 	Cache json.RawMessage `json:"cache"`
 }
 
@@ -151,6 +152,7 @@ func printStatus(w io.Writer, answer json.RawMessage) error {
 	for _, pool := range s.Pools {
 		printPool(out, pool)
 	}
+	printFleet(out, s.Fleet)
 	if err := printCache(out, s.Cache); err != nil {
 		return err
 	}

@@ -108,6 +108,9 @@ type Status struct {
 	// in_flight, queued and replicas; a replica has id, address, version,
 	// state, why, in_flight, ewma_ms and breaker.
 	Pools any `json:"pools"`
+	// Fleet is an object about the fleet as this node sees it, nil for a node
+	// alone.
+	Fleet any `json:"fleet,omitempty"`
 	// Cache is an object of counters and sizes.
 	Cache any `json:"cache"`
 	// Purges are the orders at hand.

@@ -50,8 +50,6 @@ func (s *simulation) roll(n int64) time.Duration {
 	return time.Duration(s.dice.Int64N(n))
 }
 
-func (s *simulation) chance(percent int) bool { return int(s.roll(100)) < percent }
-
 func (s *simulation) current() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
