@@ -97,7 +97,10 @@ func (s *Store) persist(e *entry) {
 // older whole that a part does: see supersedes.
 func (t *tier) deleteOther(e *entry) {
 	key, blobs := diskKey([]byte(e.key)), t.blobs.Load()
-	if _, other := variantOnDisk(e); !e.isPart() || !blobs.Newer(key, other, t.stampOf(e)) {
+	_, other := variantOnDisk(e)
+	// A large whole may have been stored while the part was on its way.
+	filed := slices.ContainsFunc(blobs.Find(key), func(ref disk.Ref) bool { return ref.Filed && ref.Variant == other })
+	if !e.isPart() || !filed && !blobs.Newer(key, other, t.stampOf(e)) {
 		blobs.Delete(key, other)
 	}
 }

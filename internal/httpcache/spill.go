@@ -39,11 +39,11 @@ const (
 	// them, within a spillShare of the memory.
 	spillPiece  = 64 << 10
 	leastPieces = 4
-	mostPieces  = 64
-	spillShare  = 64
+	mostPieces  = 128
+	spillShare  = 16
 	// spillPatience is how long one answer may wait for the disk, in sum, while
 	// somebody reads it.
-	spillPatience = 100 * time.Millisecond
+	spillPatience = 250 * time.Millisecond
 	// mostLarge is the default of DiskOptions.MaxObject.
 	mostLarge = 1 << 30
 )

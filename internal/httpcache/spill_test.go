@@ -349,3 +349,27 @@ func TestWhatNobodyTakesIsPassedOn(t *testing.T) {
 		}
 	})
 }
+// it.
+func TestAPartDoesNotRemoveASpill(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := filmWorld(t)
+		defer w.h.Store.Close()
+		slow, syncing := file(film, `"a"`, lasting), make(chan struct{})
+		w.origin.answer = slow
+		w.files.setSyncing(func(string) { <-syncing })
+		w.get(site).wants(t, StatusMiss, 200, film)
+		part := make(chan struct{})
+		w.origin.answer = func(rw http.ResponseWriter, r *http.Request) error {
+			<-part
+			return slow(rw, r)
+		}
+		waiting := w.startGet(site, "Range: bytes=0-4")
+		w.settled()
+		close(syncing)
+		w.spilled()
+		close(part)
+		(<-waiting).wants(t, StatusMiss, 206, film[:5])
+		w.spilled()
+		w.get(site).wants(t, StatusHit, 200, film)
+	})
+}
