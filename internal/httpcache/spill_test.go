@@ -349,6 +349,7 @@ func TestWhatNobodyTakesIsPassedOn(t *testing.T) {
 		}
 	})
 }
+
 // it.
 func TestAPartDoesNotRemoveASpill(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
