@@ -253,6 +253,7 @@ func transportWords(t *lb.Transport) words {
 	return words{
 		"dial_timeout":       duration(&t.DialTimeout),
 		"header_timeout":     duration(&t.HeaderTimeout),
+		"body_timeout":       duration(&t.BodyTimeout),
 		"idle_timeout":       duration(&t.IdleTimeout),
 		"max_idle":           count(&t.MaxIdle),
 		"tls":                alone(&t.TLS),

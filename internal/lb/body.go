@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"sync/atomic"
+	"time"
 )
 
 // bodyless reports whether the request carries no body.
@@ -37,20 +38,49 @@ type answerBody struct {
 	count *atomic.Int64 // what the request counts in, until it ends
 	judge bool          // the verdict is still open
 	ended atomic.Bool
+
+	patience time.Duration // with the replica's silence; 0: for ever
+	timer    *time.Timer   // runs while a Read does; nil before the first
+	stalled  atomic.Bool   // it was too long
 }
 
+// errStalled is what a reader of the body gets when the replica falls silent.
+var errStalled = errors.New("the replica stopped in the middle of the body")
+
+// Read waits for the replica only: what the client takes to read is its own.
 func (b *answerBody) Read(p []byte) (int, error) {
+	switch {
+	case b.patience == 0:
+	case b.timer == nil:
+		b.timer = time.AfterFunc(b.patience, b.stall)
+	default:
+		b.timer.Reset(b.patience)
+	}
 	n, err := b.src.Read(p)
+	if b.timer != nil {
+		b.timer.Stop()
+	}
 	if err != nil {
+		if b.stalled.Load() && err != io.EOF {
+			err = errStalled
+		}
 		b.end(b.outcomeOf(err))
 	}
 	return n, err
+}
+
+// stall ends a Read that takes too long, and the connection with it.
+func (b *answerBody) stall() {
+	b.stalled.Store(true)
+	_ = b.src.Close() // The Read has something to say of it.
 }
 
 func (b *answerBody) outcomeOf(err error) outcome {
 	switch {
 	case err == io.EOF:
 		return good
+	case err == errStalled:
+		return cut
 	case b.x.in.Context().Err() != nil:
 		return neutral
 	}

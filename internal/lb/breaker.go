@@ -20,7 +20,7 @@ const (
 	refused                // no connection: nothing was sent
 	reset                  // the connection broke before the headers came
 	late                   // no headers in time
-	cut                    // the body broke off
+	cut                    // the body broke off, or stalled
 )
 
 // failed reports whether the breaker counts it as a failure.

@@ -218,6 +218,12 @@ type Transport struct {
 	// none: applications have requests that take minutes.
 	HeaderTimeout unit.Duration `json:"header_timeout,omitzero"`
 
+	// BodyTimeout is the longest that a replica may say nothing in the middle of
+	// an answer, event streams and WebSockets aside. Then the answer is broken
+	// off, and counts as a gateway failure. Default 60s, as in nginx; 7d is as
+	// good as none.
+	BodyTimeout unit.Duration `json:"body_timeout,omitzero"`
+
 	// IdleTimeout closes idle connections. Default 4s, below the 5s after which
 	// common application servers close theirs: a request must not meet a
 	// connection that is being closed.
@@ -281,6 +287,7 @@ func (c Config) withDefaults() Config {
 	c.Queue.Length = number(c.Queue.Length, 1000)
 
 	c.Transport.DialTimeout = defaulted(c.Transport.DialTimeout, 3*time.Second)
+	c.Transport.BodyTimeout = defaulted(c.Transport.BodyTimeout, time.Minute)
 	c.Transport.IdleTimeout = defaulted(c.Transport.IdleTimeout, 4*time.Second)
 	c.Transport.MaxIdle = number(c.Transport.MaxIdle, 256)
 	return c

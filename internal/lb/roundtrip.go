@@ -295,6 +295,9 @@ func (x *exchange) deliver(resp *http.Response, err error, o outcome) (*http.Res
 		return resp, nil
 	}
 	x.body = answerBody{x: x, src: resp.Body, count: count, judge: !early}
+	if !stream { // An event stream may say nothing for as long as nothing happens.
+		x.body.patience = x.view.settings.Transport.BodyTimeout.D()
+	}
 	resp.Body = &x.body
 	if stream {
 		resp.Body = newEventStream(&x.body, resp.Header)

@@ -110,7 +110,7 @@ func (c Config) rangeErrors() []error {
 		"retry timeout": c.Retry.Timeout, "hedge after": c.Hedge.After,
 		"queue wait":             c.Queue.Wait,
 		"transport dial_timeout": c.Transport.DialTimeout, "transport header_timeout": c.Transport.HeaderTimeout,
-		"transport idle_timeout": c.Transport.IdleTimeout,
+		"transport body_timeout": c.Transport.BodyTimeout, "transport idle_timeout": c.Transport.IdleTimeout,
 	}
 	for word, d := range sorted(durations) {
 		if d < 0 {
