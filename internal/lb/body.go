@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"sync/atomic"

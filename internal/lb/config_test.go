@@ -26,7 +26,7 @@ func TestTheZeroConfigTakesTheDocumentedDefaults(t *testing.T) {
 		Retry:     Retry{Attempts: 2, Budget: 0.2, Body: 64 << 10},
 		Hedge:     Hedge{Quantile: 0.95, Budget: 0.05},
 		Queue:     Queue{MaxInflight: 200, Wait: ms(2000), Length: 1000},
-		Transport: Transport{DialTimeout: ms(3000), IdleTimeout: ms(4000), MaxIdle: 256},
+		Transport: Transport{DialTimeout: ms(3000), BodyTimeout: ms(60_000), IdleTimeout: ms(4000), MaxIdle: 256},
 	}
 	gotText, wantText := string(must(json.Marshal(got))), string(must(json.Marshal(want)))
 	if gotText != wantText {

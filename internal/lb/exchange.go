@@ -126,7 +126,13 @@ func (x *exchange) mark(resp *http.Response) {
 }
 
 // inRotation reports whether r takes requests, leaving aside how many it has.
+// While most replicas look bad, a request is not tried again on another that
+// does: the first tries find out soon enough whether the looks deceive, and an
+// outage is not made worse.
 func (x *exchange) inRotation(r *replica) bool {
+	if x.attempts > 0 && x.pool.inDoubt() && !r.record.Load().sound(x.now) {
+		return false
+	}
 	switch r.is() {
 	case up:
 	case sick:

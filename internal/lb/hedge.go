@@ -37,7 +37,7 @@ func (x *exchange) hedgeAfter() (time.Duration, bool) {
 // than enough of them. Nobody waits for it.
 func (x *exchange) takeSpare() (slot, bool) {
 	p := x.pool
-	if p.queue.waiting.Load() > 0 || p.panicking.Load() || p.distrusted.Load() {
+	if p.queue.waiting.Load() > 0 || p.inDoubt() {
 		return slot{}, false
 	}
 	x.look()

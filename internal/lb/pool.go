@@ -227,6 +227,10 @@ func (p *Pool) assess() {
 	p.queue.call()
 }
 
+// inDoubt reports whether most replicas look bad, so that their looks are not
+// believed.
+func (p *Pool) inDoubt() bool { return p.panicking.Load() || p.distrusted.Load() }
+
 // newRecord is the empty record of a process we know nothing about.
 func (p *Pool) newRecord(r *replica) *record {
 	record := new(record)

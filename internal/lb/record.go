@@ -175,5 +175,15 @@ func (r *record) failingAround(now int64) float64 {
 	return failing * math.Exp(-float64(now-r.failingAt.Load())/float64(failureMemory))
 }
 
+// soundBelow is the share of failures below which a process does well. One
+// failure alone weighs a tenth, and is half forgiven after 3.5 s.
+const soundBelow = 0.05
+
+// sound reports whether what requests saw of the process speaks for it,
+// whatever its checks say.
+func (r *record) sound(now int64) bool {
+	return r.breaker.Load().closed() && !r.ejection.on() && r.failingAround(now) < soundBelow
+}
+
 func load(a *atomic.Uint64) float64     { return math.Float64frombits(a.Load()) }
 func store(a *atomic.Uint64, f float64) { a.Store(math.Float64bits(f)) }

@@ -200,7 +200,7 @@ func (x *exchange) another(o outcome) (slot, bool) {
 		return slot{}, false
 	}
 	next, ok := x.take()
-	if !ok && o == refused && x.attempts == 1 && wait(x.in.Context(), lonelyPause) {
+	if !ok && o == refused && x.attempts == 1 && !x.pool.inDoubt() && wait(x.in.Context(), lonelyPause) {
 		next, ok = x.claim(x.slot.replica)
 	}
 	if !ok && x.orphaned(o) {

@@ -56,7 +56,7 @@ func (p *Pool) decide() {
 func (p *Pool) loadLocked() autoscale.Load {
 	load := autoscale.Load{
 		Queued:  p.queue.waiting.Load(),
-		Doubted: p.panicking.Load() || p.distrusted.Load(),
+		Doubted: p.inDoubt(),
 	}
 	for _, r := range p.members {
 		load.InFlight += r.inflight.Load()
