@@ -65,6 +65,7 @@ const (
 type Past struct {
 	begun   bool
 	began   time.Duration
+	seen    bool     // a replica, that somebody else runs
 	steps   []step   // oldest first
 	highs   []wanted // of the time that down looks back, falling: the first is the highest
 	lows    []wanted // of the time that up looks back, rising: the first is the lowest
@@ -197,7 +198,11 @@ func (p Past) rush(s Settings, now time.Duration, up int, burst float64) Past {
 // settle holds what is wanted to the windows and the bounds.
 func (p *Past) settle(s Settings, now time.Duration, l Load, n int, why Why) (int, Why) {
 	// Until a window has been measured, what runs is taken for what was wanted
-	// before; then it still counts for as long as down says.
+	// before; then it still counts for as long as down says. The window begins
+	// with the first replica that is seen, however late that is.
+	if l.Running > 0 && !p.seen {
+		p.seen, p.began = true, now
+	}
 	if warming := now-p.began < s.Window; warming && l.Running > n {
 		n, why = l.Running, Warming
 	}

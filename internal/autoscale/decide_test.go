@@ -162,6 +162,24 @@ func TestAGatewayThatStartsLowersNothingAtOnce(t *testing.T) {
 	}
 }
 
+// Replicas may be found late: after a window in which nothing ran, five that
+// run are what was wanted before all the same.
+func TestReplicasThatAreSeenLateAreNotLoweredAtOnce(t *testing.T) {
+	l := &line{s: settings()}
+	if d := l.feed(Load{}, 2*time.Minute); d.Desired != 1 {
+		t.Fatalf("%+v with nothing running: want 1", d)
+	}
+	if d := l.feed(busy(1, 5), tick); d.Desired != 5 || d.Why != Warming {
+		t.Errorf("%+v when five are seen: want 5, warming", d)
+	}
+	if d := l.feed(busy(1, 5), l.s.Window+l.s.Down-time.Minute); d.Desired != 5 {
+		t.Errorf("%+v after all but a minute of the windows: want 5 still", d)
+	}
+	if d := l.feed(busy(1, 5), 2*time.Minute); d.Desired != 1 || d.Why != Steady {
+		t.Errorf("%+v after both windows: want 1", d)
+	}
+}
+
 func TestBoundsHoldAtOnceWhenTheyChange(t *testing.T) {
 	l := &line{s: settings()}
 	l.feed(busy(300, 5), 10*time.Minute)
