@@ -120,6 +120,9 @@ func Decide(s Settings, p Past, now time.Duration, l Load) (Past, Decision) {
 	}
 	d.Desired, d.Why = p.settle(s, now, l, n, why)
 	p.desired = d.Desired
+	if p.burst.on {
+		p.burst.most = max(p.burst.most, p.desired) // also what was running when it began
+	}
 	return p, d
 }
 

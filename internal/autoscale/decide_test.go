@@ -290,6 +290,7 @@ func TestASteadyLoadSettles(t *testing.T) {
 func FuzzDecide(f *testing.F) {
 	f.Add([]byte{1, 50, 1, 1, 0, 9, 200, 3, 2, 1}, byte(70), byte(10), byte(30))
 	f.Add([]byte{0, 0, 0, 0, 0}, byte(0), byte(1), byte(0))
+	f.Add([]byte("0000700010"), byte(249), byte(66), byte(0)) // a burst from the first moment on, over more than it asks for
 	f.Fuzz(func(t *testing.T, history []byte, target, most, window byte) {
 		s := Config{
 			Max: int(most)%50 + 1, Target: int(target), Window: units(time.Duration(1+int(window)) * time.Second),
