@@ -60,6 +60,23 @@ func BenchmarkAcquire(b *testing.B) {
 	}
 }
 
+func TestAPickAllocatesNothing(t *testing.T) {
+	for _, n := range []int{1, 10, 100} {
+		p := rotation(t, n, "least_time")
+		x := &exchange{pool: p, in: get(t)}
+		allocated := testing.AllocsPerRun(1000, func() {
+			s, ok := x.take()
+			if !ok {
+				t.Fatal("no replica")
+			}
+			p.unclaim(s.replica)
+		})
+		if allocated != 0 {
+			t.Errorf("%v allocations at %d replicas: want none", allocated, n)
+		}
+	}
+}
+
 // BenchmarkRoundTrip compares a pool of three with a bare transport.
 func BenchmarkRoundTrip(b *testing.B) {
 	serve := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1024)) })
