@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,7 +53,7 @@ func (ex *exchange) visited(err error) {
 	case ex.cache.Code != 0:
 		code = ex.cache.Code / 100
 	default:
-		code = max(ex.status, 200) / 100 // who tells no status sends 200
+		code = max(ex.status, http.StatusOK) / 100 // who tells no status sends 200
 	}
 	visitCodes[min(code, len(visitCodes)-1)].Inc()
 	if ex.headed.IsZero() {
@@ -75,13 +76,10 @@ func (ex *exchange) source() prometheus.Observer {
 // countRepeated counts hits that are given again on the connection.
 func countRepeated(rule string) func(took time.Duration) {
 	hits := cacheRequests.WithLabelValues(rule, string(httpcache.StatusHit))
-	ok := visitCodes[httpCodeOK]
+	ok := visitCodes[http.StatusOK/100]
 	return func(took time.Duration) {
 		hits.Inc()
 		ok.Inc()
 		fromCache.Observe(took.Seconds())
 	}
 }
-
-// httpCodeOK is the first digit of the statuses that repeated hits have.
-const httpCodeOK = 2

@@ -141,8 +141,14 @@ func (g *gateway) launch() {
 // ready waits until the gateway answers, and has a replica.
 func (g *gateway) ready() {
 	g.t.Helper()
-	g.eventually("the gateway answers", func() bool {
-		got, err := http.Get(g.url + "/.edge/readyz")
+	g.answers("/.edge/readyz")
+}
+
+// answers waits until the gateway answers 200 at the path.
+func (g *gateway) answers(path string) {
+	g.t.Helper()
+	g.eventually("200 at "+path, func() bool {
+		got, err := http.Get(g.url + path)
 		if err != nil {
 			return false
 		}

@@ -40,7 +40,7 @@ var arrows = map[string][]string{
 	"internal/deploy":              {"internal/unit"},
 	"internal/control":             {"internal/deploy", "internal/purge", "internal/unit"},
 	"internal/cli":                 {"internal/control", "internal/deploy", "internal/purge", "internal/unit"},
-	"internal/sighting":            {},
+	"internal/sighting":            {"internal/cacherules"},
 	"internal/redisclient":         {},
 	"internal/sample":              {},
 	"internal/demo":                {"internal/purge/standin", "internal/unit"},

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/edgegw/edge/internal/cacherules"
 )
 
 // Answer is what a replica said to a GET.
@@ -45,8 +47,8 @@ func Regrets(answers []Answer, versionHeader string) []string {
 		if field, value := cachedBy(a.Header); field != "" {
 			say("replica %s: GET %s came through another cache (%s: %s), which edge cannot purge: ask the application itself, or turn that cache off", a.Replica, a.Target, field, value)
 		}
-		if lifetime := directive(a.Header, "s-maxage"); lifetime != "" {
-			say("GET %s says Cache-Control: s-maxage=%s, with which Cloudflare serves nothing stale while it revalidates: leave it to a rule's edge and stale, or send Cloudflare-CDN-Cache-Control", a.Target, lifetime)
+		if shared := cacherules.ParseDirectives(a.Header.Values("Cache-Control")).SMaxAge; shared.Set {
+			say("GET %s says Cache-Control: s-maxage=%d, with which Cloudflare serves nothing stale while it revalidates: leave it to a rule's edge and stale, or send Cloudflare-CDN-Cache-Control", a.Target, shared.N)
 		}
 		if strings.TrimSpace(a.Header.Get("Surrogate-Control")) != "" {
 			say("GET %s says Surrogate-Control, with which Cloudflare ignores Cache-Control: leave it out", a.Target)
@@ -72,19 +74,6 @@ func cachedBy(h http.Header) (field, value string) {
 		}
 	}
 	return "", ""
-}
-
-// directive is the value of a directive of Cache-Control, "" without one.
-func directive(h http.Header, name string) string {
-	for _, line := range h.Values("Cache-Control") {
-		for part := range strings.SplitSeq(line, ",") {
-			key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-			if strings.EqualFold(key, name) {
-				return strings.Trim(value, `"`)
-			}
-		}
-	}
-	return ""
 }
 
 // disagreements finds targets of one version whose validators are steady at
