@@ -128,9 +128,11 @@ func (l *pilot) step(ctx context.Context, now time.Time) {
 	}
 }
 
-// standing is what there is to decide on.
+// standing is what there is to decide on. The number that is desired is decided
+// anew: one from before the replicas were found would have them drained.
 func (l *pilot) standing(now time.Time) (autoscale.Standing, autoscale.Why) {
 	p := l.pool
+	p.decide()
 	p.scaling.mu.Lock()
 	desired, why := p.scaling.last.Desired, p.scaling.last.Why
 	p.scaling.mu.Unlock()

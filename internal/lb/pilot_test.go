@@ -297,6 +297,35 @@ func TestAGatewayThatStartsAsksForNothingItHasNotSeen(t *testing.T) {
 	}
 }
 
+// The pool measures and steers in two goroutines, of which the first may be late.
+func TestANumberFromBeforeTheReplicasWereSeenDrainsNobody(t *testing.T) {
+	f, url := newPlatform(t)
+	f.mu.Lock()
+	for range 4 {
+		f.startLocked()
+	}
+	f.listLocked()
+	f.mu.Unlock()
+	c := drivenConfig(f, url)
+	c.Autoscale.Down, c.Autoscale.Driver = ms(60_000), named.Spec{}
+	p, _ := newTestPool(t, c)
+	eventually(t, "five are up", func() bool { return upCount(p) == 5 })
+	driver, err := autoscale.Drivers.New(drivenConfig(f, url).Autoscale.Driver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.scaling.mu.Lock()
+	p.scaling.past, p.scaling.last = autoscale.Past{}, autoscale.Decision{Desired: 1}
+	p.scaling.mu.Unlock()
+	l := &pilot{pool: p, driver: driver, name: "webhook"}
+	for range 3 {
+		l.step(t.Context(), time.Now())
+	}
+	if l.told != 5 || len(l.victims) != 0 || f.running() != 5 {
+		t.Errorf("told %d, draining %v, %d run: want all five left alone", l.told, l.victims, f.running())
+	}
+}
+
 func TestTheDriverIsWhoRunsTheReplicas(t *testing.T) {
 	other := Config{Discover: []named.Spec{childrenOf("one", 1)}, Autoscale: autoscale.Config{Driver: autoscale.Drivers.Example("webhook")}}
 	other.Autoscale.Driver.Name = "webhook"
