@@ -43,7 +43,8 @@ var arrows = map[string][]string{
 	"internal/sighting":            {"internal/cacherules"},
 	"internal/redisclient":         {},
 	"internal/sample":              {},
-	"internal/demo":                {"internal/purge/standin", "internal/unit"},
+	"internal/freeport":            {},
+	"internal/demo":                {"internal/freeport", "internal/purge/standin", "internal/unit"},
 }
 
 // foreign names what only the outermost packages may import.
