@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type Rules struct {
 
 	compiled *cacherules.Ruleset
 	matchers bool // some rule uses Caddy's matchers
+	guarded  bool // some rule keeps its answers from strangers
 }
 
 // Rule is a rule of edge_rules: its kind and lifetimes, and what it matches.
@@ -49,7 +51,9 @@ func (h *Rules) Provision(ctx caddy.Context) error {
 	rules := make([]cacherules.Rule, len(h.Rules))
 	extra := make([]cacherules.Matcher, len(h.Rules))
 	for i := range h.Rules {
-		rules[i] = h.Rules[i].Rule
+		if rules[i], err = h.Rules[i].withTokens(); err != nil {
+			return fmt.Errorf("edge_rules: rule %d: %w", i+1, err)
+		}
 		if len(h.Rules[i].MatcherSetsRaw) == 0 {
 			continue
 		}
@@ -67,8 +71,23 @@ func (h *Rules) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("edge_rules: %w", err)
 	}
+	h.guarded = h.compiled.Guarded()
 	app.addRules(h.compiled)
 	return nil
+}
+
+// withTokens is the rule with its tokens' placeholders replaced.
+func (r *Rule) withTokens() (cacherules.Rule, error) {
+	rule := r.Rule
+	rule.Tokens = slices.Clone(rule.Tokens)
+	for i, token := range rule.Tokens {
+		value, err := caddy.NewReplacer().ReplaceOrErr(token, true, true)
+		if err != nil {
+			return rule, fmt.Errorf("token %q: want a placeholder that has a value here: %w", token, err)
+		}
+		rule.Tokens[i] = strings.TrimSpace(value)
+	}
+	return rule, nil
 }
 
 // matcherSets lets a rule use Caddy's matchers. One that fails might have meant
@@ -94,11 +113,14 @@ func (h *Rules) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	ex, first := begin(w, r)
 	if first {
 		err = errCutOff // what stands if it ends with a panic
-		defer func() { ex.visited(err) }()
+		defer func() { ex.visited(r, err, recover()) }()
 	}
 	ex.verdict = h.compiled.Judge(r)
 	if h.matchers && caddyhttp.GetVar(r.Context(), matcherFailedVar) != nil {
 		ex.verdict = &failedMatcher
+	}
+	if h.guarded && !h.admits(ex.verdict, r) {
+		next = nothingThere
 	}
 	rw, wrapper := &ex.writer, &ex.wrapper
 	if rw.ex != nil { // a second edge_rules for the same request
@@ -115,6 +137,24 @@ func (h *Rules) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	ex.log(r)
 	return err
 }
+
+// admits reports whether a guard lets the request pass, if there is one. A matcher
+// that failed might have said that there is.
+func (h *Rules) admits(v *cacherules.Verdict, r *http.Request) bool {
+	if v.Guard == nil {
+		return v != &failedMatcher
+	}
+	if !v.Guard.Admits(r.Header) {
+		return false
+	}
+	delete(r.Header, v.Guard.Header()) // it is no business of the application
+	return true
+}
+
+// nothingThere answers strangers: they do not learn whether there is anything.
+var nothingThere = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+	return caddyhttp.Error(http.StatusNotFound, errors.New("a guarded file, and no token of its rule"))
+})
 
 // statusOf is the status with which Caddy answers an error.
 func statusOf(err error) int {
@@ -191,6 +231,8 @@ func (w *rulesWriter) FlushError() error {
 //	        tag       <tag>...
 //	        without_cookie <name>...
 //	        name      <name>
+//	        token     <token>...
+//	        token_header <field>
 //	        unsafe_store_set_cookie
 //	        unsafe_store_authorized
 //	        unsafe_store_mismatched_type
@@ -247,6 +289,8 @@ func parseRule(h httpcaddyfile.Helper) (Rule, error) {
 		"tag":                          texts(&r.Tags),
 		"without_cookie":               texts(&r.WithoutCookie),
 		"name":                         text(&r.Name),
+		"token":                        texts(&r.Tokens),
+		"token_header":                 text(&r.TokenHeader),
 		"unsafe_store_set_cookie":      alone(&r.UnsafeStoreSetCookie),
 		"unsafe_store_authorized":      alone(&r.UnsafeStoreAuthorized),
 		"unsafe_store_mismatched_type": alone(&r.UnsafeStoreMismatchedType),

@@ -47,6 +47,8 @@ func written(t *testing.T, s named.Spec) Rule {
 		switch word {
 		case wordTag:
 			fields["tags"] = args
+		case wordToken:
+			fields["tokens"] = args
 		case wordWithoutCookie:
 			fields[word] = args
 		case wordOverride, wordStoreSetCookie, wordStoreAuthorized, wordStoreMismatched, wordTrustVary:

@@ -36,6 +36,12 @@ type Rule struct {
 	// answered from the cache nor stored. A star at the end stands for
 	// anything: wordpress_logged_in_*.
 	WithoutCookie []string `json:"without_cookie,omitempty"`
+	// Tokens let in who may fetch what a rule of kind source_map is about: one,
+	// or two while one is replaced by the other. At least 16 characters.
+	Tokens []string `json:"tokens,omitempty"`
+	// TokenHeader is the request field in which the token stands. Default:
+	// Authorization, as it is or after "Bearer".
+	TokenHeader string `json:"token_header,omitempty"`
 	// UnsafeStoreSetCookie stores answers that set cookies, for every visitor
 	// to get. Default: off.
 	UnsafeStoreSetCookie bool `json:"unsafe_store_set_cookie,omitempty"`
@@ -63,6 +69,8 @@ const (
 	wordOverride        = "override"
 	wordTag             = "tag"
 	wordWithoutCookie   = "without_cookie"
+	wordToken           = "token"
+	wordTokenHeader     = "token_header"
 	wordStoreSetCookie  = "unsafe_store_set_cookie"
 	wordStoreAuthorized = "unsafe_store_authorized"
 	wordStoreMismatched = "unsafe_store_mismatched_type"
@@ -88,7 +96,10 @@ func (r Rule) spec() named.Spec {
 			s.Options[word] = nil
 		}
 	}
-	for word, list := range map[string][]string{wordTag: r.Tags, wordWithoutCookie: r.WithoutCookie} {
+	if r.TokenHeader != "" {
+		s.Options[wordTokenHeader] = []string{r.TokenHeader}
+	}
+	for word, list := range map[string][]string{wordTag: r.Tags, wordWithoutCookie: r.WithoutCookie, wordToken: r.Tokens} {
 		if len(list) > 0 {
 			s.Options[word] = list
 		}

@@ -152,12 +152,24 @@ func (s *Ruleset) Judge(r *http.Request) *Verdict {
 	if isPlain(sent) {
 		return v
 	}
+	decided := v
 	for other := range readings(sent) {
-		if s.first(r, other) != v {
-			return &ambiguous
+		switch o := s.first(r, other); {
+		case o.Guard != nil && v.Guard == nil:
+			return o // nobody gets past a guard by another spelling
+		case o != v:
+			decided = &ambiguous
 		}
 	}
-	return v
+	if v.Guard != nil {
+		return v
+	}
+	return decided
+}
+
+// Guarded reports whether a rule has a guard.
+func (s *Ruleset) Guarded() bool {
+	return slices.ContainsFunc(s.Rules(), func(v *Verdict) bool { return v.Guard != nil })
 }
 
 func (s *Ruleset) first(r *http.Request, path string) *Verdict {

@@ -34,7 +34,7 @@ type Verdict struct {
 	// Rule names the rule for logs and metrics, such as "page /*". Empty when
 	// no rule matched.
 	Rule string
-	// Kind is the word that the rule began with: page, static, fingerprinted, private.
+	// Kind is the word that the rule began with, such as page.
 	Kind string
 	// Mode is what a shared cache may do.
 	Mode Mode
@@ -68,6 +68,9 @@ type Verdict struct {
 	// TrustVary (unsafe_trust_vary) believes that Vary names all that changes
 	// an answer.
 	TrustVary bool
+	// Guard, if not nil, says who may have the answer. Whoever uses the verdict
+	// asks it; to others the answer is 404.
+	Guard *Guard
 }
 
 // Reasons for which a rule vetoes storing, as Veto returns them.
