@@ -18,7 +18,7 @@ SHELL := /bin/bash
 
 GO ?= go
 PACKAGES := ./...
-FUZZTIME ?= 3s
+FUZZTIME ?= 5s
 N ?= 100000
 FROM ?= 0
 SOAK ?= 30m

@@ -18,10 +18,9 @@ import (
 	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/fleet"
-	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/named"
 	"github.com/edgegw/edge/internal/purge"
-	"github.com/edgegw/edge/internal/unit"
+	"github.com/edgegw/edge/internal/report"
 )
 
 // App is the app "edge": what the global edge block of a Caddyfile says. The
@@ -57,6 +56,9 @@ type App struct {
 	// Control guards what edge_control offers.
 	Control ControlConfig `json:"control,omitzero"`
 
+	// Sentry says where errors are reported. Without it, nowhere.
+	Sentry *report.Config `json:"sentry,omitempty"`
+
 	// Leave says how the process takes leave when it is told to stop.
 	Leave StopConfig `json:"stop,omitzero"`
 
@@ -66,6 +68,9 @@ type App struct {
 	pools   map[string]*pool
 	tokens  []string
 	targets []purge.Target
+
+	reports   *report.Reporter // nil for nobody
+	reporting reporterKey
 
 	rulesMu sync.Mutex
 	rules   []*cacherules.Ruleset // of all sites, in order of provisioning
@@ -78,29 +83,6 @@ type App struct {
 	loaded    time.Time
 	before    *App // the configuration that this one replaced
 	gone      atomic.Bool
-}
-
-// CacheSize bounds the store of responses.
-type CacheSize struct {
-	// Memory is the most that stored responses may take, with everything that
-	// they cost. Default: 512MiB.
-	Memory unit.Bytes `json:"memory,omitempty"`
-	// MaxObject is the largest body that is stored; larger ones stream
-	// through. Default: 32MiB.
-	MaxObject unit.Bytes `json:"max_object,omitempty"`
-	// Disk is the most that answers may take on disk, where a restart or a
-	// crash finds them again. Default: nothing is written.
-	Disk unit.Bytes `json:"disk,omitempty"`
-	// DiskFolder is where. Default: the folder cache in the state folder.
-	DiskFolder string `json:"disk_folder,omitempty"`
-	// DiskMaxObject is the largest body that is stored on disk, where memory does
-	// not take it. Default, and at most, an eighth of Disk, or 1 GiB if that is
-	// less.
-	DiskMaxObject unit.Bytes `json:"disk_max_object,omitempty"`
-}
-
-func (a *App) cacheOptions() httpcache.Options {
-	return httpcache.Options{MaxBytes: int64(a.Cache.Memory), MaxObject: int64(a.Cache.MaxObject)}
 }
 
 // ControlConfig guards the control API on sites.
@@ -131,6 +113,7 @@ func edgeApp(ctx caddy.Context) (*App, error) {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
 	a.started = make(chan struct{})
+	watchConfiguration(ctx)
 	repl := caddy.NewReplacer()
 	errs := []error{
 		a.replacePlaceholders(repl),
@@ -138,6 +121,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.Leave.check(),
 		a.checkPools(),
 		a.checkFleet(),
+		a.checkSentry(),
 		a.provisionControl(),
 		a.provisionTargets(),
 		registerMetrics(ctx),
@@ -151,6 +135,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.gateway = g
+	if err := a.acquireReporter(); err != nil {
+		return err
+	}
 	a.pools = make(map[string]*pool, len(a.Pools))
 	for name := range a.Pools {
 		if a.pools[name], err = acquirePool(name); err != nil {
@@ -178,6 +165,7 @@ func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 	replace("state_dir", &a.StateDir)
 	replace("cache disk", &a.Cache.DiskFolder)
 	a.replaceInFleet(replace)
+	a.replaceInSentry(replace)
 	a.tokens = slices.Clone(a.Control.Tokens)
 	for i := range a.tokens {
 		replace("control token", &a.tokens[i])
@@ -374,6 +362,7 @@ func (a *App) Cleanup() error {
 	if a.gateway != nil {
 		errs = append(errs, releaseGateway())
 	}
+	errs = append(errs, a.releaseReporter())
 	return errors.Join(errs...)
 }
 

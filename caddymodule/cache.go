@@ -131,7 +131,7 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 			ex.log(r)
 		}
 		if first {
-			ex.visited(err)
+			ex.visited(r, err, recover())
 		}
 	}()
 	result, err := c.handler.Serve(w, r, verdict, &ex.origin)
@@ -149,13 +149,25 @@ type origin struct {
 	// attempts of the fetch, which may run on a goroutine of its own and go on
 	// after the client has its answer.
 	attempts atomic.Int64
+	panicked atomic.Bool // and that was reported
+	pool     atomic.Pointer[pool]
 }
 
 // Fetch answers r through w by the next handler.
 func (o *origin) Fetch(w http.ResponseWriter, r *http.Request) error {
+	defer func() {
+		if p := recover(); p != nil { // the cache makes an error of it, which has no stack
+			o.panicked.Store(true)
+			if ex, ok := exchangeOf(r); ok { // of the fetch, which may have a goroutine of its own
+				ex.reportPanic(r, p)
+			}
+			panic(p)
+		}
+	}()
 	err := o.next.ServeHTTP(w, r)
 	if ex, ok := exchangeOf(r); ok {
 		o.attempts.Store(int64(ex.trace.Attempts))
+		o.pool.Store(ex.pool)
 	}
 	return err
 }

@@ -20,6 +20,29 @@ import (
 	"github.com/edgegw/edge/internal/unit"
 )
 
+// CacheSize bounds the store of responses.
+type CacheSize struct {
+	// Memory is the most that stored responses may take, with everything that
+	// they cost. Default: 512MiB.
+	Memory unit.Bytes `json:"memory,omitempty"`
+	// MaxObject is the largest body that is stored; larger ones stream
+	// through. Default: 32MiB.
+	MaxObject unit.Bytes `json:"max_object,omitempty"`
+	// Disk is the most that answers may take on disk, where a restart or a
+	// crash finds them again. Default: nothing is written.
+	Disk unit.Bytes `json:"disk,omitempty"`
+	// DiskFolder is where. Default: the folder cache in the state folder.
+	DiskFolder string `json:"disk_folder,omitempty"`
+	// DiskMaxObject is the largest body that is stored on disk, where memory does
+	// not take it. Default, and at most, an eighth of Disk, or 1 GiB if that is
+	// less.
+	DiskMaxObject unit.Bytes `json:"disk_max_object,omitempty"`
+}
+
+func (a *App) cacheOptions() httpcache.Options {
+	return httpcache.Options{MaxBytes: int64(a.Cache.Memory), MaxObject: int64(a.Cache.MaxObject)}
+}
+
 // leastDisk is what a disk is of use from.
 const leastDisk = 16 << 20
 

@@ -50,6 +50,7 @@ func onPoolEvent(e lb.Event) {
 }
 
 func onCacheEvent(e httpcache.Event) {
+	reportCacheEvent(e)
 	cacheEvents.WithLabelValues(string(e.Kind)).Add(float64(max(1, e.Count)))
 	if e.Err != nil {
 		logger().Warn("cache fault", zap.String("event", string(e.Kind)), zap.String("host", e.Host), zap.String("path", e.Path), zap.String("reason", string(e.Reason)), zap.Error(e.Err))
@@ -57,6 +58,7 @@ func onCacheEvent(e httpcache.Event) {
 }
 
 func onPurgeEvent(e purge.Event) {
+	reportPurge(e)
 	fields := []zap.Field{zap.String("event", string(e.Kind))}
 	if e.Record.ID != "" {
 		fields = append(fields, zap.String("id", e.Record.ID))
@@ -133,6 +135,7 @@ func onControlEvent(e control.Event) {
 	case control.Denied, control.Refused:
 		logger().Warn("control call denied", append(fields, zap.String("detail", e.Detail))...)
 	case control.Fault:
+		reportFault("control call failed", e.Route, e.Err, map[string]string{"id": e.ID})
 		logger().Error("control call failed", append(fields, zap.Error(e.Err))...)
 	case control.Registered:
 		logger().Debug("control call", fields...) // each renewal of each lease

@@ -26,6 +26,7 @@ import (
 //	    fleet <url> { … }
 //	    purge { … }
 //	    control { … }
+//	    sentry { … }
 //	    stop { … }
 //	}
 func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -48,8 +49,9 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 			app.CDNs = append(app.CDNs, s)
 			return err
 		},
-		"fleet": app.parseFleet,
-		"purge": block(func() words { return purgeWords(&app.Purge) }),
+		"fleet":  app.parseFleet,
+		"sentry": app.parseSentry,
+		"purge":  block(func() words { return purgeWords(&app.Purge) }),
 		"control": block(func() words {
 			return words{"token": texts(&app.Control.Tokens)}
 		}),

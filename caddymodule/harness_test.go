@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,7 +22,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
-	"github.com/edgegw/edge/internal/freeport"
 	"github.com/edgegw/edge/internal/sample"
 )
 
@@ -111,11 +111,12 @@ const testToken = "c0ffee-4b1d-9f27-55aa-tests"
 // freeAddress is a loopback address that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	list, err := freeport.Addresses(1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return list[0]
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // newEdge is a gateway that has no configuration yet.

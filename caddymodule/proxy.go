@@ -109,7 +109,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	ex, first := begin(w, r)
 	if first {
 		err = errCutOff // what stands if it ends with a panic
-		defer func() { ex.visited(err) }()
+		defer func() { ex.visited(r, err, recover()) }()
 	}
 	if p.lean.takes(r) {
 		err = p.lean.serve(w, r, ex)

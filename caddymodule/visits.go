@@ -40,26 +40,42 @@ var (
 // rest of its answer is missing.
 var errCutOff = errors.New("answer cut off")
 
-// visited counts the request, which has ended with err.
-func (ex *exchange) visited(err error) {
+// visited counts the request, which has ended with err or the panic that was
+// recovered, and reports what a visitor should not have got. It goes on with the
+// panic.
+func (ex *exchange) visited(r *http.Request, err error, panicked any) {
+	if panicked != nil {
+		defer panic(panicked)
+	}
+	if panicked != nil && !ex.origin.panicked.Load() {
+		ex.reportPanic(r, panicked)
+	}
 	if ex.called {
 		return
 	}
-	code := 0
-	switch {
-	case errors.Is(err, errCutOff):
-	case err != nil:
-		code = statusOf(err) / 100
-	case ex.cache.Code != 0:
-		code = ex.cache.Code / 100
-	default:
-		code = max(ex.status, http.StatusOK) / 100 // who tells no status sends 200
-	}
-	visitCodes[min(code, len(visitCodes)-1)].Inc()
+	code := ex.code(err)
+	visitCodes[min(code/100, len(visitCodes)-1)].Inc()
 	if ex.headed.IsZero() {
 		ex.headed = time.Now()
 	}
 	ex.source().Observe(ex.headed.Sub(ex.began).Seconds())
+	if code == 0 || code >= http.StatusInternalServerError {
+		ex.reportAnswer(r, code, err)
+	}
+}
+
+// code is the status with which the request was answered, 0 if the answer was
+// cut off.
+func (ex *exchange) code(err error) int {
+	switch {
+	case errors.Is(err, errCutOff):
+		return 0
+	case err != nil:
+		return statusOf(err)
+	case ex.cache.Code != 0:
+		return ex.cache.Code
+	}
+	return max(ex.status, http.StatusOK) // who tells no status sends 200
 }
 
 // source is where the answer came from.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edgegw/edge/internal/freeport"
 	"github.com/edgegw/edge/internal/purge/standin"
 )
 
@@ -59,11 +59,12 @@ func (l *lockedBuffer) String() string {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	list, err := freeport.Addresses(1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return list[0]
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // configure writes a gateway's Caddyfile, with the lines given in its edge block.

@@ -21,12 +21,14 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/sighting", "internal/purge", "internal/purge/standin", "internal/rawhit", "internal/sample", "internal/unit"},
+	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/sighting", "internal/purge", "internal/purge/standin", "internal/rawhit", "internal/report", "internal/sample", "internal/unit"},
 	"internal/named":               {},
 	"internal/unit":                {},
 	"internal/coding":              {},
 	"internal/disk":                {},
 	"internal/rawhit":              {},
+	"internal/report":              {},
+	"internal/report/standin":      {},
 	"internal/rawhit/streams":      {},
 	"internal/cacherules":          {"internal/named", "internal/unit"},
 	"internal/httpcache":           {"internal/cacherules", "internal/coding", "internal/disk", "internal/httpcache/residency", "internal/unit"},
@@ -43,8 +45,7 @@ var arrows = map[string][]string{
 	"internal/sighting":            {"internal/cacherules"},
 	"internal/redisclient":         {},
 	"internal/sample":              {},
-	"internal/freeport":            {},
-	"internal/demo":                {"internal/freeport", "internal/purge/standin", "internal/unit"},
+	"internal/demo":                {"internal/purge/standin", "internal/unit"},
 }
 
 // foreign names what only the outermost packages may import.
@@ -53,6 +54,7 @@ var foreign = map[string][]string{
 	"go.uber.org/zap":                     {"caddymodule"},
 	"github.com/prometheus/":              {"caddymodule"},
 	"github.com/cloudflare/cloudflare-go": {"internal/purge"},
+	"github.com/getsentry/":               {"internal/report"},
 	"github.com/redis/":                   {"internal/fleet", "internal/lb", "internal/redisclient"},
 }
 
