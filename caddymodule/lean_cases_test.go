@@ -208,7 +208,7 @@ func TestLeanPassesEventsOnAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	_, _ = io.WriteString(conn, addressed(e, "lean", "events", plainRequest))
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {

@@ -176,7 +176,7 @@ func exchangeRaw(t *testing.T, e *edge, way, path, request string) answered {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(conn, addressed(e, way, path, request)); err != nil {
 		t.Fatal(err)
 	}

@@ -164,14 +164,14 @@ func (g *gateway) kill() {
 
 func (g *gateway) eventually(what string, holds func() bool) {
 	g.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
 		select {
 		case <-ctx.Done():
-			g.t.Fatalf("not within thirty seconds: %s\n%s", what, g.log)
+			g.t.Fatalf("not within a minute: %s\n%s", what, g.log)
 		case <-tick.C:
 		}
 	}

@@ -169,10 +169,10 @@ func (e *events) forget() {
 	e.list = nil
 }
 
-// await waits for an event, at most ten seconds.
+// await waits for an event, at most a minute.
 func (e *events) await(t testing.TB, kind Kind, address string) Event {
 	t.Helper()
-	limit := time.NewTimer(10 * time.Second)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	for {
 		event, ok, more := e.find(kind, address)
@@ -238,12 +238,12 @@ func replicaOf(p *Pool, address string) (ReplicaStatus, bool) {
 	return ReplicaStatus{}, false
 }
 
-// eventually polls a fact that no event announces, at most ten seconds.
+// eventually polls a fact that no event announces, at most a minute.
 func eventually(t *testing.T, what string, fact func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for range 5000 {
+	for range 30_000 {
 		if fact() {
 			return
 		}

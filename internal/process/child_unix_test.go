@@ -86,7 +86,7 @@ func (s *said) find(prefix string) (Line, bool) {
 
 func (s *said) await(t *testing.T, prefix string) Line {
 	t.Helper()
-	over := time.After(20 * time.Second)
+	over := time.After(time.Minute)
 	for {
 		if l, ok := s.find(prefix); ok {
 			return l

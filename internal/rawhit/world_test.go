@@ -173,7 +173,7 @@ func (w *world) dial() *client {
 	}
 	c := &client{t: w.t, TCPConn: nc.(*net.TCPConn)}
 	w.t.Cleanup(func() { _ = c.Close() }) // most have been closed
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		w.t.Fatal(err)
 	}
 	c.in = bufio.NewReader(c.TCPConn)
