@@ -18,7 +18,7 @@ SHELL := /bin/bash
 
 GO ?= go
 PACKAGES := ./...
-FUZZTIME ?= 5s
+FUZZTIME ?= 3s
 N ?= 100000
 FROM ?= 0
 SOAK ?= 30m

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for a short while, one after another.
-# Usage: scripts/fuzz-smoke.sh [TIME]     (default 5s a target)
+# Usage: scripts/fuzz-smoke.sh [TIME]     (default 3s a target)
 #
 # Go before 1.27 sometimes takes the end of the time itself for a failure
 # (golang/go#75804): "context deadline exceeded", and nothing else. Such a run
@@ -8,7 +8,7 @@
 # target passes only by a run that ends well. Whatever else fails, fails.
 set -euo pipefail
 
-time=${1:-5s}
+time=${1:-3s}
 ran=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

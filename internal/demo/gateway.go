@@ -1,14 +1,16 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/edgegw/edge/internal/freeport"
 )
 
 const (
@@ -89,27 +91,13 @@ func (g *gateway) end() error {
 	return errors.Join(err, g.log.Close())
 }
 
-// addresses fills in free ports of the loopback interface for what is not
-// given. Both are held until both are found, so that they differ.
+// addresses fills in free ports of the loopback interface for what is not given.
 func addresses(listen, admin string) (string, string, error) {
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}()
-	for _, address := range []*string{&listen, &admin} {
-		if *address != "" {
-			continue
-		}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", "", err
-		}
-		held = append(held, l)
-		*address = l.Addr().String()
+	free, err := freeport.Addresses(2)
+	if err != nil {
+		return "", "", err
 	}
-	return listen, admin, nil
+	return cmp.Or(listen, free[0]), cmp.Or(admin, free[1]), nil
 }
 
 // workplace is the directory that holds everything the demo writes.
