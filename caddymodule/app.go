@@ -74,6 +74,7 @@ type App struct {
 
 	rulesMu sync.Mutex
 	rules   []*cacherules.Ruleset // of all sites, in order of provisioning
+	proxies []*CloudflareProxies  // that servers trust
 
 	hosts    []string // that sites are about
 	prefixes []string // where sites mount the control API; fixed once provisioned
@@ -231,33 +232,6 @@ func (a *App) provisionControl() error {
 	return errors.Join(errs...)
 }
 
-// provisionTargets builds what purges the CDNs in front.
-func (a *App) provisionTargets() error {
-	var errs []error
-	add := func(target purge.Target, err error) {
-		if err != nil {
-			errs = append(errs, err)
-			return
-		}
-		if slices.ContainsFunc(a.targets, func(t purge.Target) bool { return t.Name() == target.Name() }) {
-			errs = append(errs, fmt.Errorf("cdn %s: given twice: want each CDN once", target.Name()))
-			return
-		}
-		a.targets = append(a.targets, target)
-	}
-	if a.Cloudflare != nil {
-		if err := a.Cloudflare.Validate(); err != nil {
-			errs = append(errs, err)
-		} else {
-			add(purge.NewCloudflare(*a.Cloudflare))
-		}
-	}
-	for _, s := range a.CDNs {
-		add(purge.Purgers.New(s))
-	}
-	return errors.Join(errs...)
-}
-
 // pool finds a pool by the name that a site uses.
 func (a *App) pool(name string) (*pool, error) {
 	if pool, ok := a.pools[name]; ok {
@@ -273,6 +247,13 @@ func (a *App) addRules(rules *cacherules.Ruleset) {
 	a.rulesMu.Lock()
 	defer a.rulesMu.Unlock()
 	a.rules = append(a.rules, rules)
+}
+
+// trust adds a server's list of addresses that Cloudflare connects from.
+func (a *App) trust(proxies *CloudflareProxies) {
+	a.rulesMu.Lock()
+	defer a.rulesMu.Unlock()
+	a.proxies = append(a.proxies, proxies)
 }
 
 // controls reports whether a path leads to the control API.
@@ -311,6 +292,9 @@ func (a *App) Start() error {
 	a.startOnce.Do(func() { close(a.started) })
 	for _, p := range a.pools {
 		p.poke()
+	}
+	for _, c := range a.proxies {
+		c.follow(a.StateDir)
 	}
 	return nil
 }

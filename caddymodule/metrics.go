@@ -63,6 +63,10 @@ var (
 		Name: "edge_fleet_events_total",
 		Help: "What happened to this node's membership by kind: joined, cut_off, trusted, removed, evicted, lost, overtaken, fault, recovered.",
 	}, []string{"event"})
+	cloudflareRangesFailed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "edge_cloudflare_ranges_failures_total",
+		Help: "Attempts to learn which addresses Cloudflare connects from that failed.",
+	})
 	controlEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "edge_control_events_total",
 		Help: "Calls of the control API by kind; denied and refused are calls without a right token.",
@@ -96,7 +100,7 @@ func expect(targets []purge.Target, pools map[string]*pool) {
 // collectors are all that edge measures.
 func collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		cacheRequests, cacheNotStored, cacheEvents, proxyRequests, poolEvents, purgesDone, deploysDone, purgeSteps, purgeRetries, diskEvents, fleetEvents, controlEvents, visits, visitSeconds, errorsCaptured, errorsDropped, gauges{}, fleetGauges{},
+		cacheRequests, cacheNotStored, cacheEvents, proxyRequests, poolEvents, purgesDone, deploysDone, purgeSteps, purgeRetries, diskEvents, fleetEvents, cloudflareRangesFailed, controlEvents, visits, visitSeconds, errorsCaptured, errorsDropped, gauges{}, fleetGauges{},
 	}
 }
 

@@ -84,3 +84,30 @@ func (a *App) versionHeaders() []string {
 	}
 	return headers
 }
+
+// provisionTargets builds what purges the CDNs in front.
+func (a *App) provisionTargets() error {
+	var errs []error
+	add := func(target purge.Target, err error) {
+		if err != nil {
+			errs = append(errs, err)
+			return
+		}
+		if slices.ContainsFunc(a.targets, func(t purge.Target) bool { return t.Name() == target.Name() }) {
+			errs = append(errs, fmt.Errorf("cdn %s: given twice: want each CDN once", target.Name()))
+			return
+		}
+		a.targets = append(a.targets, target)
+	}
+	if a.Cloudflare != nil {
+		if err := a.Cloudflare.Validate(); err != nil {
+			errs = append(errs, err)
+		} else {
+			add(purge.NewCloudflare(*a.Cloudflare))
+		}
+	}
+	for _, s := range a.CDNs {
+		add(purge.Purgers.New(s))
+	}
+	return errors.Join(errs...)
+}

@@ -89,6 +89,7 @@ func TestTheExampleRuns(t *testing.T) {
 	if config == string(text) {
 		t.Fatal("the example does not say how to use the stand-in")
 	}
+	config = strings.Replace(config, "edge_cloudflare private_ranges\n", "edge_cloudflare private_ranges {\n\t\t\tapi_url "+cdn.URL+"/client/v4\n\t\t}\n", 1)
 	g := &gateway{t: t, config: written(t, config), log: new(lockedBuffer)}
 	var admin string
 	g.env, g.url, admin = exampleEnv(t, "localhost:"+startSample(t, "v7"))

@@ -21,7 +21,7 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/sighting", "internal/purge", "internal/purge/standin", "internal/rawhit", "internal/report", "internal/sample", "internal/unit"},
+	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/sighting", "internal/purge", "internal/purge/standin", "internal/rawhit", "internal/report", "internal/sample", "internal/unit"},
 	"internal/named":               {},
 	"internal/unit":                {},
 	"internal/coding":              {},
@@ -45,7 +45,9 @@ var arrows = map[string][]string{
 	"internal/sighting":            {"internal/cacherules"},
 	"internal/redisclient":         {},
 	"internal/sample":              {},
-	"internal/demo":                {"internal/purge/standin", "internal/unit"},
+	"internal/cloudflareips":       {},
+	"internal/freeport":            {},
+	"internal/demo":                {"internal/freeport", "internal/purge/standin", "internal/unit"},
 }
 
 // foreign names what only the outermost packages may import.
@@ -53,7 +55,7 @@ var foreign = map[string][]string{
 	"github.com/caddyserver/":             {"caddymodule", "cmd/edge"},
 	"go.uber.org/zap":                     {"caddymodule"},
 	"github.com/prometheus/":              {"caddymodule"},
-	"github.com/cloudflare/cloudflare-go": {"internal/purge"},
+	"github.com/cloudflare/cloudflare-go": {"internal/cloudflareips", "internal/purge"},
 	"github.com/getsentry/":               {"internal/report"},
 	"github.com/redis/":                   {"internal/fleet", "internal/lb", "internal/redisclient"},
 }
