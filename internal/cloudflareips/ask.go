@@ -34,12 +34,12 @@ func Asker(url string, over http.RoundTripper) func(context.Context) ([]string, 
 		defer cancel()
 		answer, err := service.List(ctx, ips.IPListParams{})
 		if err != nil {
-			return nil, fmt.Errorf("Cloudflare's list of addresses: %w", err)
+			return nil, fmt.Errorf("the list of Cloudflare's addresses: %w", err)
 		}
 		v4, ok4 := texts(answer.IPV4CIDRs)
 		v6, ok6 := texts(answer.IPV6CIDRs)
 		if !ok4 || !ok6 || len(v4) == 0 || len(v6) == 0 {
-			return nil, errors.New("Cloudflare's list of addresses: want ipv4_cidrs and ipv6_cidrs")
+			return nil, errors.New("the list of Cloudflare's addresses: want ipv4_cidrs and ipv6_cidrs")
 		}
 		return slices.Concat(v4, v6), nil
 	}

@@ -224,8 +224,8 @@ func TestAsker(t *testing.T) {
 		"one family only": {200, `{"success":true,"errors":[],"messages":[],"result":{"ipv4_cidrs":["104.16.0.0/13"],"etag":"x"}}`, "want ipv4_cidrs and ipv6_cidrs"},
 		"numbers":         {200, `{"success":true,"errors":[],"messages":[],"result":{"ipv4_cidrs":[1],"ipv6_cidrs":[2],"etag":"x"}}`, ""},
 		"an error":        {500, `{"success":false,"errors":[{"code":1,"message":"no"}],"messages":[],"result":null}`, "500"},
-		"a redirect":      {302, ``, "Cloudflare's list of addresses"},
-		"garbage":         {200, `<html>`, "Cloudflare's list of addresses"},
+		"a redirect":      {302, ``, "the list of Cloudflare's addresses"},
+		"garbage":         {200, `<html>`, "the list of Cloudflare's addresses"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/client/v4/ips" || r.Method != http.MethodGet || r.Header.Get("Authorization") != "" {
