@@ -9,8 +9,8 @@ func TestTheStoreKeepsWhatIsHot(t *testing.T) {
 		trace *trace
 		share float64
 	}{
-		{popular("Zipf 0.9", 40_000, 5_000, 0.9), 0.1},
-		{scanned("Zipf 0.9 and scans", 40_000, 5_000, 0.9), 0.1},
+		{dice{}.popular("Zipf 0.9", 40_000, 5_000, 0.9), 0.1},
+		{dice{}.scanned("Zipf 0.9 and scans", 40_000, 5_000, 0.9), 0.1},
 	} {
 		got := compare(c.trace, c.share)
 		if got.edge.requests > got.bound || got.otter.requests > got.bound || got.lru.requests > got.bound {

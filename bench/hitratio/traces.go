@@ -15,20 +15,21 @@ type trace struct {
 	weights []int64 // of entries, see weights
 }
 
-// traces are all that are compared; their seeds are fixed.
-func traces(length, n int) []*trace {
+// traces are all that are compared; the same ones for the same seed.
+func traces(length, n int, seed uint64) []*trace {
+	d := dice{seed}
 	return []*trace{
-		popular("Zipf 0.7", length, n, 0.7),
-		popular("Zipf 0.9", length, n, 0.9),
-		popular("Zipf 1.1", length, n, 1.1),
-		scanned("Zipf 0.9 and scans", length, n, 0.9),
-		shifting("popularity drifts", length, n, 0.9, length/200, n/2500),
-		shifting("popularity jumps", length, n, 0.9, length/4, n/10),
-		news("news", length, n, 5, 0.9),
+		d.popular("Zipf 0.7", length, n, 0.7),
+		d.popular("Zipf 0.9", length, n, 0.9),
+		d.popular("Zipf 1.1", length, n, 1.1),
+		d.scanned("Zipf 0.9 and scans", length, n, 0.9),
+		d.shifting("popularity drifts", length, n, 0.9, length/200, n/2500),
+		d.shifting("popularity jumps", length, n, 0.9, length/4, n/10),
+		d.news("news", length, n, 5, 0.9),
 		loop("loop", length, n*2/5),
-		phases("phases of these", length, n),
-		popular("Zipf 0.7, web sizes", length, n, 0.7).withWebSizes(),
-		popular("Zipf 0.9, web sizes", length, n, 0.9).withWebSizes(),
+		d.phases("phases of these", length, n),
+		d.popular("Zipf 0.7, web sizes", length, n, 0.7).withWebSizes(d),
+		d.popular("Zipf 0.9, web sizes", length, n, 0.9).withWebSizes(d),
 	}
 }
 
@@ -61,7 +62,13 @@ func (z zipf) draw(r *rand.Rand) int {
 	return sort.SearchFloat64s(z.sums, r.Float64()*z.sums[len(z.sums)-1])
 }
 
-func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x6869747261746961)) }
+// dice draw traces.
+type dice struct{ seed uint64 }
+
+// of are the dice for one kind of trace.
+func (d dice) of(kind uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(kind+d.seed<<8, 0x6869747261746961))
+}
 
 // equally is a trace of objects of a kilobyte.
 func equally(name string, n int) *trace {
@@ -74,8 +81,8 @@ func equally(name string, n int) *trace {
 
 // withWebSizes makes sizes log-normal around 12 KiB with a long tail, cut at
 // 1 MiB. They have nothing to do with popularity.
-func (t *trace) withWebSizes() *trace {
-	r := seeded(9)
+func (t *trace) withWebSizes(d dice) *trace {
+	r := d.of(9)
 	for i := range t.sizes {
 		t.sizes[i] = int32(min(max(math.Exp(r.NormFloat64()*1.6+math.Log(12<<10)), 128), 1<<20))
 	}
@@ -84,8 +91,8 @@ func (t *trace) withWebSizes() *trace {
 }
 
 // popular asks by popularity, which stays as it is.
-func popular(name string, length, n int, s float64) *trace {
-	r, z := seeded(1), newZipf(n, s)
+func (d dice) popular(name string, length, n int, s float64) *trace {
+	r, z := d.of(1), newZipf(n, s)
 	t := equally(name, n)
 	for range length {
 		t.objects = append(t.objects, int32(z.draw(r)))
@@ -95,8 +102,8 @@ func popular(name string, length, n int, s float64) *trace {
 
 // scanned interrupts requests by popularity with scans: a crawler asks for a
 // tenth of a large archive, each page once, again and again.
-func scanned(name string, length, n int, s float64) *trace {
-	r, z := seeded(2), newZipf(n, s)
+func (d dice) scanned(name string, length, n int, s float64) *trace {
+	r, z := d.of(2), newZipf(n, s)
 	archive := 2 * n
 	t := equally(name, n+archive)
 	page := 0
@@ -115,8 +122,8 @@ func scanned(name string, length, n int, s float64) *trace {
 
 // shifting changes what is popular: every so often each rank goes to an object
 // further on, so that some stay warm and others are new.
-func shifting(name string, length, n int, s float64, every, by int) *trace {
-	r, z := seeded(3), newZipf(n, s)
+func (d dice) shifting(name string, length, n int, s float64, every, by int) *trace {
+	r, z := d.of(3), newZipf(n, s)
 	t := equally(name, n)
 	for i := range length {
 		t.objects = append(t.objects, int32((z.draw(r)+i/every*by)%n))
@@ -126,8 +133,8 @@ func shifting(name string, length, n int, s float64, every, by int) *trace {
 
 // news asks for what is recent: every few requests something new appears, and
 // interest in it fades. LRU is best at this.
-func news(name string, length, n, perObject int, s float64) *trace {
-	r, z := seeded(4), newZipf(n, s)
+func (d dice) news(name string, length, n, perObject int, s float64) *trace {
+	r, z := d.of(4), newZipf(n, s)
 	t := equally(name, n+length/perObject+1)
 	for i := range length {
 		newest := n + i/perObject
@@ -146,14 +153,14 @@ func loop(name string, length, n int) *trace {
 }
 
 // phases is popularity, a loop, news, and popularity again.
-func phases(name string, length, n int) *trace {
+func (d dice) phases(name string, length, n int) *trace {
 	part := length / 4
 	t := equally(name, 3*n+part)
 	for _, phase := range []struct {
 		of    *trace
 		first int // object
 	}{
-		{popular("", part, n, 0.9), 0}, {loop("", part, n/4), n}, {news("", part, n, 4, 0.9), 2 * n}, {popular("", part, n, 0.9), 0},
+		{d.popular("", part, n, 0.9), 0}, {loop("", part, n/4), n}, {d.news("", part, n, 4, 0.9), 2 * n}, {d.popular("", part, n, 0.9), 0},
 	} {
 		for _, o := range phase.of.objects {
 			t.objects = append(t.objects, int32(phase.first)+o)

@@ -11,6 +11,7 @@ import (
 // residents is what the shards' lists of residents share.
 type residents struct {
 	tick   atomic.Uint32 // counts entries as they come; the lists tell time by it
+	past   residency.Past
 	window atomic.Uint64 // the window's share, as the bits of a float64
 
 	climbing sync.Mutex
@@ -110,6 +111,9 @@ func (s *Store) evictLocked(sh *shard, share float64, n int64) bool {
 				sh.stays.Prove(e, s.tick.Load())
 			}
 		}
+		if step.Renew != nil {
+			sh.stays.Renew(step.Renew, s.tick.Load())
+		}
 		if step.Evict != nil {
 			s.removeLocked(sh, step.Evict)
 			s.counters.evictions.Add(1)
@@ -136,8 +140,11 @@ func (s *Store) evictAnywhere(share float64, n int64) bool {
 		step := residency.Choose(bids[:], share, n)
 		for _, e := range []*entry{step.Demote, step.Admit} {
 			if e != nil {
-				s.prove(e)
+				s.onList(e, (*residency.List[*entry]).Prove)
 			}
+		}
+		if step.Renew != nil {
+			s.onList(step.Renew, (*residency.List[*entry]).Renew)
 		}
 		if step.Evict != nil {
 			s.evict(step.Evict)
@@ -149,11 +156,12 @@ func (s *Store) evictAnywhere(share float64, n int64) bool {
 	}
 }
 
-func (s *Store) prove(e *entry) {
+// onList does something with an entry on the list of its shard, now.
+func (s *Store) onList(e *entry, do func(l *residency.List[*entry], e *entry, tick uint32)) {
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.stays.Prove(e, s.tick.Load())
+	do(sh.stays, e, s.tick.Load())
 }
 
 // evict drops an entry, if it is still stored.

@@ -123,7 +123,7 @@ func newStore(o Options, marks int) *Store {
 	for i := range s.shards {
 		s.shards[i] = shard{
 			index:   make(map[uint64]*group),
-			stays:   residency.New[*entry](),
+			stays:   residency.New[*entry](&s.past),
 			fills:   make(map[uint64][]*fill),
 			refused: newLRU[uint64, refusal](maxRefused, nil),
 		}

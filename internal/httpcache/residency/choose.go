@@ -30,6 +30,7 @@ type lot[R Resident] struct {
 
 // Bid tells what the list would part with.
 func (l *List[R]) Bid() Bid[R] {
+	l.fade()
 	return Bid[R]{
 		window: l.bytes[window], main: l.main(), protected: l.bytes[protected],
 		candidate: l.oldest(window), victim: l.oldest(probation), elder: l.oldest(protected),
@@ -53,10 +54,11 @@ func (l *List[R]) Prove(r R, tick uint32) {
 	}
 }
 
-// Step is what to do for more room: prove two, then evict one. Each is the zero
-// R where there is none; without all three there is nothing to evict.
+// Step is what to do for more room: prove two, renew one, then evict one. Each is
+// the zero R where there is none; with neither one to admit nor one to evict
+// there is nothing to evict.
 type Step[R Resident] struct {
-	Demote, Admit, Evict R
+	Demote, Admit, Renew, Evict R
 }
 
 // Choose takes one step towards room for so many bytes to come in, given the
@@ -91,7 +93,10 @@ func Choose[R Resident](bids []Bid[R], share float64, incoming int64) (s Step[R]
 	case v.there && worthMore(c, v):
 		s.Admit, s.Evict = c.r, v.r
 	default:
-		s.Evict = c.r
+		// The next candidate meets another victim. Else one that was popular once
+		// would keep out all that is new until its past has faded. An elder is not
+		// on probation, and Renew leaves it alone.
+		s.Evict, s.Renew = c.r, v.r
 	}
 	return s
 }

@@ -5,14 +5,14 @@ import "testing"
 // listWith makes a list of objects of ten bytes that were used so often, oldest
 // first.
 func listWith(windowUses, mainUses []int) (l *List[*object], inWindow, inMain []*object) {
-	l = New[*object]()
+	l = New[*object](new(Past))
 	l.sketch.grow(1000)
 	add := func(p part, uses []int) (all []*object) {
 		for i, n := range uses {
 			o := &object{hash: hashOf(int(p)*100 + i), bytes: 10}
 			l.put(o, p, uint32(int(p)*1000+i))
 			for range n {
-				l.sketch.see(o.hash, 1000)
+				l.sketch.see(o.hash)
 			}
 			all = append(all, o)
 		}
@@ -26,7 +26,7 @@ func TestWhatGoesForRoom(t *testing.T) {
 	const share = 0.1
 	nine := []int{2, 2, 2, 2, 2, 2, 2, 2, 2}
 	t.Run("an empty list: nothing", func(t *testing.T) {
-		if s := Choose([]Bid[*object]{New[*object]().Bid()}, share, 10); s.Admit != nil || s.Evict != nil {
+		if s := Choose([]Bid[*object]{New[*object](new(Past)).Bid()}, share, 10); s.Admit != nil || s.Evict != nil {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -36,9 +36,9 @@ func TestWhatGoesForRoom(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
-	t.Run("full, a newcomer used less than what would go: it goes itself", func(t *testing.T) {
-		l, window, _ := listWith([]int{1}, nine)
-		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admit != nil || s.Evict != window[0] {
+	t.Run("full, a newcomer used less than what would go: it goes itself, and that is renewed", func(t *testing.T) {
+		l, window, main := listWith([]int{1}, nine)
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admit != nil || s.Evict != window[0] || s.Renew != main[0] {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -50,7 +50,7 @@ func TestWhatGoesForRoom(t *testing.T) {
 	})
 	t.Run("full, a newcomer used more often: it comes in and the oldest goes", func(t *testing.T) {
 		l, window, main := listWith([]int{3}, nine)
-		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admit != window[0] || s.Evict != main[0] {
+		if s := Choose([]Bid[*object]{l.Bid()}, share, 10); s.Admit != window[0] || s.Evict != main[0] || s.Renew != nil {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -49,11 +49,15 @@ type List[R Resident] struct {
 	bytes      [parts]int64
 	sketch     sketch
 	uses, adds int // since Count
+
+	past     *Past
+	halvings uint32 // of the past that the sketch has followed
+	seen     int64  // since the past was told
 }
 
-// New makes an empty list.
-func New[R Resident]() *List[R] {
-	l := &List[R]{sketch: newSketch()}
+// New makes an empty list. All lists of a store share its past.
+func New[R Resident](past *Past) *List[R] {
+	l := &List[R]{sketch: newSketch(), past: past}
 	for p := window; p < parts; p++ {
 		l.lists[p], _ = simplelru.NewLRU[R, struct{}](1<<40, nil) // refuses sizes below one only
 	}
@@ -108,7 +112,8 @@ func (l *List[R]) Grow() { l.sketch.grow(l.Len() + 1) }
 func (l *List[R]) Add(r R, tick uint32) {
 	l.put(r, window, tick)
 	l.adds++
-	l.sketch.see(r.Hash(), l.Len())
+	l.past.residents.Add(1)
+	l.see(r)
 }
 
 // Added is how many have come since Count.
@@ -146,7 +151,7 @@ func (l *List[R]) Use(r R, tick uint32) {
 }
 
 func (l *List[R]) use(r R) {
-	l.sketch.see(r.Hash(), l.Len())
+	l.see(r)
 	m := r.Mark()
 	if m.part != probation {
 		l.lists[m.part].Get(r)
@@ -154,6 +159,35 @@ func (l *List[R]) use(r R) {
 	}
 	l.take(r)
 	l.put(r, protected, m.used)
+}
+
+// see counts one use of a resident in the sketch.
+func (l *List[R]) see(r R) {
+	l.fade()
+	if !l.sketch.see(r.Hash()) {
+		return
+	}
+	if l.seen++; l.seen == reportEvery {
+		l.past.count(l.seen)
+		l.seen = 0
+	}
+}
+
+// fade follows the past.
+func (l *List[R]) fade() {
+	if now := l.past.halvings.Load(); now != l.halvings {
+		l.sketch.fade(now - l.halvings)
+		l.halvings = now
+	}
+}
+
+// Renew lets a resident that is on probation stay as long as one that is put on
+// it now.
+func (l *List[R]) Renew(r R, tick uint32) {
+	if m := r.Mark(); m.part == probation {
+		m.used = tick
+		l.lists[probation].Get(r)
+	}
 }
 
 // Resize counts a resident's bytes anew.
@@ -168,6 +202,7 @@ func (l *List[R]) Resize(r R) {
 func (l *List[R]) Remove(r R) {
 	if l.Has(r) {
 		l.take(r)
+		l.past.residents.Add(-1)
 	}
 }
 

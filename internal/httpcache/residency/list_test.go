@@ -30,6 +30,7 @@ func hashOf(name int) uint64 {
 type cache struct {
 	lists   []*List[*object]
 	climber *Climber
+	past    Past
 	objects map[int]*object
 	most    int64
 	held    int64
@@ -41,7 +42,7 @@ type cache struct {
 func newCache(lists int, most int64) *cache {
 	c := &cache{climber: NewClimber(), objects: make(map[int]*object), most: most}
 	for range lists {
-		c.lists = append(c.lists, New[*object]())
+		c.lists = append(c.lists, New[*object](&c.past))
 	}
 	return c
 }
@@ -87,6 +88,9 @@ func (c *cache) step(l *List[*object], incoming int64) bool {
 		if o != nil {
 			c.list(o).Prove(o, c.tick)
 		}
+	}
+	if step.Renew != nil {
+		c.list(step.Renew).Renew(step.Renew, c.tick)
 	}
 	if step.Evict != nil {
 		c.list(step.Evict).Remove(step.Evict)
@@ -137,7 +141,7 @@ func TestWhatIsNewAndPopularComesIn(t *testing.T) {
 				}
 			}
 		}
-		// The past has to fade first: ten uses for each resident, twice or so.
+		// The past has to fade first: seven uses for each resident, twice or so.
 		if share := float64(hits) / (50 * 900); share < 0.5 {
 			t.Errorf("%d lists: %.2f of the requests for what is popular now are hits: want most", lists, share)
 		}
@@ -169,9 +173,27 @@ func TestFewObjectsOnManyListsAreKeptAsByLRU(t *testing.T) {
 	}
 }
 
+func TestRenewMovesWhatIsOnProbationOnly(t *testing.T) {
+	l, inWindow, inMain := listWith([]int{1, 1}, []int{1, 1, 1})
+	l.Use(inMain[2], 9000) // is protected from now on
+	for _, o := range []*object{inWindow[0], inMain[0], inMain[2]} {
+		l.Renew(o, 9999)
+	}
+	bid := l.Bid()
+	if bid.candidate.r != inWindow[0] || bid.victim.r != inMain[1] || bid.elder.used != 9000 || inMain[0].mark.used != 9999 {
+		t.Errorf("%+v", bid)
+	}
+	l.Remove(inMain[0])
+	l.Renew(inMain[0], 10_000)
+	if l.Has(inMain[0]) {
+		t.Error("what has gone is back")
+	}
+}
+
 func TestBytesAndPartsAddUp(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	l := New[*object]()
+	past := new(Past)
+	l := New[*object](past)
 	held := make(map[*object]bool)
 	one := func() *object {
 		for o := range held {
@@ -193,6 +215,8 @@ func TestBytesAndPartsAddUp(t *testing.T) {
 			l.Replace(o, next, uint32(i))
 			delete(held, o)
 			held[next] = true
+		case n < 8 && i%2 == 0:
+			l.Renew(o, uint32(i))
 		case n < 8:
 			l.Prove(o, uint32(i))
 		case n < 9:
@@ -217,8 +241,8 @@ func TestBytesAndPartsAddUp(t *testing.T) {
 		}
 		sum += o.bytes
 	}
-	if l.Len() != len(held) || l.Bytes() != sum {
-		t.Errorf("%d residents of %d bytes: want %d of %d", l.Len(), l.Bytes(), len(held), sum)
+	if l.Len() != len(held) || int(past.residents.Load()) != len(held) || l.Bytes() != sum {
+		t.Errorf("%d residents of %d bytes, %d counted for the past: want %d of %d", l.Len(), l.Bytes(), past.residents.Load(), len(held), sum)
 	}
 	for o := range held {
 		l.Remove(o)

@@ -3,21 +3,18 @@ package residency
 import "math/bits"
 
 // sketch estimates how often hashes were seen lately: a count-min sketch of
-// four-bit counters, all halved once in a while so that the past fades
+// four-bit counters, all halved once in a while so that the past fades, see Past
 // (Einziger, Friedman, Manes: TinyLFU, 2017, 3.2 and 3.3). The four counters
 // of a hash lie in one cache line. It takes a word for each hash that it is
 // made for, and errs upwards only, until counters are full at fifteen.
 type sketch struct {
 	words []uint64 // sixteen counters each; the number of lines is a power of two
-	seen  int      // since the counters were halved, half of what was before
 }
 
 const (
-	lineWords = 8 // words in a cache line
-	// sample is how many times as many uses as there are hashes make the past
-	// fade (TinyLFU, 3.3: more is slower to forget, less is less exact).
-	sample = 10
-	most   = 15
+	lineWords   = 8 // words in a cache line
+	counterBits = 4
+	most        = 1<<counterBits - 1
 )
 
 func newSketch() sketch { return sketch{words: make([]uint64, lineWords)} }
@@ -49,10 +46,9 @@ func (s *sketch) spots(hash uint64) (line []uint64, choice uint64) {
 	return s.words[at : at+lineWords : at+lineWords], hash
 }
 
-// see counts one use among n hashes that matter.
-func (s *sketch) see(hash uint64, n int) {
+// see counts one use, and reports that this has changed a counter.
+func (s *sketch) see(hash uint64) (added bool) {
 	line, choice := s.spots(hash)
-	added := false
 	for range 4 {
 		// Two words for each of the four counters, sixteen places in each.
 		word, place := &line[choice&7], choice>>3&15*4
@@ -62,20 +58,19 @@ func (s *sketch) see(hash uint64, n int) {
 		}
 		choice >>= 7
 	}
-	if !added {
-		return
-	}
-	if s.seen++; s.seen >= sample*max(n, lineWords) {
-		s.fade()
-	}
+	return added
 }
 
-// fade halves all counters.
-func (s *sketch) fade() {
-	for i := range s.words {
-		s.words[i] = s.words[i] >> 1 & 0x7777777777777777
+// fade halves all counters so many times.
+func (s *sketch) fade(halvings uint32) {
+	if halvings >= counterBits {
+		clear(s.words)
+		return
 	}
-	s.seen /= 2
+	left := most >> halvings * uint64(0x1111111111111111)
+	for i := range s.words {
+		s.words[i] = s.words[i] >> halvings & left
+	}
 }
 
 // often is the estimate for a hash.

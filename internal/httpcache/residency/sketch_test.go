@@ -7,7 +7,7 @@ func TestTheSketchNeverUnderestimates(t *testing.T) {
 	s.grow(1000)
 	for name := range 1000 {
 		for range name % most {
-			s.see(hashOf(name), 1<<20) // no fading
+			s.see(hashOf(name))
 		}
 	}
 	exact := 0
@@ -30,7 +30,7 @@ func TestTheSketchNeverUnderestimates(t *testing.T) {
 func TestTheSketchKeepsWhatItKnowsWhenItGrows(t *testing.T) {
 	s := newSketch()
 	for range 7 {
-		s.see(hashOf(1), 1<<20)
+		s.see(hashOf(1))
 	}
 	if n := s.wants(5000); n != 8*(8192-lineWords) {
 		t.Errorf("%d bytes wanted for 5000 hashes: want 8192 words", n)
@@ -44,24 +44,23 @@ func TestTheSketchKeepsWhatItKnowsWhenItGrows(t *testing.T) {
 	}
 }
 
-func TestThePastFades(t *testing.T) {
-	s := newSketch()
-	s.grow(100)
-	for range 12 {
-		s.see(hashOf(1), 100)
-	}
-	for i := 0; s.often(hashOf(1)) > 6; i++ {
-		if i > sample*100+12 {
-			t.Fatal("nothing fades after ten uses for each hash")
+func TestFadingHalvesAllCounters(t *testing.T) {
+	for halvings, want := range map[uint32]int{0: 12, 1: 6, 2: 3, 3: 1, 4: 0, 5: 0, 1 << 31: 0} {
+		s := newSketch()
+		for range 12 {
+			s.see(hashOf(1))
 		}
-		s.see(hashOf(1000+i%100), 100)
+		s.fade(halvings)
+		if n := s.often(hashOf(1)); n != want {
+			t.Errorf("12 halved %d times: %d, want %d", halvings, n, want)
+		}
 	}
 }
 
 func TestCountersEndAtTheMost(t *testing.T) {
 	s := newSketch()
 	for range 1000 {
-		s.see(hashOf(1), 1<<20)
+		s.see(hashOf(1))
 	}
 	if n := s.often(hashOf(1)); n != most {
 		t.Errorf("%d: want %d", n, most)
