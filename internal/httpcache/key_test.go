@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 	"testing"
 )
 
@@ -64,22 +63,22 @@ func TestRewrittenTargetsAreKeptApart(t *testing.T) {
 func FuzzKey(f *testing.F) {
 	f.Add("http", "h", "/a", "b", "", "http", "h", "/ab", "", "")
 	f.Add("https", "h:443", "/", "", "/x", "https", "H", "/", "", "/x")
+	f.Add("0", "\xc7", "0", "0", "0", "0", "\x86", "0", "0", "0") // bytes, together a letter
 	f.Fuzz(func(t *testing.T, s1, h1, p1, q1, v1, s2, h2, p2, q2, v2 string) {
 		one := appendKey(nil, s1, h1, p1, q1, v1)
 		two := appendKey(nil, s2, h2, p2, q2, v2)
 		folded := func(host, scheme string) string {
-			return strings.Map(func(r rune) rune {
-				if 'A' <= r && r <= 'Z' {
-					return r + 'a' - 'A'
+			b := []byte(stripDefaultPort(host, scheme))
+			for i, c := range b {
+				if 'A' <= c && c <= 'Z' {
+					b[i] = c + 'a' - 'A'
 				}
-				return r
-			}, stripDefaultPort(host, scheme))
-		}
-		if !strings.Contains(h1+h2, "\xef\xbf\xbd") && strings.ToValidUTF8(h1+h2, "") == h1+h2 {
-			alike := s1 == s2 && folded(h1, s1) == folded(h2, s2) && p1 == p2 && q1 == q2 && v1 == v2
-			if alike != (string(one) == string(two)) {
-				t.Fatalf("keys %q and %q: alike %v", one, two, alike)
 			}
+			return string(b)
+		}
+		alike := s1 == s2 && folded(h1, s1) == folded(h2, s2) && p1 == p2 && q1 == q2 && v1 == v2
+		if alike != (string(one) == string(two)) {
+			t.Fatalf("keys %q and %q: alike %v", one, two, alike)
 		}
 	})
 }
