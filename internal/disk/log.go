@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/edgegw/edge/internal/datasync"
 )
 
 // Log is a small file of frames, for what must not be lost: each is on the
@@ -103,7 +105,7 @@ func (l *Log) Append(frame []byte) error {
 	b := appendFrame(nil, frame)
 	_, err := l.file.WriteAt(b, l.size)
 	if err == nil {
-		err = l.file.Sync()
+		err = syncData(l.file)
 	}
 	if err != nil {
 		l.dirty = true
@@ -111,6 +113,15 @@ func (l *Log) Append(frame []byte) error {
 	}
 	l.size += int64(len(b))
 	return nil
+}
+
+// syncData syncs what was written, and of what is known about the file the
+// length only.
+func syncData(file File) error {
+	if f, ok := file.(*os.File); ok {
+		return datasync.File(f)
+	}
+	return file.Sync()
 }
 
 // repair cuts off what a failed write left behind.

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/edgegw/edge/internal/datasync"
 )
 
 // Journal makes records durable. The coordinator serialises its calls.
@@ -111,7 +113,7 @@ func (j *FileJournal) Append(r Record, whole bool) error {
 	}
 	_, err = j.file.Write(text)
 	if err == nil {
-		err = j.file.Sync()
+		err = datasync.File(j.file)
 	}
 	if err != nil {
 		j.dirty = true
