@@ -11,7 +11,7 @@ import (
 // await waits for the fill's header and answers the request with what comes.
 // done is false when the answer was not for this request, which then asks anew.
 func (x *exchange) await(t *ticket) (res Result, done bool, err error) {
-	defer t.rd.detach()
+	defer t.detach()
 	for ready := false; !ready; {
 		var early chan interim
 		if t.leader {
@@ -43,8 +43,20 @@ func (x *exchange) await(t *ticket) (res Result, done bool, err error) {
 		res, err = x.replyConfirmed(t)
 		return res, true, err
 	}
+	if t.late != nil {
+		return x.replyLate(t)
+	}
 	res, err = x.stream(t)
 	return res, true, err
+}
+
+// detach gives the place up.
+func (t *ticket) detach() {
+	if t.late != nil {
+		t.late.detach()
+		return
+	}
+	t.rd.detach()
 }
 
 // mayFollow decides whether a follower may have the answer. If not it asks the
@@ -168,7 +180,11 @@ func (x *exchange) stream(t *ticket) (Result, error) {
 	if bodyless && bodyAllowed(f.head.status) {
 		return res, nil // a 304: the fill goes on without us
 	}
-	if !bodyless {
+	switch {
+	case bodyless:
+	case t.late != nil:
+		x.copyLate(t)
+	default:
 		x.copyBody(t)
 	}
 	select {
@@ -203,12 +219,7 @@ func (x *exchange) copyBody(t *ticket) {
 			dirty = written != t.f.head.length // the end flushes by itself
 			continue
 		case errors.Is(err, io.EOF):
-			if len(t.f.trailer) > 0 {
-				// A short body that was never flushed gets a Content-Length,
-				// which leaves no room for trailing fields.
-				_ = flusher.Flush() // a writer that cannot flush has no trailers
-				maps.Copy(x.w.Header(), t.f.trailer)
-			}
+			x.sendTrailer(t.f)
 			return
 		case err != nil:
 			panic(http.ErrAbortHandler)

@@ -122,17 +122,12 @@ func (x *exchange) newFill(d decision, e *entry, guess []varied) *fill {
 		interim: make(chan interim, maxInterim),
 		ready:   make(chan struct{}), done: make(chan struct{}),
 	}
-	f.request = x.o.Detach(ctx, x.r)
-	f.request.Method = http.MethodGet
-	f.request.Header = f.request.Header.Clone()
-	scheme, _ := x.h.seen(x.r)
-	f.request.Host = canonicalHost(x.r.Host, scheme)
 	f.overridden = x.overridden()
-	if d.validate {
-		f.validating = true
-		askWhole(f.request.Header, e)
+	f.validating = d.validate
+	if f.validating {
+		f.request = x.request(ctx, e)
 	} else {
-		askWhole(f.request.Header, nil)
+		f.request = x.request(ctx, nil)
 	}
 	f.buffer.limit = x.h.Store.maxObject.Load()
 	f.buffer.reserve = func(n int64) bool { return x.h.reserve(f.hash, n) }
@@ -142,6 +137,17 @@ func (x *exchange) newFill(d decision, e *entry, guess []varied) *fill {
 		f.complete(x.h.Store.part(x))
 	}
 	return f
+}
+
+// request is one for the whole answer or, given a stale one, for the news since.
+func (x *exchange) request(ctx context.Context, stale *entry) *http.Request {
+	r := x.o.Detach(ctx, x.r)
+	r.Method = http.MethodGet
+	r.Header = r.Header.Clone()
+	scheme, _ := x.h.seen(x.r)
+	r.Host = canonicalHost(x.r.Host, scheme)
+	askWhole(r.Header, stale)
+	return r
 }
 
 // run fetches. Whatever happens, waiters are released and the store is left as
@@ -338,11 +344,17 @@ func (f *fill) unread() {
 	f.abandonLater()
 }
 
+// abandoned reports that nobody reads what comes.
+func (f *fill) abandoned() bool {
+	sp := f.spill.Load()
+	return f.buffer.abandoned() && (sp == nil || !sp.followed())
+}
+
 // abandonLater ends the fetch some time after its last reader has left, unless
 // another comes.
 func (f *fill) abandonLater() {
 	timer := time.AfterFunc(f.h.policy().Abandon.D(), func() {
-		if f.buffer.abandoned() {
+		if f.abandoned() {
 			f.cancel(errNobody)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/internal/cacherules"
+	"github.com/edgegw/edge/internal/disk"
 )
 
 // maxAttempts is how many fetches of others a request waits for, or finds of no
@@ -135,11 +136,10 @@ func (x *exchange) run(e *entry, known bool, d decision) (Result, error) {
 			}
 			return x.pass(d.reason)
 		}
-		if e == nil && x.h.Store.isRefused(x.hash, now) {
+		t, refused := x.join(d, e, rekeyed, now)
+		if refused {
 			return x.pass(ReasonRefused)
 		}
-		d.alone = d.alone || x.alone
-		t := x.ticket(d, e, rekeyed)
 		if t != nil {
 			t.known = known
 			res, done, err := x.await(t)
@@ -159,10 +159,28 @@ func (x *exchange) run(e *entry, known bool, d decision) (Result, error) {
 type ticket struct {
 	f      *fill
 	rd     *reader
+	late   *latecomer    // instead of a reader
+	file   *disk.Growing // that it reads
 	leader bool
 	known  bool     // there were answers for the key
 	e      *entry   // the stored answer, which may help on errors
 	rekey  []varied // how the answer varies, when that is news to a follower
+}
+
+// join gives a place in a fill, or none when the store has changed since the
+// decision; or refuses one, since others' answers are not for this request.
+func (x *exchange) join(d decision, e *entry, guess []varied, now time.Time) (t *ticket, refused bool) {
+	d.alone = d.alone || x.alone
+	sh := x.h.Store.shard(x.hash)
+	sh.mu.Lock()
+	if refused = e == nil && sh.isRefusedLocked(x.hash, now); refused && !d.alone {
+		t = x.joinLocked(sh, nil, true) // what it is refused for is under way
+	}
+	sh.mu.Unlock()
+	if refused {
+		return t, t == nil
+	}
+	return x.ticket(d, e, guess), false
 }
 
 // ticket joins a fill that will do, or starts one. Nil means that the store
@@ -183,7 +201,7 @@ func (x *exchange) ticket(d decision, e *entry, guess []varied) *ticket {
 			return nil
 		}
 		if !d.alone {
-			if t := x.joinLocked(sh, e); t != nil {
+			if t := x.joinLocked(sh, e, false); t != nil {
 				sh.mu.Unlock()
 				if fresh != nil {
 					fresh.cancel(nil)
@@ -223,14 +241,18 @@ func (s *Store) foundLocked(sh *shard, x *exchange) (*entry, []varied) {
 	return g.match(x.r.Header), variedAs(newest.vary, x.r.Header)
 }
 
-// joinLocked takes a place in a fill in flight whose answer the request may have.
-func (x *exchange) joinLocked(sh *shard, e *entry) *ticket {
+// joinLocked takes a place in a fill in flight whose answer the request may have:
+// in any, or only in one that is written to disk.
+func (x *exchange) joinLocked(sh *shard, e *entry, spilled bool) *ticket {
 	for _, f := range sh.fills[x.hash] {
-		if !x.mayJoin(f) {
+		if spilled && f.spill.Load() == nil || !x.mayJoin(f) {
 			continue
 		}
 		if rd := f.buffer.attach(); rd != nil {
 			return &ticket{f: f, rd: rd, e: e}
+		}
+		if late := f.attachLate(); late != nil {
+			return &ticket{f: f, late: late, e: e}
 		}
 	}
 	return nil

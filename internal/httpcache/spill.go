@@ -17,7 +17,8 @@ import (
 // spill writes a body that is too large for memory to disk, while it goes to
 // those who wait for it. Nobody waits for the disk: what is not written yet
 // stands in a queue, and if that is full for too long the body is given up, and
-// goes on to the visitors alone. Whoever comes meanwhile asks the origin.
+// goes on to the visitors alone. Whoever comes meanwhile reads the file, see
+// latecomer, or asks the origin.
 //
 // It is stored when all of it is there and synced, on the spill's own goroutine.
 // Until then its fill stays known, so that unsafe requests still doom it.
@@ -27,6 +28,7 @@ type spill struct {
 	blobs *disk.Store
 	queue chan *[]byte // the fill closes it
 	lost  atomic.Bool  // it will not be whole
+	growth
 
 	// The fill's, until it closes the queue.
 	patience time.Duration // that is left
@@ -44,6 +46,9 @@ const (
 	// spillPatience is how long one answer may wait for the disk, in sum, while
 	// somebody reads it.
 	spillPatience = 250 * time.Millisecond
+	// latePatience is how long one place in the queue may be waited for while
+	// somebody reads the file, who would have to begin anew elsewhere.
+	latePatience = 5 * time.Second
 	// mostLarge is the default of DiskOptions.MaxObject.
 	mostLarge = 1 << 30
 )
@@ -132,14 +137,14 @@ func (f *fill) spillWhole() Reason {
 // add puts a copy of p into the queue.
 func (sp *spill) add(p []byte) {
 	if sp.room -= int64(len(p)); sp.room < 0 {
-		sp.lost.Store(true)
+		sp.lose()
 	}
 	for len(p) > 0 && !sp.lost.Load() {
 		piece := pieces.Get().(*[]byte)
 		n := min(len(p), spillPiece)
 		*piece = append((*piece)[:0], p[:n]...)
 		if p = p[n:]; !sp.enqueue(piece) {
-			sp.lost.Store(true)
+			sp.lose()
 			sp.t.late.Add(1)
 		}
 	}
@@ -167,7 +172,7 @@ func (sp *spill) enqueue(piece *[]byte) bool {
 		case <-sp.f.ctx.Done():
 			return false
 		case <-timer.C:
-			if !sp.f.buffer.abandoned() {
+			if late := sp.followed(); late && time.Since(start) >= latePatience || !late && !sp.f.buffer.abandoned() {
 				return false
 			}
 			timer.Reset(spillPatience)
@@ -175,18 +180,28 @@ func (sp *spill) enqueue(piece *[]byte) bool {
 	}
 }
 
+// lose gives the body up.
+func (sp *spill) lose() {
+	sp.lost.Store(true)
+	sp.change(func(g *growth) { g.ended = true })
+}
+
 // run writes what comes, and stores it in the end.
 func (sp *spill) run() {
 	w, err := sp.blobs.Begin()
+	sp.change(func(g *growth) { g.writing = w })
 	for piece := range sp.queue {
 		if err == nil && !sp.lost.Load() {
 			_, err = w.Write(*piece)
 		}
-		pieces.Put(piece)
 		if err != nil {
-			sp.lost.Store(true)
+			sp.lose()
+		} else if !sp.lost.Load() {
+			sp.change(func(g *growth) { g.written += int64(len(*piece)) })
 		}
+		pieces.Put(piece)
 	}
+	sp.change(func(g *growth) { g.ended, g.whole = true, err == nil && sp.whole && !sp.lost.Load() })
 	if w != nil && !(err == nil && sp.whole && !sp.lost.Load() && sp.store(w)) {
 		w.Abandon()
 		if sp.whole && !sp.lost.Load() { // something came between: the next one is as good as the first
