@@ -35,7 +35,7 @@ test: tools format vet lint race fuzz bench-test
 # What the tests need beyond Go: a C compiler for the race detector, a
 # Redis, and the public HTTP cache test suite with Node.js to run it.
 tools:
-	scripts/install-debian.sh gcc libc6-dev curl redis-server prometheus
+	scripts/install-debian.sh gcc libc6-dev curl redis-server prometheus systemd
 	scripts/install-suite.sh
 
 format:

@@ -88,7 +88,9 @@ var sockets = struct {
 // the last configuration closes it.
 type socket struct {
 	address string
-	active  net.Listener   // the kernel sends every connection here
+	active  net.Listener // the kernel sends every connection here
+	tcp     *net.TCPListener
+	leaving atomic.Bool    // what waits is taken, and then no more
 	spares  []net.Listener // of later configurations; nothing arrives there
 	faces   []*face        // of the configurations that listen, the newest last
 	done    chan struct{}  // closed when the goroutine has ended
@@ -117,24 +119,56 @@ type giveWay struct{}
 // Handle waits for the connections that the replaced configurations have
 // accepted last.
 func (giveWay) Handle(ctx context.Context, _ caddy.Event) error {
+	var replaced []*face
 	sockets.Lock()
-	last := time.Time{}
 	for _, s := range sockets.open {
-		for _, f := range s.faces[:max(0, len(s.faces)-1)] {
-			if accepted := f.accepted.Load(); accepted != nil && accepted.After(last) {
-				last = *accepted
-			}
-		}
+		replaced = append(replaced, s.faces[:max(0, len(s.faces)-1)]...)
 	}
 	sockets.Unlock()
+	awaitFirstRequests(ctx, replaced)
+	return nil
+}
+
+// awaitFirstRequests gives the connections that were accepted last their time.
+func awaitFirstRequests(ctx context.Context, faces []*face) {
+	last := time.Time{}
+	for _, f := range faces {
+		if accepted := f.accepted.Load(); accepted != nil && accepted.After(last) {
+			last = *accepted
+		}
+	}
 	wait := time.NewTimer(firstRequest - time.Since(last))
 	defer wait.Stop()
 	select {
 	case <-wait.C:
 	case <-ctx.Done():
 	}
-	return nil
 }
+
+// lastCall takes in the connections that wait at the sockets, closes them, so
+// that later ones are refused, or wait where systemd holds the socket, and gives
+// what was taken in its time. After it Caddy may shut its servers down.
+func lastCall(ctx context.Context) {
+	var all []*socket
+	var faces []*face
+	sockets.Lock()
+	for _, s := range sockets.open {
+		all, faces = append(all, s), append(faces, s.faces...)
+	}
+	sockets.Unlock()
+	for _, s := range all {
+		s.leaving.Store(true)
+		_ = s.tcp.SetDeadline(time.Now().Add(lastAccept)) // closed already: so much the better
+	}
+	for _, s := range all {
+		<-s.done
+		_ = s.active.Close() // As whoever closes the last face will find.
+	}
+	awaitFirstRequests(ctx, faces)
+}
+
+// lastAccept is how long connections are taken in that wait.
+const lastAccept = 20 * time.Millisecond
 
 // subscribe asks for the events; Caddy permits it during provisioning only.
 func (a *App) subscribe(ctx caddy.Context) error {
@@ -154,10 +188,11 @@ func keep(l net.Listener, tcp *net.TCPListener) net.Listener {
 	address := l.Addr().String()
 	s := sockets.open[address]
 	if s == nil {
-		if err := steerToFirst(tcp); err != nil {
+		// One that systemd holds for us is alone: its copies share what waits.
+		if err := steerToFirst(tcp); err != nil && !unshared(tcp) {
 			return l
 		}
-		s = &socket{address: address, active: l, done: make(chan struct{})}
+		s = &socket{address: address, active: l, tcp: tcp, done: make(chan struct{})}
 		sockets.open[address] = s
 		go s.accept()
 	} else {
@@ -173,7 +208,7 @@ func (s *socket) accept() {
 	defer close(s.done)
 	for pause := time.Duration(0); ; {
 		conn, err := s.active.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || err != nil && s.leaving.Load() {
 			return
 		}
 		if err != nil { // too many open files, say: try again, less and less often
@@ -254,6 +289,9 @@ func (s *socket) drop(f *face) error {
 	sockets.Unlock()
 	err := s.active.Close()
 	<-s.done
+	if s.leaving.Load() {
+		return nil // It is closed already.
+	}
 	return err
 }
 

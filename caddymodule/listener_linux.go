@@ -26,3 +26,18 @@ func steerToFirst(l *net.TCPListener) error {
 	}
 	return failed
 }
+
+// unshared tells that no other socket can have the address of this one.
+func unshared(l *net.TCPListener) bool {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return false
+	}
+	shared := 1
+	err = raw.Control(func(fd uintptr) {
+		if value, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT); err == nil {
+			shared = value
+		}
+	})
+	return err == nil && shared == 0
+}

@@ -8,3 +8,5 @@ import (
 )
 
 func steerToFirst(*net.TCPListener) error { return errors.ErrUnsupported }
+
+func unshared(*net.TCPListener) bool { return false }

@@ -33,7 +33,8 @@ type gateway struct {
 	url      string
 	stateDir string
 	config   string
-	env      []string // besides the control token
+	env      []string   // besides the control token
+	files    []*os.File // that the process gets from 3 on
 	process  *exec.Cmd
 	log      *lockedBuffer
 	ended    chan struct{}
@@ -124,6 +125,7 @@ func (g *gateway) launch() {
 	g.process.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.t.TempDir(), "EDGE_TOKEN=" + controlToken}
 	g.process.Env = append(g.process.Env, g.env...)
 	g.process.Stderr = g.log
+	g.process.ExtraFiles = g.files
 	g.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := g.process.Start(); err != nil {
 		g.t.Fatal(err)
