@@ -21,20 +21,20 @@ func TestOrderIsCarriedOutFromTheInsideOut(t *testing.T) {
 		took    time.Duration
 	}{
 		"no target: node and fleet": {tagged("a"), nil, nil, []string{"node 1 [a]", "fleet 1"}, 0},
-		"a target: twice, 3 s apart": {tagged("a"), []string{"cdn"}, nil,
-			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 3 * time.Second},
-		"everything: 30 s apart": {Order{Selectors: Selectors{Everything: true}}, []string{"cdn"}, nil,
-			[]string{"node 1 []", "fleet 1", "cdn", "cdn"}, 30 * time.Second},
-		"exchanges in flight are waited for": {tagged("a"), []string{"cdn"}, func(w *world) { w.inFlight = 41 },
-			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 4 * time.Second}, // 40 looks at 25 ms
-		"a download that never ends holds up 10 s": {tagged("a"), []string{"cdn"}, func(w *world) { w.inFlight = 1 << 30 },
-			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 13 * time.Second},
-		"exchanges at other nodes are waited for": {tagged("a"), []string{"cdn"}, func(w *world) { w.undrained = 41 },
+		"a target: twice, 3 s apart, and 1 s until it is everywhere": {tagged("a"), []string{"cdn"}, nil,
 			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 4 * time.Second},
+		"everything: 30 s apart, and 10 s": {Order{Selectors: Selectors{Everything: true}}, []string{"cdn"}, nil,
+			[]string{"node 1 []", "fleet 1", "cdn", "cdn"}, 40 * time.Second},
+		"exchanges in flight are waited for": {tagged("a"), []string{"cdn"}, func(w *world) { w.inFlight = 41 },
+			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 5 * time.Second}, // 40 looks at 25 ms
+		"a download that never ends holds up 10 s": {tagged("a"), []string{"cdn"}, func(w *world) { w.inFlight = 1 << 30 },
+			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 14 * time.Second},
+		"exchanges at other nodes are waited for": {tagged("a"), []string{"cdn"}, func(w *world) { w.undrained = 41 },
+			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 5 * time.Second},
 		"a fleet that cannot be asked holds up 10 s": {tagged("a"), []string{"cdn"}, func(w *world) { w.fail["undrained"] = 1 << 30 },
-			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 13 * time.Second},
+			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn"}, 14 * time.Second},
 		"verified at the end": {Order{Selectors: Selectors{Tags: []string{"a"}}, Verify: []string{"https://h/"}}, []string{"cdn"}, nil,
-			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn", "verify https://h/"}, 3 * time.Second},
+			[]string{"node 1 [a]", "fleet 1", "cdn", "cdn", "verify https://h/"}, 4 * time.Second},
 		"a node that is ahead lifts the generation": {tagged("a"), nil, func(w *world) { w.generation = 9 }, []string{"node 10 [a]", "fleet 10"}, 0},
 	}
 	for name, c := range cases {

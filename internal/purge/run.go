@@ -116,8 +116,10 @@ func (x *run) apply(ctx context.Context, name StepName) (string, error) {
 			return "skipped: no target was reached", nil
 		}
 		return "", sleep(ctx, p.Settings.settle(x.record.Order))
-	case StepTargets, StepTargetsAgain:
-		return x.targets(ctx, p, name == StepTargetsAgain)
+	case StepTargets:
+		return x.targets(ctx, p, false)
+	case StepTargetsAgain:
+		return x.targetsAgain(ctx, p)
 	default:
 		return x.verify(ctx, p)
 	}

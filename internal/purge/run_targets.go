@@ -36,6 +36,16 @@ func (x *run) targets(ctx context.Context, p *Parts, last bool) (string, error) 
 	return "", nil
 }
 
+// targetsAgain is the second pass. A CDN has accepted it before all of its
+// places have carried it out, and only then is it true that it keeps nothing.
+func (x *run) targetsAgain(ctx context.Context, p *Parts) (string, error) {
+	detail, err := x.targets(ctx, p, true)
+	if err != nil || !slices.ContainsFunc(x.record.Targets, alive) {
+		return detail, err
+	}
+	return detail, sleep(ctx, p.Settings.spread(x.record.Order))
+}
+
 // target makes one target's pass and writes down how it went.
 func (x *run) target(ctx context.Context, t Target, i int, last bool) {
 	before := x.change(func(r *Record) { r.Targets[i].State = Running }).Targets[i]
