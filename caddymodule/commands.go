@@ -30,7 +30,7 @@ func init() {
 		{Name: "check", Short: "Finds every problem of a configuration at once, before traffic does", CobraFunc: checkCommand},
 		{Name: "demo", Short: "Runs the whole system on this machine, with visitors and a deploy", CobraFunc: demoCommand},
 		{Name: "sample", Short: "Runs one replica of the sample application", CobraFunc: sampleCommand},
-		{Name: "standin", Short: "Runs a strict stand-in of Cloudflare's purge API, for dry runs", CobraFunc: standinCommand},
+		{Name: "standin", Short: "Runs a strict stand-in of Cloudflare's purge API and caches, for dry runs", CobraFunc: standinCommand},
 	} {
 		caddycmd.RegisterCommand(c)
 	}

@@ -190,6 +190,7 @@ func TestUsageErrorsExitWithTwo(t *testing.T) {
 		{[]string{"demo", "--duration", "5s", "--listen", "nowhere"}, `"nowhere"`},
 		{[]string{"sample", "v2"}, "v2"},
 		{[]string{"standin"}, "--zone"},
+		{[]string{"standin", "--zone", "a", "--origin", "gateway:80"}, `"gateway:80"`},
 	} {
 		r := command(t, nil, c.args...)
 		if r.code != 2 || !strings.Contains(r.stderr, c.says) {

@@ -75,10 +75,11 @@ func (a *app) routes() *http.ServeMux {
 }
 
 // ServeHTTP says on every answer, errors included, which version and replica
-// produced it.
+// produced it, and when: so whoever finds it in a cache can tell how old it is.
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-App-Version", a.version)
 	w.Header().Set("X-App-Instance", a.instance)
+	w.Header().Set("X-App-Made", time.Now().UTC().Format(time.RFC3339Nano))
 	if a.failing(r) {
 		http.Error(w, "the database is gone", http.StatusServiceUnavailable)
 		return
