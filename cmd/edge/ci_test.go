@@ -50,7 +50,7 @@ func TestCICallsEdgeDeploy(t *testing.T) {
 	if r, _ := x.script(t, script, server, "EDGE_TOKEN=not-the-control-token", "EDGE_VERSION=v2"); r.code != 3 {
 		t.Errorf("a bad token: exit %d\n%s", r.code, r.stderr)
 	}
-	x.roll("v2")
+	x.roll("v2", 1)
 	r, given := x.script(t, script, server, token, "EDGE_VERSION=v2", "EDGE_VERIFY="+x.url+"/\n"+x.url+"/contacts", "EDGE_KEY=ci-1")
 	if r.code != 0 || !strings.Contains(given, "state=done\nexit=0\n") || !strings.Contains(r.stdout, x.url+"/contacts: 200") {
 		t.Errorf("exit %d, outputs %q\n%s%s", r.code, given, r.stdout, r.stderr)
@@ -90,7 +90,7 @@ func TestTheActionRunsTheScript(t *testing.T) {
 // What docs/deploying.md tells CI to run is run: the lines of GitLab and Railway.
 func TestTheSnippetsOfCIRun(t *testing.T) {
 	x := rollout(t, 1)
-	x.roll("v2")
+	x.roll("v2", 1)
 	x.eventually("v2 is done", func() bool {
 		last := x.seen().Deploys.Last
 		return len(last) == 1 && last[0].State == "done"

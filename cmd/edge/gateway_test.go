@@ -94,7 +94,7 @@ func configure(t *testing.T, origin string, lines ...string) *gateway {
 %s {
 	edge_rules {
 		page /* {
-			edge 60s
+			edge 1h
 			tag pages
 		}
 	}
@@ -239,10 +239,15 @@ func origin(t *testing.T) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// cloudflare is a stand-in, and the lines that point a gateway to it.
-func cloudflare(t *testing.T) (*standin.Server, string) {
+// cloudflare is a stand-in, and the lines that point a gateway to it. What is
+// accepted there may be handed on.
+func cloudflare(t *testing.T, accepted ...func(standin.Call)) (*standin.Server, string) {
 	t.Helper()
-	server, err := standin.New(standin.Options{Token: cloudflareToken, Plan: "business", Zones: []standin.Zone{{ID: zoneID, Name: "example.com"}}})
+	o := standin.Options{Token: cloudflareToken, Plan: "business", Zones: []standin.Zone{{ID: zoneID, Name: "example.com"}}}
+	if len(accepted) > 0 {
+		o.Accepted = accepted[0]
+	}
+	server, err := standin.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
