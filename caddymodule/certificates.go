@@ -17,21 +17,27 @@ func (a *App) siteHosts() []string {
 	}
 	var hosts []string
 	for _, server := range app.(*caddyhttp.App).Servers {
-		for _, route := range server.Routes {
-			for _, set := range route.MatcherSets {
-				for _, matcher := range set {
-					switch m := matcher.(type) {
-					case caddyhttp.MatchHost:
-						hosts = append(hosts, m...)
-					case *caddyhttp.MatchHost:
-						hosts = append(hosts, *m...)
-					}
+		hosts = append(hosts, serverHosts(server)...)
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// serverHosts are the hosts that a server's routes ask for.
+func serverHosts(server *caddyhttp.Server) (hosts []string) {
+	for _, route := range server.Routes {
+		for _, set := range route.MatcherSets {
+			for _, matcher := range set {
+				switch m := matcher.(type) {
+				case caddyhttp.MatchHost:
+					hosts = append(hosts, m...)
+				case *caddyhttp.MatchHost:
+					hosts = append(hosts, *m...)
 				}
 			}
 		}
 	}
-	slices.Sort(hosts)
-	return slices.Compact(hosts)
+	return hosts
 }
 
 // certificatesOf gives the certificates of hosts: of several for a host the one

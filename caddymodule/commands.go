@@ -128,6 +128,7 @@ func purgeCommand(c *cobra.Command) {
 	f.StringVar(&p.Expect, "expect", "", "version that every replica must run before anything is purged")
 	f.DurationVar(&p.Wait, "wait", 3*time.Minute, "how long to wait for the purge, and for --verify")
 	f.StringArrayVar(&p.Verify, "verify", nil, "URL that must show the new state afterwards; may be repeated")
+	f.StringArrayVar(&p.Warm, "warm", nil, "page that the gateway fetches afterwards, here and through the CDN: a URL, the URL of a sitemap (.xml), or a file with either; may be repeated")
 	f.StringVar(&p.VersionHeader, "version-header", "X-App-Version", "response header that shows the version to --verify")
 	f.StringVar(&p.Cancel, "cancel", "", "end the purge with this id; what was applied stays so")
 	f.BoolVar(&p.DryRun, "dry-run", false, "show what would be done, and do nothing")

@@ -22,6 +22,7 @@ func deployCommand(c *cobra.Command) {
 	f.DurationVar(&d.Timeout, "timeout", 10*time.Minute, "how long the replicas may take; after that, nothing is purged")
 	f.DurationVar(&d.Wait, "wait", 0, "how long to wait for all of it: rollout, purge, --verify (default: the timeout and 3m)")
 	f.StringArrayVar(&d.Verify, "verify", nil, "URL that must show the version afterwards; may be repeated")
+	f.StringArrayVar(&d.Warm, "warm", nil, "page that the gateway fetches afterwards, here and through the CDN: a URL, the URL of a sitemap (.xml), or a file with either; may be repeated")
 	f.StringVar(&d.VersionHeader, "version-header", "X-App-Version", "response header that shows the version to --verify")
 	f.BoolVar(&d.DespiteGuard, "despite-guard", false, "let the version become current though the guard found it worse")
 	f.StringVar(&d.Cancel, "cancel", "", "withdraw the deploy with this id")

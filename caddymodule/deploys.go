@@ -54,6 +54,9 @@ func (controlled) Deploy(ctx context.Context, c deploy.Call) (deploy.Record, err
 	if _, err := (purge.Selectors{Versions: append(slices.Clone(c.Retire), c.Version)}).Normalize(); err != nil {
 		return deploy.Record{}, err
 	}
+	if c.Warm, err = purge.WarmURLs(c.Warm); err != nil {
+		return deploy.Record{}, err
+	}
 	r, err := a.gateway.deploys().Call(time.Now(), c)
 	if err != nil || !c.DryRun {
 		p.poke()
@@ -62,7 +65,7 @@ func (controlled) Deploy(ctx context.Context, c deploy.Call) (deploy.Record, err
 	if len(r.Retired) == 0 || r.Purge != "" {
 		return r, nil
 	}
-	plan, err := controlled{}.Submit(ctx, purge.Order{Selectors: purge.Selectors{Versions: r.Retired}, DryRun: true})
+	plan, err := controlled{}.Submit(ctx, purge.Order{Selectors: purge.Selectors{Versions: r.Retired}, Warm: c.Warm, DryRun: true})
 	r.Plan = plan
 	return r, err
 }

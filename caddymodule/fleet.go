@@ -110,7 +110,11 @@ func (n fleetNode) Apply(order []byte, generation uint64) error {
 	if err := known.Decode(&o); err != nil {
 		o = purge.Order{Selectors: purge.Selectors{Everything: true}}
 	}
-	return n.Purge(context.Background(), o, generation)
+	err := n.Purge(context.Background(), o, generation)
+	if a := live.Load(); a != nil && err == nil {
+		n.g.warmth.fill(o, a)
+	}
+	return err
 }
 
 // Forget gives up everything.

@@ -43,6 +43,7 @@ type gateway struct {
 	fleetConfig *fleet.Config
 	member      *fleet.Member // nil for a node alone
 	noted       []byte        // what the last run noted about the fleet
+	warmth      warmth        // after purges of other nodes
 }
 
 func acquireGateway() (*gateway, error) {
@@ -108,6 +109,7 @@ func (g *gateway) parts(a *App) purge.Parts {
 		Fleet:    g.fleet,
 		Targets:  a.targets,
 		Verifier: purge.NewHTTPVerifier(a.versionHeaders()...),
+		Warmer:   warmer{a},
 		Settings: a.Purge,
 	}
 	if len(a.versionHeaders()) > 0 {
@@ -146,6 +148,7 @@ func (g *gateway) Destruct() error {
 	if g.member != nil {
 		err = errors.Join(err, g.member.Close())
 	}
+	g.warmth.close()
 	g.store.Close()
 	return err
 }

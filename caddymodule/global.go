@@ -105,6 +105,7 @@ func purgeWords(s *purge.Settings) words {
 		"settle_everything": duration(&s.SettleEverything),
 		"gate_for":          duration(&s.GateFor),
 		"verify_for":        duration(&s.VerifyFor),
+		"warm_for":          duration(&s.WarmFor),
 		"max_pending":       count(&s.MaxPending),
 	}
 }

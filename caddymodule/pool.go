@@ -165,6 +165,7 @@ func (p *pool) order(a *App, book *deploy.Book, orders []deploy.Order) (all bool
 		order := purge.Order{
 			IdempotencyKey: "deploy-" + o.Deploy,
 			Selectors:      purge.Selectors{Versions: o.Versions},
+			Warm:           o.Warm,
 			Reason:         o.Reason, Actor: o.Actor,
 		}
 		r, err := controlled{}.Submit(context.Background(), order)

@@ -21,7 +21,7 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/sighting", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/report", "internal/sample", "internal/unit"},
+	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/sighting", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/report", "internal/sample", "internal/unit", "internal/warm"},
 	"internal/named":               {},
 	"internal/unit":                {},
 	"internal/coding":              {},
@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 	"internal/purge/standin":       {},
 	"internal/purge/standin/cdn":   {"internal/cacherules", "internal/purge/standin"},
 	"internal/purge/history":       {},
+	"internal/warm":                {},
 	"internal/fleet":               {"internal/redisclient", "internal/unit"},
 	"internal/deploy":              {"internal/unit"},
 	"internal/control":             {"internal/deploy", "internal/purge", "internal/unit"},

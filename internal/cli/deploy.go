@@ -42,6 +42,9 @@ type DeployConfig struct {
 	// Verify lists URLs to be fetched from here, as visitors do, until each
 	// shows Version.
 	Verify []string
+	// Warm names pages that the gateway fetches when all is purged, as in
+	// PurgeConfig.
+	Warm []string
 	// VersionHeader is the response field that shows the version to Verify.
 	// Default: X-App-Version.
 	VersionHeader string
@@ -124,6 +127,10 @@ func Deploy(ctx context.Context, c DeployConfig, stdout, stderr io.Writer) int {
 // run gives the exit code, and why unless it is 0.
 func (d *deploying) run(ctx context.Context) (int, error) {
 	usage := d.check()
+	warm, left, err := warmList(ctx, d.DeployConfig.Warm)
+	d.sayLeft(left)
+	usage = errors.Join(usage, err)
+	d.DeployConfig.Warm = warm
 	client, clientErr := NewClient(d.DeployConfig.Connection)
 	if err := errors.Join(usage, clientErr); err != nil {
 		return ExitUsage, err
@@ -183,7 +190,7 @@ func (d *deploying) call(ctx context.Context) error {
 		d.DeployConfig.IdempotencyKey = "edge-" + rand.Text()
 	}
 	c := request{method: http.MethodPost, path: "deploy", body: control.DeployRequest{
-		Version: d.Version, Pool: d.Pool, Retire: d.Retire, Timeout: unit.Duration(d.Timeout), Reason: d.DeployConfig.Reason,
+		Version: d.Version, Pool: d.Pool, Retire: d.Retire, Warm: d.DeployConfig.Warm, Timeout: unit.Duration(d.Timeout), Reason: d.DeployConfig.Reason,
 		DespiteGuard: d.DespiteGuard, DryRun: d.DeployConfig.DryRun, IdempotencyKey: d.DeployConfig.IdempotencyKey,
 	}}
 	return retrying(ctx, d.began.Add(min(submitFor, d.DeployConfig.Wait)), func() error {

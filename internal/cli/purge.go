@@ -53,6 +53,9 @@ type PurgeConfig struct {
 	// Verify lists URLs to be fetched from here, as visitors do, until each
 	// shows Expect; without Expect, until none is older than the purge.
 	Verify []string
+	// Warm names pages that the gateway fetches when all is purged: the URL of a
+	// page or of a sitemap (.xml), or a file with either, one URL a line.
+	Warm []string
 	// VersionHeader is the response field that shows the version to Verify.
 	// Default: X-App-Version.
 	VersionHeader string
@@ -137,7 +140,7 @@ func (p *purging) run(ctx context.Context) (int, error) {
 	if p.Cancel != "" {
 		return p.withdraw(ctx)
 	}
-	orderErr := p.readOrder()
+	orderErr := p.readOrder(ctx)
 	client, clientErr := NewClient(p.Connection)
 	if err := errors.Join(orderErr, clientErr); err != nil {
 		return ExitUsage, err

@@ -27,7 +27,7 @@ const (
 
 // readOrder makes the order of the flags. Its error joins every mistake; no
 // call is made then.
-func (p *purging) readOrder() error {
+func (p *purging) readOrder(ctx context.Context) error {
 	urls, fileErr := readURLFile(p.URLFile)
 	selectors := purge.Selectors{
 		URLs: slices.Concat(p.URLs, urls), Tags: p.Tags, Prefixes: p.Prefixes, Hosts: p.Hosts,
@@ -38,13 +38,15 @@ func (p *purging) readOrder() error {
 	if fileErr == nil || selectors.Len() > 0 {
 		selectors, selectorErr = selectors.Normalize()
 	}
-	errs := []error{fileErr, selectorErr, checkVerify(p.Wait, p.Verify)}
+	warm, left, warmErr := warmList(ctx, p.Warm)
+	p.sayLeft(left)
+	errs := []error{fileErr, selectorErr, checkVerify(p.Wait, p.Verify), warmErr}
 	key := p.IdempotencyKey
 	if key == "" {
 		key = "edge-" + rand.Text()
 	}
 	p.order = control.PurgeRequest{
-		Selectors: selectors, Soft: p.Soft, Expect: p.Expect, Reason: p.Reason, DryRun: p.DryRun, IdempotencyKey: key,
+		Selectors: selectors, Soft: p.Soft, Expect: p.Expect, Warm: warm, Reason: p.Reason, DryRun: p.DryRun, IdempotencyKey: key,
 	}
 	return errors.Join(errs...)
 }
@@ -73,19 +75,33 @@ func readURLFile(name string) ([]string, error) {
 	if name == "" {
 		return nil, nil
 	}
-	file, err := os.Open(name)
+	text, err := readWhole(name)
 	if err != nil {
 		return nil, fmt.Errorf("url file: %w", err)
+	}
+	urls, err := urlLines(name, text)
+	if err != nil {
+		return nil, fmt.Errorf("url file %w", err)
+	}
+	return urls, nil
+}
+
+func readWhole(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
 	}
 	// It was read only: closing it cannot lose anything.
 	defer func() { _ = file.Close() }()
 	text, err := io.ReadAll(io.LimitReader(file, maxURLFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("url file: %w", err)
+	if err == nil && len(text) > maxURLFile {
+		err = fmt.Errorf("%q: want at most %d bytes", name, maxURLFile)
 	}
-	if len(text) > maxURLFile {
-		return nil, fmt.Errorf("url file %q: want at most %d bytes", name, maxURLFile)
-	}
+	return text, err
+}
+
+// urlLines are the lines of a file that are neither empty nor comments.
+func urlLines(name string, text []byte) ([]string, error) {
 	var urls []string
 	for line := range strings.Lines(string(bytes.TrimPrefix(text, []byte("\ufeff")))) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
@@ -93,7 +109,7 @@ func readURLFile(name string) ([]string, error) {
 		}
 	}
 	if len(urls) == 0 {
-		return nil, fmt.Errorf("url file %q holds no URL: want one a line", name)
+		return nil, fmt.Errorf("%q holds no URL: want one a line", name)
 	}
 	return urls, nil
 }

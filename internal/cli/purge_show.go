@@ -65,6 +65,9 @@ func (p *purging) receipt(out *console, code int) {
 	for _, t := range r.Targets {
 		out.say("  %s", targetLine(t))
 	}
+	for _, w := range r.Warmed {
+		out.say("  %s", warmedLine(w))
+	}
 	for _, v := range p.checked {
 		out.say("  %s", p.checkedLine(v))
 	}

@@ -29,6 +29,8 @@ type DeployRequest struct {
 	Retire []string `json:"retire,omitempty"`
 	// Timeout is how long the replicas may take. Default: 10m.
 	Timeout unit.Duration `json:"timeout,omitempty"`
+	// Warm lists URLs to be fetched when what it retires is purged.
+	Warm []string `json:"warm,omitempty"`
 	// Reason is for people.
 	Reason string `json:"reason,omitempty"`
 	// DespiteGuard lets the version become current though the guard found it
@@ -74,7 +76,7 @@ func (c *call) submitDeploy() error {
 	}
 	record, err := c.gateway.Deploy(c.r.Context(), deploy.Call{
 		Pool: request.Pool, Version: request.Version, Retire: request.Retire, Timeout: request.Timeout.Or(defaultTimeout),
-		Reason: request.Reason, Actor: c.actor + " from " + c.client, IdempotencyKey: key, DryRun: request.DryRun, DespiteGuard: request.DespiteGuard,
+		Warm: request.Warm, Reason: request.Reason, Actor: c.actor + " from " + c.client, IdempotencyKey: key, DryRun: request.DryRun, DespiteGuard: request.DespiteGuard,
 	})
 	if err != nil {
 		return err

@@ -41,6 +41,8 @@ type PurgeRequest struct {
 	Expect string `json:"expect,omitempty"`
 	// Verify lists URLs to be fetched afterwards.
 	Verify []string `json:"verify,omitempty"`
+	// Warm lists URLs to be fetched when all is purged.
+	Warm []string `json:"warm,omitempty"`
 	// Reason is for people.
 	Reason string `json:"reason,omitempty"`
 	// Deadline is when retrying ends. Default: the gateway's.
@@ -69,6 +71,7 @@ func (c *call) submitPurge() error {
 		Soft:           request.Soft,
 		Expect:         request.Expect,
 		Verify:         request.Verify,
+		Warm:           request.Warm,
 		Reason:         request.Reason,
 		Actor:          c.actor + " from " + c.client,
 		Deadline:       request.Deadline,

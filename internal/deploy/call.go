@@ -14,8 +14,10 @@ type Call struct {
 	Retire []string
 	// Timeout is how long the replicas may take to run the version.
 	Timeout time.Duration
-	Reason  string
-	Actor   string
+	// Warm are URLs to be fetched when what the version retires is purged.
+	Warm   []string
+	Reason string
+	Actor  string
 	// IdempotencyKey makes a repeated call give the same deploy for 24 hours.
 	IdempotencyKey string
 	// DespiteGuard lets the version become current though the guard found it
@@ -92,7 +94,7 @@ func (b *Book) callLocked(now time.Time, c Call) (e *entry, fresh bool, err erro
 	record := Record{
 		ID: newID(now), Pool: c.Pool, Version: c.Version, Previous: b.currentLocked(c.Pool), Stage: Waiting,
 		Created: now, Deadline: now.Add(c.Timeout), Actor: c.Actor, Reason: c.Reason, Retire: c.Retire, IdempotencyKey: c.IdempotencyKey,
-		DespiteGuard: c.DespiteGuard,
+		DespiteGuard: c.DespiteGuard, Warm: c.Warm,
 	}
 	if last := b.lastLocked(c); last != nil {
 		record.Previous = last.Previous
@@ -172,13 +174,20 @@ func (b *Book) joinLocked(e *entry, now time.Time, c Call) {
 		if until := now.Add(c.Timeout); until.After(e.Deadline) {
 			e.Deadline = until
 		}
-		for _, version := range c.Retire {
-			if !slices.Contains(e.Retire, version) {
-				e.Retire = append(e.Retire, version)
-			}
-		}
+		e.Retire = with(e.Retire, c.Retire)
+		e.Warm = with(e.Warm, c.Warm)
 	}
 	b.moveLocked(e, e.Stage, EventCalled)
+}
+
+// with is a list with what it lacks of another.
+func with(list, more []string) []string {
+	for _, one := range more {
+		if !slices.Contains(list, one) {
+			list = append(list, one)
+		}
+	}
+	return list
 }
 
 func (b *Book) currentLocked(pool string) string {

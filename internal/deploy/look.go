@@ -24,6 +24,7 @@ type Order struct {
 	// Deploy is the deploy's id: a key under which the order may be repeated.
 	Deploy   string
 	Versions []string
+	Warm     []string
 	Reason   string
 	Actor    string
 }
@@ -329,7 +330,7 @@ func (l *look) findings(change Change) Findings {
 			found.Purges[e.ID] = e.Purge
 		default:
 			found.Orders = append(found.Orders, Order{
-				Deploy: e.ID, Versions: slices.Clone(e.Retired), Actor: e.Actor,
+				Deploy: e.ID, Versions: slices.Clone(e.Retired), Warm: slices.Clone(e.Warm), Actor: e.Actor,
 				Reason: fmt.Sprintf("pool %s: %s is current", l.Pool, e.Version),
 			})
 		}

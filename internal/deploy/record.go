@@ -86,6 +86,8 @@ type Record struct {
 	Behind []string `json:"behind,omitempty"`
 	// Retire are versions that the caller wants purged besides.
 	Retire []string `json:"retire,omitempty"`
+	// Warm are URLs to be fetched after the purge.
+	Warm []string `json:"warm,omitempty"`
 	// Retired are the versions that it put out of use.
 	Retired []string `json:"retired,omitempty"`
 	// Purge is the id of the order that purges them.
@@ -130,6 +132,7 @@ func (r Record) exit() int {
 // copied is a record that shares nothing that is changed later.
 func (r Record) copied() Record {
 	r.Behind, r.Retire, r.Retired = slices.Clone(r.Behind), slices.Clone(r.Retire), slices.Clone(r.Retired)
+	r.Warm = slices.Clone(r.Warm)
 	traffic := make(map[string]Traffic, len(r.Traffic))
 	for version, t := range r.Traffic {
 		traffic[version] = t

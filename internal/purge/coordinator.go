@@ -50,13 +50,14 @@ type Verifier interface {
 }
 
 // Parts are what a configuration supplies. Node and Fleet must be there;
-// without Rollout or Verifier, orders that need them are refused.
+// without Rollout, Verifier or Warmer, orders that need them are refused.
 type Parts struct {
 	Node     Node
 	Fleet    Fleet
 	Targets  []Target
 	Rollout  Rollout
 	Verifier Verifier
+	Warmer   Warmer
 	Settings Settings
 }
 
@@ -132,6 +133,9 @@ func (c *Coordinator) submit(ctx context.Context, o Order) (Record, error) {
 		return Record{}, err
 	}
 	o.ID = newID()
+	if o.Soft && p.Warmer != nil {
+		o.Hottest = hottest
+	}
 	r := Record{Order: o.due(now, p.Settings), State: Accepted, Steps: []Step{}, Targets: p.targetStates()}
 	r.Exit = ExitCode(r)
 	if o.DryRun {
@@ -158,6 +162,9 @@ func (p *Parts) supports(o Order) error {
 	}
 	if len(o.Verify) > 0 && p.Verifier == nil {
 		m.add(&Mistake{"verify", strings.Join(o.Verify, " "), "none: this gateway has no verifier"})
+	}
+	if len(o.Warm) > 0 && p.Warmer == nil {
+		m.add(&Mistake{"warm", strings.Join(o.Warm, " "), "none: this gateway has no site to fetch from"})
 	}
 	return m.join()
 }

@@ -50,6 +50,12 @@ type Order struct {
 	// Verify lists URLs to be fetched afterwards, until they show the new
 	// state. At most 100.
 	Verify []string `json:"verify,omitempty"`
+	// Warm lists URLs to be fetched when all is purged: through the CDN, and at
+	// this node. At most 1000.
+	Warm []string `json:"warm,omitempty"`
+	// Hottest is how many of the copies that a soft purge has made stale are
+	// fetched anew at once, the most wanted first. Submit fills it in.
+	Hottest int `json:"hottest,omitempty"`
 	// Reason and Actor are for people; they change nothing.
 	Reason string `json:"reason,omitempty"`
 	Actor  string `json:"actor,omitempty"`
@@ -97,6 +103,7 @@ const (
 	StepSettle       StepName = "settle"
 	StepTargetsAgain StepName = "targets_again"
 	StepVerify       StepName = "verify"
+	StepWarm         StepName = "warm"
 )
 
 // Step is one applied step.
@@ -172,6 +179,7 @@ type Record struct {
 	Steps      []Step         `json:"steps"`
 	Targets    []TargetState  `json:"targets"`
 	Verified   []Verification `json:"verified,omitempty"`
+	Warmed     []Warmed       `json:"warmed,omitempty"`
 	// Error says why the order failed or is partial, when no target does.
 	Error string `json:"error,omitempty"`
 	// Exit is ExitCode of the record.

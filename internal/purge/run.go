@@ -63,6 +63,9 @@ func steps(r Record) []StepName {
 	if len(r.Verify) > 0 {
 		names = append(names, StepVerify)
 	}
+	if r.warms() {
+		names = append(names, StepWarm)
+	}
 	return names
 }
 
@@ -120,6 +123,8 @@ func (x *run) apply(ctx context.Context, name StepName) (string, error) {
 		return x.targets(ctx, p, false)
 	case StepTargetsAgain:
 		return x.targetsAgain(ctx, p)
+	case StepWarm:
+		return x.warm(ctx, p)
 	default:
 		return x.verify(ctx, p)
 	}

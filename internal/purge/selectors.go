@@ -117,6 +117,13 @@ func (m *mistakes) add(err error) {
 }
 
 func (m *mistakes) clean(field string, items []string, clean cleaner) []string {
+	out := m.cleanEach(field, items, clean)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// cleanEach is clean, and keeps the order.
+func (m *mistakes) cleanEach(field string, items []string, clean cleaner) []string {
 	if len(items) == 0 {
 		return nil
 	}
@@ -129,8 +136,7 @@ func (m *mistakes) clean(field string, items []string, clean cleaner) []string {
 		}
 		out = append(out, text)
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
 
 func (m *mistakes) join() error {

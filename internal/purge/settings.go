@@ -27,6 +27,8 @@ type Settings struct {
 	GateFor unit.Duration `json:"gate_for,omitempty"`
 	// VerifyFor is how long URLs may take to show the new state. Default 1m.
 	VerifyFor unit.Duration `json:"verify_for,omitempty"`
+	// WarmFor is how long fetching may take after a purge. Default 1m.
+	WarmFor unit.Duration `json:"warm_for,omitempty"`
 	// MaxPending bounds the orders that are not finished. Default 1000.
 	MaxPending int `json:"max_pending,omitempty"`
 }
@@ -50,6 +52,7 @@ func (s Settings) withDefaults() Settings {
 	s.SettleEverything = unit.Duration(s.SettleEverything.Or(30 * time.Second))
 	s.GateFor = unit.Duration(s.GateFor.Or(2 * time.Minute))
 	s.VerifyFor = unit.Duration(s.VerifyFor.Or(time.Minute))
+	s.WarmFor = unit.Duration(s.WarmFor.Or(time.Minute))
 	if s.MaxPending <= 0 {
 		s.MaxPending = 1000
 	}
@@ -79,6 +82,7 @@ func (o Order) normalize(now time.Time) (Order, error) {
 	if len(o.Verify) > maxVerify {
 		m.add(&Mistake{"verify", fmt.Sprint(len(o.Verify)), fmt.Sprintf("at most %d URLs", maxVerify)})
 	}
+	o.Warm, o.Hottest = m.warm(o.Warm), 0
 	if o.Expect != "" {
 		version, want := cleanVersion(o.Expect)
 		if want != "" {
