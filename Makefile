@@ -6,6 +6,7 @@
 # make bench-hitratio  what the cache keeps, beside LRU and W-TinyLFU, written to bench/HITRATIO.md
 # make soak-memory  a million URLs in half an hour, the process's memory watched, written to bench/SOAK.md
 # make churn    a hundred rolling replacements, 1 to 10 to 1 replicas and kill -9 under load, written to bench/CHURN.md
+# make soak-fleet  three gateways and a Redis in chaos behind a stand-in of Cloudflare, SOAK_FLEET=10m, written to bench/FLEET.md
 # make bench-connections  10,000 connections held, and their memory beside peers', written to bench/CONNECTIONS.md
 # make demo     the whole system on this machine, for a minute
 # make schedules  N=100000 random schedules of the cache, a third with restarts, from seed FROM=0
@@ -22,8 +23,9 @@ FUZZTIME ?= 3s
 N ?= 100000
 FROM ?= 0
 SOAK ?= 30m
+SOAK_FLEET ?= 10m
 
-.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak-memory churn bench-connections demo schedules mutants golden verdicts
+.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak-memory soak-fleet churn bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -82,6 +84,10 @@ bench-hitratio:
 
 soak-memory:
 	cd bench && $(GO) run ./soak -duration $(SOAK) -out SOAK.md
+
+soak-fleet:
+	scripts/install-debian.sh redis-server
+	cd bench && $(GO) run ./fleet -duration $(SOAK_FLEET) -out FLEET.md
 
 churn:
 	cd bench && $(GO) run ./churn -out CHURN.md

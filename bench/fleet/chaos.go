@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/edgegw/edge/bench/gateway"
+	"github.com/edgegw/edge/internal/purge/standin"
+)
+
+// mischief is one thing that goes wrong, and is over when it returns.
+type mischief struct {
+	name string
+	do   func(context.Context, *site, *rand.Rand) error
+}
+
+var mischiefs = []mischief{
+	{"kill -9 of a node, back after up to 3 s", killNode},
+	{"a node stopped for 20 s and resumed", func(ctx context.Context, s *site, dice *rand.Rand) error {
+		return stopNode(ctx, s, dice, 20*time.Second)
+	}},
+	{"a node stopped for up to 8 s and resumed", func(ctx context.Context, s *site, dice *rand.Rand) error {
+		return stopNode(ctx, s, dice, upTo(dice, 8*time.Second))
+	}},
+	{"Redis killed, empty again after up to 10 s", killRedis},
+	{"Redis stopped for up to 10 s and resumed", stopRedis},
+	{"Redis flushed", flushRedis},
+	{"Cloudflare's next 20 calls fail", failCloudflare},
+}
+
+func upTo(dice *rand.Rand, d time.Duration) time.Duration {
+	return time.Duration(dice.Int64N(int64(d)))
+}
+
+// wreak does mischief until ctx is done, one after the other with calm between:
+// a pause in which deploys and purges get through now and then.
+func wreak(ctx context.Context, until context.Context, s *site, seed uint64) (map[string]int, error) {
+	dice := rand.New(rand.NewPCG(seed, 1))
+	done := make(map[string]int)
+	for round := 0; until.Err() == nil; round++ {
+		// Each once, in another order each time.
+		for _, i := range dice.Perm(len(mischiefs)) {
+			if !gateway.Pause(until, 2*time.Second+upTo(dice, 8*time.Second)) {
+				return done, nil
+			}
+			log.Print(mischiefs[i].name)
+			if err := mischiefs[i].do(ctx, s, dice); err != nil {
+				return done, fmt.Errorf("%s: %w", mischiefs[i].name, err)
+			}
+			done[mischiefs[i].name]++
+		}
+	}
+	return done, nil
+}
+
+func killNode(ctx context.Context, s *site, dice *rand.Rand) error {
+	n := s.nodes[dice.IntN(nodes)]
+	n.leave("was killed")
+	n.server.Kill()
+	gateway.Pause(ctx, upTo(dice, 3*time.Second))
+	if err := s.run(n); err != nil {
+		return err
+	}
+	if err := s.await(ctx, n, patience, "has replicas after its start", serves); err != nil {
+		return err
+	}
+	n.back()
+	return nil
+}
+
+func stopNode(ctx context.Context, s *site, dice *rand.Rand, d time.Duration) error {
+	n := s.nodes[dice.IntN(nodes)]
+	n.leave("was stopped")
+	if err := send(n.server, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	gateway.Pause(ctx, d)
+	if err := send(n.server, syscall.SIGCONT); err != nil {
+		return err
+	}
+	if err := s.await(ctx, n, patience, "has replicas after it was resumed", serves); err != nil {
+		return err
+	}
+	n.back()
+	return nil
+}
+
+func killRedis(ctx context.Context, s *site, dice *rand.Rand) error {
+	s.redis.Kill()
+	gateway.Pause(ctx, upTo(dice, 10*time.Second))
+	return s.startRedis(ctx)
+}
+
+func stopRedis(ctx context.Context, s *site, dice *rand.Rand) error {
+	if err := send(s.redis, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	gateway.Pause(ctx, upTo(dice, 10*time.Second))
+	return send(s.redis, syscall.SIGCONT)
+}
+
+// flushRedis says FLUSHALL in Redis' own words.
+func flushRedis(_ context.Context, s *site, _ *rand.Rand) error {
+	c, err := net.Dial("unix", s.path("redis.sock"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := c.Write([]byte("FLUSHALL\r\n")); err != nil {
+		return err
+	}
+	answer := make([]byte, 5)
+	if _, err := c.Read(answer); err != nil || string(answer) != "+OK\r\n" {
+		return fmt.Errorf("answered %q: %w", answer, err)
+	}
+	return nil
+}
+
+func failCloudflare(_ context.Context, s *site, dice *rand.Rand) error {
+	faults := []standin.Fault{standin.TooManyRequests, standin.ServerError, standin.BadGateway, standin.ResetAfter, standin.SuccessFalse}
+	for range 20 {
+		s.api.Fail(1, faults[dice.IntN(len(faults))])
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edgegw/edge/internal/purge/history"
+)
+
+func TestExitCodesAreHeldAgainstWhatWasPrinted(t *testing.T) {
+	for name, c := range map[string]struct {
+		command string
+		code    int
+		printed ran
+		parsed  error
+		lie     bool
+	}{
+		"done":                       {"purge", 0, ran{0, "done", ""}, nil, false},
+		"done, and is not":           {"purge", 0, ran{0, "partial", ""}, nil, true},
+		"done, with an error":        {"deploy", 0, ran{0, "done", "x"}, nil, true},
+		"not yet":                    {"purge", 4, ran{4, "running", "x"}, nil, false},
+		"not yet, and is":            {"purge", 4, ran{4, "done", "x"}, nil, true},
+		"another in JSON":            {"purge", 4, ran{0, "running", "x"}, nil, true},
+		"no JSON":                    {"purge", 8, ran{}, errors.New("EOF"), true},
+		"unreachable":                {"purge", 8, ran{8, "", "x"}, nil, false},
+		"usage":                      {"purge", 2, ran{2, "", "x"}, nil, true},
+		"a gate without one":         {"purge", 7, ran{7, "", "x"}, nil, true},
+		"a gate that is not reached": {"deploy", 7, ran{7, "failed", "x"}, nil, false},
+		"not allowed":                {"deploy", 3, ran{3, "partial", "x"}, nil, true},
+	} {
+		if why := untrue(c.command, c.code, c.printed, c.parsed); (why != "") != c.lie {
+			t.Errorf("%s: %q, want a lie: %v", name, why, c.lie)
+		}
+	}
+}
+
+func TestExcusesAreForTheTimeOfAnAbsence(t *testing.T) {
+	at := func(seconds int) time.Time { return time.Unix(int64(1000+seconds), 0) }
+	n := &node{name: "edge-1", absences: []absence{{at(10), at(20), "was killed"}, {from: at(40), why: "was stopped"}}}
+	for from, want := range map[int]string{5: "", 8: "edge-1 was killed", 15: "edge-1 was killed", 21: "", 50: "edge-1 was stopped"} {
+		if got := n.excuse(at(from), at(from+4)); got != want {
+			t.Errorf("from %d: %q, want %q", from, got, want)
+		}
+	}
+}
+
+func TestTheVerdictWantsEvidence(t *testing.T) {
+	now := time.Now()
+	good := func() result {
+		r := result{exits: map[string]map[int]int{"purge": {0: 4}}, deploys: []cost{{"v2", 2}}}
+		for range nodes + 1 {
+			r.history.Purges = append(r.history.Purges, history.Purge{Called: now, Acknowledged: now.Add(time.Second)})
+		}
+		r.history.Deploys = []history.Deploy{{Version: "v2", Acknowledged: now}}
+		for i := range 300 {
+			where := []string{"a, HIT, lower-0, edge", "b, , , edge; hit", "b, , , edge; fwd=miss"}[i%3]
+			r.history.Reads = append(r.history.Reads, history.Read{Start: now.Add(time.Minute), End: now.Add(time.Minute), Status: 200, Version: "v2", Made: now.Add(time.Second), Where: where})
+		}
+		return r
+	}
+	for name, c := range map[string]struct {
+		edit func(*result)
+		says string
+	}{
+		"all is well":          {func(*result) {}, ""},
+		"a stale answer":       {func(r *result) { r.history.Reads[7].Made = now.Add(-time.Second) }, "1 answers that should not have been"},
+		"the old version":      {func(r *result) { r.history.Reads[7].Version = "v1" }, "1 answers that should not have been"},
+		"a failure":            {func(r *result) { r.history.Reads[7].Status = 502 }, "1 answers that should not have been"},
+		"a lie":                {func(r *result) { r.lies = []string{"exit 0"} }, "not true"},
+		"nothing acknowledged": {func(r *result) { r.history.Purges = nil }, "0 purges"},
+		"no hits":              {func(r *result) { r.history.Reads = r.history.Reads[:0] }, "0 answers came from the lower tier"},
+	} {
+		r := good()
+		c.edit(&r)
+		r.count()
+		err := r.verdict()
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+		if text := page(options{}, "under test", r); strings.Contains(text, "**kept**") != (c.says == "") {
+			t.Errorf("%s: the page says\n%s", name, text)
+		}
+	}
+}

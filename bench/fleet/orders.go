@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edgegw/edge/bench/gateway"
+	"github.com/edgegw/edge/bench/peers"
+	"github.com/edgegw/edge/bench/process"
+	"github.com/edgegw/edge/internal/purge/history"
+)
+
+// record is the history, as it grows.
+type record struct {
+	mu      sync.Mutex
+	history history.History
+	exits   map[string]map[int]int // by command
+	lies    []string
+	deploys []cost
+}
+
+// cost is what a deploy that was done took of Cloudflare.
+type cost struct {
+	version string
+	calls   int
+}
+
+func (r *record) add(edit func(*history.History)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	edit(&r.history)
+}
+
+// ran is what a command printed, as far as its truth can be told from it.
+type ran struct {
+	Exit  int
+	State string
+	Error string
+}
+
+// honest are the exit codes that a command may end with in this soak: done, not
+// yet or not everywhere, rate limited, not rolled out, unreachable.
+var honest = map[string][]int{"purge": {0, 4, 5, 8}, "deploy": {0, 4, 5, 7, 8}}
+
+// edge runs a command against a node, and holds its exit code against what it
+// printed.
+func (r *record) edge(ctx context.Context, s *site, n *node, args ...string) (int, error) {
+	c := exec.CommandContext(ctx, s.binary, append(args, "--json")...)
+	c.Env = peers.Environment(s.dir, "EDGE_SERVER="+n.url()+"/.edge", "EDGE_TOKEN="+s.token)
+	var stdout, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &stderr
+	err := c.Run()
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
+		return 0, err
+	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	code := c.ProcessState.ExitCode()
+	var printed ran
+	parsed := json.Unmarshal(stdout.Bytes(), &printed)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.exits[args[0]] == nil {
+		r.exits[args[0]] = make(map[int]int)
+	}
+	r.exits[args[0]][code]++
+	if why := untrue(args[0], code, printed, parsed); why != "" {
+		r.lies = append(r.lies, fmt.Sprintf("edge %s at %s: %s\n%s\n%s", strings.Join(args, " "), n.name, why, stdout.Bytes(), stderr.Bytes()))
+	}
+	return code, nil
+}
+
+// untrue says in which way an exit code and a report contradict each other, or
+// the situation; "" if they do not.
+func untrue(command string, code int, printed ran, parsed error) string {
+	switch {
+	case !slices.Contains(honest[command], code):
+		return fmt.Sprintf("exit %d: want one of %v", code, honest[command])
+	case parsed != nil:
+		return fmt.Sprintf("exit %d, and no JSON: %v", code, parsed)
+	case printed.Exit != code:
+		return fmt.Sprintf("exit %d, and %d in JSON", code, printed.Exit)
+	case code == 0 && (printed.State != "done" || printed.Error != ""):
+		return fmt.Sprintf("exit 0, and state %q, %q", printed.State, printed.Error)
+	case code != 0 && printed.State == "done":
+		return fmt.Sprintf("exit %d, and state done", code)
+	}
+	return ""
+}
+
+// purgeOften has pages purged until ctx is done, each time at another node.
+func (r *record) purgeOften(ctx, until context.Context, s *site, seed uint64) error {
+	dice := rand.New(rand.NewPCG(seed, 2))
+	for gateway.Pause(until, time.Second+upTo(dice, 4*time.Second)) {
+		if err := r.purgeOnce(ctx, s, s.nodes[dice.IntN(nodes)], "25s"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *record) purgeOnce(ctx context.Context, s *site, n *node, wait string) error {
+	p := history.Purge{Called: time.Now()}
+	code, err := r.edge(ctx, s, n, "purge", "--tag", "pages", "--wait", wait)
+	if err != nil {
+		return err
+	}
+	if code == 0 {
+		p.Acknowledged = time.Now()
+	}
+	r.add(func(h *history.History) { h.Purges = append(h.Purges, p) })
+	return nil
+}
+
+// fleet is the replicas.
+type fleet struct {
+	site  *site
+	count int
+	alive []*replica
+}
+
+type replica struct {
+	address, version string
+	process          *process.Process
+}
+
+// start starts a replica and names it.
+func (f *fleet) start(ctx context.Context, version string) error {
+	f.count++
+	p, address, err := gateway.Replica(ctx, f.site.binary, f.site.dir, fmt.Sprint("r", f.count), "--version", version)
+	if err != nil {
+		return err
+	}
+	f.alive = append(f.alive, &replica{address, version, p})
+	return f.name()
+}
+
+func (f *fleet) name() error {
+	var addresses []string
+	for _, r := range f.alive {
+		addresses = append(addresses, r.address)
+	}
+	return f.site.list(addresses)
+}
+
+// roll replaces every replica, one by one, as an orchestrator does that knows
+// nothing of gateways: a new one is there for two seconds before an old one is
+// taken off the list, and that one has six seconds to finish.
+func (f *fleet) roll(ctx context.Context, to string) error {
+	for range len(f.alive) {
+		if err := f.start(ctx, to); err != nil {
+			return err
+		}
+		gateway.Pause(ctx, 2*time.Second)
+		old := f.alive[0]
+		f.alive = f.alive[1:]
+		if err := f.name(); err != nil {
+			return err
+		}
+		gateway.Pause(ctx, 6*time.Second)
+		if err := old.process.Stop(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *fleet) end() error {
+	var errs []error
+	for _, r := range f.alive {
+		errs = append(errs, r.process.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// deployOften rolls out one version after the other until ctx is done, each
+// time with CI waiting at another node.
+func (r *record) deployOften(ctx, until context.Context, s *site, f *fleet, seed uint64) error {
+	dice := rand.New(rand.NewPCG(seed, 3))
+	for i := 2; gateway.Pause(until, time.Second+upTo(dice, 4*time.Second)); i++ {
+		version := fmt.Sprint("v", i)
+		if i%3 == 0 {
+			version = fmt.Sprint("v", i-2) // a rollback
+		}
+		if err := r.deploy(ctx, s, f, s.nodes[dice.IntN(nodes)], version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deploy rolls a version out while CI waits at a node.
+func (r *record) deploy(ctx context.Context, s *site, f *fleet, n *node, version string) error {
+	log.Printf("deploy of %s, CI waits at %s", version, n.name)
+	calls := len(s.api.Calls())
+	type outcome struct {
+		code int
+		err  error
+		at   time.Time
+	}
+	r.add(func(h *history.History) {
+		if last := len(h.Deploys) - 1; last >= 0 {
+			h.Deploys[last].Until = time.Now()
+		}
+	})
+	called := make(chan outcome, 1)
+	go func() {
+		code, err := r.edge(ctx, s, n, "deploy", "--version", version, "--timeout", "90s", "--wait", "2m")
+		called <- outcome{code, err, time.Now()}
+	}()
+	rolled := f.roll(ctx, version)
+	out := <-called
+	if err := errors.Join(rolled, out.err); err != nil {
+		return err
+	}
+	d := history.Deploy{Version: version}
+	if out.code == 0 {
+		d.Acknowledged = out.at
+		made := 0
+		for _, call := range s.api.Calls()[calls:] {
+			if len(call.Items) > 0 && strings.HasPrefix(call.Items[0], "v-") {
+				made++
+			}
+		}
+		r.mu.Lock()
+		r.deploys = append(r.deploys, cost{version, made})
+		r.mu.Unlock()
+	}
+	r.add(func(h *history.History) { h.Deploys = append(h.Deploys, d) })
+	log.Printf("deploy of %s: exit %d", version, out.code)
+	return nil
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/edgegw/edge/internal/purge/history"
+)
+
+// failures are the violations that are no stale answers.
+func (r *result) failures() (failed []history.Violation) {
+	for _, v := range r.violations {
+		if v.Read.Status == 0 || v.Read.Status >= 500 {
+			failed = append(failed, v)
+		}
+	}
+	return failed
+}
+
+// acknowledged counts what was promised.
+func (r *result) acknowledged() (purges, deploys int) {
+	for _, p := range r.history.Purges {
+		if !p.Acknowledged.IsZero() {
+			purges++
+		}
+	}
+	for _, d := range r.history.Deploys {
+		if !d.Acknowledged.IsZero() {
+			deploys++
+		}
+	}
+	return purges, deploys
+}
+
+// verdict is an error if a promise was broken, or if nothing was shown.
+func (r *result) verdict() error {
+	var errs []error
+	if n := len(r.violations); n > 0 {
+		errs = append(errs, fmt.Errorf("%d answers that should not have been: %v", n, first(r.violations, 10)))
+	}
+	if n := len(r.lies); n > 0 {
+		errs = append(errs, fmt.Errorf("%d exit codes that were not true: %v", n, first(r.lies, 5)))
+	}
+	purges, deploys := r.acknowledged()
+	if purges < nodes+1 || deploys < 1 {
+		errs = append(errs, fmt.Errorf("%d purges and %d deploys were acknowledged: want more than %d, and one", purges, deploys, nodes))
+	}
+	for _, from := range []string{"lower tier", "node's cache", "replica"} {
+		if r.from[from] < 100 {
+			errs = append(errs, fmt.Errorf("%d answers came from the %s: want a hundred, or nothing is shown", r.from[from], from))
+		}
+	}
+	return errors.Join(errs...)
+}
