@@ -68,7 +68,7 @@ bench-test:
 	cd bench && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 bench:
-	scripts/install-debian.sh nginx-light wrk
+	scripts/install-debian.sh nginx-light varnish haproxy wrk
 	cd bench && $(GO) run . -out RESULTS.md
 
 bench-race:

@@ -25,7 +25,7 @@ func main() {
 	log.SetFlags(log.Ltime)
 	o := options{}
 	flag.IntVar(&o.rounds, "rounds", 3, "how often every peer is visited")
-	flag.IntVar(&o.seconds, "seconds", 3, "seconds of a sample")
+	flag.IntVar(&o.seconds, "seconds", 2, "seconds of a sample")
 	flag.IntVar(&o.warmup, "warmup", 1, "seconds of load before a sample")
 	flag.StringVar(&o.peers, "peers", "", "`names` of the peers, separated by commas; empty for all")
 	flag.StringVar(&o.workloads, "workloads", "", "`names` of the workloads, separated by commas; empty for all")

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/edgegw/edge/bench/report"
@@ -43,14 +46,20 @@ A sample in which others used more than %.1f cores was taken again, up to %d tim
 		s.plan.serverCPU, s.plan.clientCPU, s.plan.warmup, s.plan.seconds, s.plan.rounds, noisyCores, tries-1)
 }
 
-// write replaces the file at once: whoever reads it sees the old results or
-// the new ones.
+// write writes the page and, beside it, its plot: RESULTS.md and RESULTS.svg.
 func write(path string, d report.Document) error {
 	if path == "-" {
 		return d.Write(os.Stdout)
 	}
+	plot := strings.TrimSuffix(path, filepath.Ext(path)) + ".svg"
+	return errors.Join(replace(path, d.Write), replace(plot, d.Plot))
+}
+
+// replace replaces a file at once: whoever reads it sees the old results or the
+// new ones.
+func replace(path string, content func(io.Writer) error) error {
 	var b bytes.Buffer
-	if err := d.Write(&b); err != nil {
+	if err := content(&b); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".results-*")

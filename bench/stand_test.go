@@ -100,8 +100,8 @@ func TestWriteReplacesTheFile(t *testing.T) {
 			t.Errorf("got %q, %v; want the %s document", text, err, command)
 		}
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
-		t.Errorf("got %v, %v; want nothing beside the results", left, err)
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
+		t.Errorf("got %v, %v; want the results, their plot and nothing else", left, err)
 	}
 	if err := write(filepath.Join(dir, "gone", "RESULTS.md"), report.Document{}); err == nil {
 		t.Error("want an error when the folder does not exist")

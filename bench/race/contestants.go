@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -46,15 +45,11 @@ type program struct {
 	version func(ctx context.Context, binary string) (string, error)
 }
 
-// programs are those of the other benchmarks, and Varnish.
+// programs are those of the other benchmarks.
 func programs() map[string]program {
-	all := map[string]program{"varnish": {
-		func(context.Context, string) (string, error) { return peers.Find("varnishd", "varnish") }, varnishVersion,
-	}}
+	all := make(map[string]program)
 	for _, peer := range peers.All() {
-		if peer.Name == "edge" || peer.Name == "nginx" {
-			all[peer.Name] = program{peer.Build, peer.Version}
-		}
+		all[peer.Name] = program{peer.Build, peer.Version}
 	}
 	return all
 }
@@ -176,20 +171,6 @@ func asked(method string) func(context.Context, *client, string) error {
 		_, err = io.Copy(io.Discard, resp.Body)
 		return err
 	}
-}
-
-// varnishVersion reads "varnishd (varnish-7.1.1 revision …)".
-func varnishVersion(ctx context.Context, binary string) (string, error) {
-	out, err := exec.CommandContext(ctx, binary, "-V").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("varnishd -V: %w", err)
-	}
-	_, rest, found := strings.Cut(string(out), "(varnish-")
-	version, _, ok := strings.Cut(rest, " ")
-	if !found || !ok {
-		return "", fmt.Errorf("varnishd -V: %q: want varnishd (varnish-…", out)
-	}
-	return version, nil
 }
 
 // nginxConfig caches as its manual has it for stale-while-revalidate and for

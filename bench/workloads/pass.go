@@ -1,13 +1,17 @@
 package workloads
 
 func init() {
-	const size = 1 << 10
+	registerPass("pass-1k", "1 KiB", 1<<10)
+	registerPass("pass-1m", "1 MiB", 1<<20)
+}
+
+func registerPass(name, size string, bytes int) {
 	register(Workload{
-		Name:    "pass-1k",
-		About:   "Pass-through, 1 KiB, HTTP/1.1, 64 kept-alive connections",
+		Name:    name,
+		About:   "Pass-through, " + size + ", HTTP/1.1, 64 kept-alive connections",
 		Kind:    Pass,
-		Sizes:   []int{size},
+		Sizes:   []int{bytes},
 		Metrics: closedLoopMetrics(Pass),
-		Measure: closedLoop{kind: Pass, size: size}.measure,
+		Measure: closedLoop{kind: Pass, size: bytes}.measure,
 	})
 }

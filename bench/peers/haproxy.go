@@ -1,0 +1,72 @@
+package peers
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/edgegw/edge/bench/workloads"
+)
+
+func init() {
+	register(Peer{
+		Name:    "haproxy",
+		Build:   func(context.Context, string) (string, error) { return Find("haproxy", "haproxy") },
+		Version: haproxyVersion,
+		Ways: []Way{
+			{Name: "cache", About: "its cache of small objects, in memory", Kind: workloads.Hit, Configure: haproxyCache},
+			{Name: "proxy", About: "one backend over kept-alive connections", Kind: workloads.Pass, Configure: haproxyProxy},
+		},
+	})
+}
+
+// haproxyVersion reads "HAProxy version 2.6.12-1 2023/…".
+func haproxyVersion(ctx context.Context, binary string) (string, error) {
+	out, err := exec.CommandContext(ctx, binary, "-v").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("haproxy -v: %w", err)
+	}
+	rest, found := strings.CutPrefix(string(out), "HAProxy version ")
+	version, _, ok := strings.Cut(rest, " ")
+	if !found || !ok {
+		return "", fmt.Errorf("haproxy -v: %q: want HAProxy version …", out)
+	}
+	return version, nil
+}
+
+// haproxyCache stores for a year what it would store for a minute.
+func haproxyCache(s Setup) Config {
+	return haproxyConfig(s, `cache objects
+	total-max-size 64
+	max-object-size 1048576
+	max-age 31536000
+`, "\thttp-request cache-use objects\n\thttp-response cache-store objects\n")
+}
+
+func haproxyProxy(s Setup) Config { return haproxyConfig(s, "", "") }
+
+// haproxyConfig has one thread, as nginx has one worker. Each client takes two
+// connections.
+func haproxyConfig(s Setup, sections, inBackend string) Config {
+	return Config{
+		File: "haproxy.cfg",
+		Text: fmt.Sprintf(`global
+	nbthread 1
+	maxconn 2048
+defaults
+	mode http
+	timeout connect 5s
+	timeout client 1m
+	timeout server 1m
+	http-reuse always
+%sfrontend site
+	bind %s
+	default_backend app
+backend app
+%s	server origin %s
+`, sections, s.Listen, inBackend, s.Origin),
+		Args: []string{"-db", "-f", filepath.Join(s.Dir, "haproxy.cfg")},
+	}
+}

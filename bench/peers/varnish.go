@@ -1,0 +1,58 @@
+package peers
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/edgegw/edge/bench/workloads"
+)
+
+func init() {
+	register(Peer{
+		Name:    "varnish",
+		Build:   func(context.Context, string) (string, error) { return Find("varnishd", "varnish") },
+		Version: varnishVersion,
+		Ways: []Way{
+			{Name: "cache", About: "its built-in VCL, objects in memory", Kind: workloads.Hit, Configure: varnishCache},
+			{Name: "pass", About: "every request passed on", Kind: workloads.Pass, Configure: varnishPass},
+		},
+	})
+}
+
+// varnishVersion reads "varnishd (varnish-7.1.1 revision …)".
+func varnishVersion(ctx context.Context, binary string) (string, error) {
+	out, err := exec.CommandContext(ctx, binary, "-V").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("varnishd -V: %w", err)
+	}
+	_, rest, found := strings.Cut(string(out), "(varnish-")
+	version, _, ok := strings.Cut(rest, " ")
+	if !found || !ok {
+		return "", fmt.Errorf("varnishd -V: %q: want varnishd (varnish-…", out)
+	}
+	return version, nil
+}
+
+func varnishCache(s Setup) Config { return varnishConfig(s, "") }
+
+func varnishPass(s Setup) Config {
+	return varnishConfig(s, "\nsub vcl_recv {\n\treturn (pass);\n}\n")
+}
+
+// varnishConfig has one pool of threads, as its manual advises for one core,
+// and jails nothing: the folder is closed to Varnish's own user.
+func varnishConfig(s Setup, vcl string) Config {
+	host, port, _ := net.SplitHostPort(s.Origin) // as the stand has chosen it
+	return Config{
+		File: "bench.vcl",
+		Text: fmt.Sprintf("vcl 4.1;\n\nbackend default {\n\t.host = \"%s\";\n\t.port = \"%s\";\n}\n%s", host, port, vcl),
+		Args: []string{
+			"-F", "-j", "none", "-a", s.Listen, "-f", filepath.Join(s.Dir, "bench.vcl"), "-n", filepath.Join(s.Dir, "varnish"),
+			"-s", "malloc,256m", "-p", "thread_pools=1",
+		},
+	}
+}
