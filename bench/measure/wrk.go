@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,7 +25,15 @@ type Wrk struct {
 	Seconds int
 	// CPU that the generator is pinned to.
 	CPU int
+	// Post is how many bytes each request brings; 0 for GETs.
+	Post int
 }
+
+// postScript has wrk send POSTs with a body of so many bytes.
+const postScript = `wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/octet-stream"
+wrk.body = string.rep("x", %d)
+`
 
 // WrkResult is what one run of wrk says.
 type WrkResult struct {
@@ -48,9 +58,23 @@ const wrkTimeout = 5 * time.Second
 func (w Wrk) Run(ctx context.Context) (WrkResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(w.Seconds)*time.Second+2*wrkTimeout)
 	defer cancel()
-	name, args := process.Pin(w.CPU, "wrk",
-		"-t1", "-c"+strconv.Itoa(w.Connections), fmt.Sprintf("-d%ds", w.Seconds),
-		"--latency", "--timeout", fmt.Sprintf("%ds", int(wrkTimeout.Seconds())), w.URL)
+	args := []string{
+		"-t1", "-c" + strconv.Itoa(w.Connections), fmt.Sprintf("-d%ds", w.Seconds),
+		"--latency", "--timeout", fmt.Sprintf("%ds", int(wrkTimeout.Seconds())),
+	}
+	if w.Post > 0 {
+		dir, err := os.MkdirTemp("", "edge-bench-")
+		if err != nil {
+			return WrkResult{}, err
+		}
+		defer os.RemoveAll(dir)
+		script := filepath.Join(dir, "post.lua")
+		if err := os.WriteFile(script, fmt.Appendf(nil, postScript, w.Post), 0o600); err != nil {
+			return WrkResult{}, err
+		}
+		args = append(args, "--script", script)
+	}
+	name, args := process.Pin(w.CPU, "wrk", append(args, w.URL)...)
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = time.Second
 	var stderr bytes.Buffer

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -56,6 +57,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.fetches.Add(1)
+	if n, err := io.Copy(io.Discard, r.Body); err != nil || r.ContentLength >= 0 && n != r.ContentLength {
+		http.Error(w, "the body is not whole", http.StatusBadRequest)
+		return
+	}
 	if !h.wait(r) {
 		return
 	}
@@ -65,11 +70,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.cacheControl != "" {
 		header["Cache-Control"] = []string{h.cacheControl}
 	}
-	if r.Method != http.MethodGet || r.Header["If-None-Match"] != nil || r.Header["If-Modified-Since"] != nil || r.Header["Range"] != nil {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost || r.Header["If-None-Match"] != nil || r.Header["If-Modified-Since"] != nil || r.Header["Range"] != nil {
 		http.ServeContent(w, r, "", published, bytes.NewReader(o.body))
 		return
 	}
-	// The plain GET is what peers are loaded with: the origin shares a core
+	// The plain GET or POST is what peers are loaded with: the origin shares a core
 	// with the load generator, so it does no more than it must.
 	header["Last-Modified"] = []string{published.Format(http.TimeFormat)}
 	header["Content-Length"] = o.length

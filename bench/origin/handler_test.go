@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,21 @@ func TestObjects(t *testing.T) {
 				t.Errorf("headers %v: want Cache-Control and a validator", w.Header())
 			}
 		})
+	}
+}
+
+func TestPOSTsBringTheirBodies(t *testing.T) {
+	h := newHandler([]int{1024}, options{})
+	for body, want := range map[string]int{"": http.StatusOK, "whole": http.StatusOK, "half": http.StatusBadRequest} {
+		r := httptest.NewRequest("POST", object.Path(1024), strings.NewReader(body))
+		if body == "half" {
+			r.ContentLength *= 2
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != want || want == http.StatusOK && w.Body.Len() != 1024 {
+			t.Errorf("%q: got %d with %d bytes: want %d", body, w.Code, w.Body.Len(), want)
+		}
 	}
 }
 

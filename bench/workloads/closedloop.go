@@ -30,10 +30,11 @@ func closedLoopMetrics(kind Kind) []*measure.Metric {
 type closedLoop struct {
 	kind Kind
 	size int
+	post int // bytes that each request brings; 0 for GETs
 }
 
 func (l closedLoop) measure(ctx context.Context, s Stand) (measure.Sample, error) {
-	load := measure.Wrk{URL: s.URL + object.Path(l.size), Connections: connections, Seconds: s.Warmup, CPU: s.ClientCPU}
+	load := measure.Wrk{URL: s.URL + object.Path(l.size), Connections: connections, Seconds: s.Warmup, CPU: s.ClientCPU, Post: l.post}
 	if s.Warmup > 0 {
 		if _, err := load.Run(ctx); err != nil {
 			return nil, fmt.Errorf("warm up: %w", err)

@@ -14,13 +14,13 @@ import (
 	"github.com/edgegw/edge/bench/process"
 )
 
-// useWrk puts a script in wrk's place: it notes its arguments and prints what
-// wrk prints, or fails.
+// useWrk puts a script in wrk's place: it notes its arguments, and the script of
+// Lua among them, and prints what wrk prints, or fails.
 func useWrk(t *testing.T, output string, status int) (calls func() string) {
 	t.Helper()
 	dir := t.TempDir()
 	noted := filepath.Join(dir, "calls")
-	script := fmt.Sprintf("#!/bin/sh\necho \"$@\" >>%s\ncat <<'END'\n%s\nEND\nexit %d\n", noted, output, status)
+	script := fmt.Sprintf("#!/bin/sh\necho \"$@\" >>%[1]s\ncat /dev/null $(echo \"$@\" | grep -o '[^ ]*\\.lua') >>%[1]s\ncat <<'END'\n%[2]s\nEND\nexit %[3]d\n", noted, output, status)
 	if err := os.WriteFile(filepath.Join(dir, "wrk"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +90,16 @@ func TestClosedLoopWithoutWarmup(t *testing.T) {
 	}
 	if got := strings.Count(calls(), "\n"); got != 1 {
 		t.Errorf("wrk was called %d times, want once", got)
+	}
+}
+
+func TestClosedLoopPosts(t *testing.T) {
+	calls := useWrk(t, answered, 0)
+	if _, err := (closedLoop{kind: Pass, size: 1024, post: 5}).measure(t.Context(), testStand(t, 0, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if got := calls(); strings.Count(got, `wrk.body = string.rep("x", 5)`) != 2 {
+		t.Errorf("wrk was called with\n%s\nwant a script with a body of 5 bytes, for the warm-up too", got)
 	}
 }
 

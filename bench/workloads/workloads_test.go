@@ -20,7 +20,7 @@ func TestEveryWorkloadIsWhole(t *testing.T) {
 			t.Errorf("%s: unknown kind %q", w.Name, w.Kind)
 		}
 	}
-	if got, want := strings.Join(names, " "), "hit-1k hit-16k hit-256k pass-1k pass-1m"; got != want {
+	if got, want := strings.Join(names, " "), "hit-1k hit-16k hit-256k pass-1k post-16k pass-1m"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
