@@ -182,9 +182,24 @@ func (w warmer) here() func(context.Context, page) warm.Outcome {
 		// As net/http has it for requests that it has read.
 		r.URL = &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
 		answer := &unread{header: make(http.Header)}
-		server.ServeHTTP(answer, r)
+		if !served(server, answer, r) {
+			return warm.Failed
+		}
 		return warmOutcome(answer.status, strings.Contains(answer.header.Get("Cache-Status"), "; hit"))
 	}
+}
+
+// served reports whether a handler answered to the end. As net/http does it, a
+// panic ends this answer and nothing else; http.ErrAbortHandler is how handlers
+// break off what a replica has cut.
+func served(server http.Handler, w http.ResponseWriter, r *http.Request) (whole bool) {
+	defer func() {
+		if fault := recover(); fault != nil && fault != http.ErrAbortHandler {
+			logger().Error("panic while a page was warmed", zap.String("url", r.Host+r.RequestURI), zap.Any("panic", fault), zap.Stack("stack"))
+		}
+	}()
+	server.ServeHTTP(w, r)
+	return true
 }
 
 // outside fetches as visitors do.
