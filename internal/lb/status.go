@@ -91,7 +91,7 @@ func (p *Pool) replicaStatusLocked(r *replica) ReplicaStatus {
 		Instance: known.instance, Version: known.version,
 		State: r.is().String(), Why: r.why, Since: r.since,
 		InFlight: r.inflight.Load(), WebSockets: r.websockets.Load(), Streams: r.streams.Load(),
-		EWMA: load(&record.latency), Cost: r.cost(p.now(), load(&p.median), p.settings.SlowStart.D()), Failing: load(&record.failing),
+		EWMA: load(&record.latency), Cost: r.cost(p.now(), load(&p.median), p.settings.SlowStart.D()), Failing: record.failingAround(p.now()),
 		Breaker:  record.breaker.Load().String(),
 		Requests: record.requests.Load(), Failures: record.failures.Load(),
 		Weight: r.weight(p.now(), p.settings.SlowStart.D()), Priority: r.priority,

@@ -31,8 +31,9 @@ const (
 	// busy is the share of its capacity above which a pool is left alone. The
 	// rest is for visitors.
 	busy = 0.7
-	// sick is the share of failures from which on a replica is.
-	sick = 0.1
+	// sick is the recent share of failures from which on a replica is: more
+	// than one failure among others makes, which may be a page's own.
+	sick = 0.3
 )
 
 // Allowance is how many fetches more may begin now while so many of ours are
