@@ -28,6 +28,7 @@ type slot struct {
 	breaker *breaker
 	probe   func(outcome) // nil unless this is the breaker's probe
 	began   int64
+	crowd   int64 // that were in flight when it began, itself among them
 }
 
 // smallBody is the largest request body that comes with its headers, as good
@@ -287,7 +288,7 @@ func (x *exchange) claim(r *replica) (slot, bool) {
 		return slot{}, false
 	}
 	record.requests.Add(1)
-	return slot{replica: r, record: record, breaker: b, probe: probe, began: x.now}, true
+	return slot{replica: r, record: record, breaker: b, probe: probe, began: x.now, crowd: n}, true
 }
 
 // acquire takes a slot, waiting for one if need be. It returns "" or why there
@@ -337,7 +338,7 @@ func (x *exchange) learn(o outcome) {
 	x.slot.record.observe(now, o, elapsed, load(&x.pool.median))
 	if q := &x.view.settings.Queue; q.Adaptive && o == good && elapsed != untimed {
 		ms := float64(elapsed) / float64(time.Millisecond)
-		x.slot.record.limiter.observe(now, ms, x.slot.replica.inflight.Load(), int64(q.MaxInflight))
+		x.slot.record.limiter.observe(now, ms, x.slot.crowd, x.slot.replica.inflight.Load(), int64(q.MaxInflight))
 	}
 	x.pool.refreshMedian(now)
 }

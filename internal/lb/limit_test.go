@@ -56,6 +56,9 @@ func limits(w *world) (all []int64) {
 	return all
 }
 
+// TestTheAdaptiveLimitFollowsTheCapacity: five seconds after each step requests
+// are at a replica for no more than twice the time that their work takes, on the
+// average, and nine tenths of what the replicas can do is done.
 func TestTheAdaptiveLimitFollowsTheCapacity(t *testing.T) {
 	inWorld(t, "to 40 % and back, at three times the load", 10, adaptive(), func(t *testing.T, w *world) {
 		w.run(full(10)*0.5, 2*time.Second)
@@ -64,13 +67,24 @@ func TestTheAdaptiveLimitFollowsTheCapacity(t *testing.T) {
 				v.slowness = slowness
 			}
 			w.run(full(10)*3, 5*time.Second)
-			capacity := full(10) / slowness
 			// Long enough that a probe more or less does not decide.
-			if goodput := served(w, full(10)*3, 24*time.Second) / capacity; goodput < 0.9 {
+			goodput := served(w, full(10)*3, 8*time.Second) / (full(10) / slowness)
+			if goodput < 0.9 {
 				t.Errorf("phase %d: %.0f %% of the capacity: want 90 %%; limits %d", i, 100*goodput, limits(w))
+			}
+			if took, most := mean(w.stays), 2*20*slowness; took > most {
+				t.Errorf("phase %d: %.0f ms: want at most %.0f; limits %d", i, took, most, limits(w))
 			}
 		}
 	})
+}
+
+func mean(of []float64) float64 {
+	sum := 0.0
+	for _, v := range of {
+		sum += v
+	}
+	return sum / float64(max(1, len(of)))
 }
 
 func TestTheAdaptiveLimitLeavesAHealthyPoolAlone(t *testing.T) {
@@ -116,36 +130,13 @@ func TestTheAdaptiveLimitLeavesAHealthyPoolAlone(t *testing.T) {
 	})
 }
 
-func TestTheNextLimit(t *testing.T) {
-	tests := map[string]struct {
-		limit, median, uncrowded float64
-		crowded                  bool
-		want                     float64
-	}{
-		"as quick as alone: one root more":            {100, 20, 20, true, 110},
-		"half longer: still the same":                 {100, 30, 20, true, 110},
-		"twice as long: three quarters, and the root": {100, 40, 20, true, 85},
-		"ten times as long: half, and the root":       {100, 200, 20, true, 60},
-		"slow, but nobody is near the limit":          {100, 200, 20, false, 110},
-		"no more than what is configured":             {195, 20, 20, true, 200},
-		"no less than four":                           {4, 200, 20, true, 4},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := nextLimit(test.limit, test.median, test.uncrowded, test.crowded, 200); got != test.want {
-				t.Errorf("%.1f: want %.1f", got, test.want)
-			}
-		})
-	}
-}
-
 func TestALimiterIsToldByManyAtOnce(t *testing.T) {
 	var l limiter
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for i := range 1000 {
-				l.observe(int64(1+i)*int64(10*time.Millisecond), 20+float64(i), 150, 200)
+				l.observe(int64(1+i)*int64(10*time.Millisecond), 20+float64(i), 150, 150, 200)
 				if got := l.allows(200); got < limitFloor || got > 200 {
 					t.Errorf("limit %d", got)
 				}
@@ -155,5 +146,57 @@ func TestALimiterIsToldByManyAtOnce(t *testing.T) {
 	wg.Wait()
 	if got := l.allows(200); got == 200 {
 		t.Errorf("limit %d though answers take fifty times as long: want less", got)
+	}
+}
+
+// windows feeds a limiter for whole windows: as many answers as come in so many
+// of them, each after what took says of the requests that may be in flight.
+func windows(l *limiter, now *int64, n int, took func(allowed int64) float64) {
+	for range n {
+		for range 50 {
+			*now += limitWindow / 50
+			allowed := l.allows(200)
+			l.observe(*now, took(allowed), allowed, allowed, 200)
+		}
+	}
+}
+
+// queueing is a process of eight workers that is full: what takes ms by itself
+// takes longer as more wait.
+func queueing(ms float64) func(int64) float64 {
+	return func(allowed int64) float64 { return ms * max(1, float64(allowed)/8) }
+}
+
+func TestTheLimitIsHalfAsMuchAgainAsIsDoneAtATime(t *testing.T) {
+	var l limiter
+	now := int64(1)
+	const best, tolerance = 12, 2 // 1.5 · 8
+	check := func(what string) {
+		t.Helper()
+		if got := l.allows(200); got < best-tolerance || got > best+tolerance {
+			t.Errorf("%s: %d: want %d", what, got, best)
+		}
+	}
+	windows(&l, &now, 40, queueing(20))
+	check("overloaded from the start")
+	windows(&l, &now, 20, queueing(50))
+	check("it has become slower, which is not for the crowd")
+	windows(&l, &now, 40, queueing(20))
+	check("it is as quick as it was")
+	windows(&l, &now, 60, func(int64) float64 { return 20 })
+	if got := l.allows(200); got < 190 {
+		t.Errorf("it does any number at a time by now: %d: want 200, or nearly", got)
+	}
+}
+
+func TestWhoIsNotCrowdedIsNotHeldBack(t *testing.T) {
+	var l limiter
+	now := int64(1)
+	for i := range 2000 {
+		now += limitWindow / 50
+		l.observe(now, 20+float64(i), 60, 60, 200) // ever slower, with less than half of its limit
+	}
+	if got := l.allows(200); got != 200 {
+		t.Errorf("limit %d: want 200", got)
 	}
 }

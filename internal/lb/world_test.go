@@ -27,6 +27,7 @@ type world struct {
 	dice     *rand.Rand
 	events   schedule
 	latency  []float64 // of all requests with their retries, milliseconds
+	stays    []float64 // of all tries at their replica, milliseconds
 	tries    int
 	errors   int // that a visitor saw
 	refused  int // by the pool: too many wait, or for too long
@@ -285,6 +286,7 @@ func (w *world) end(c *trip) {
 	defer w.call()
 	v.busy--
 	v.served++
+	w.stays = append(w.stays, float64(w.pool.now()-c.x.slot.began)/float64(time.Millisecond))
 	if len(v.waiting) > 0 {
 		v.busy++
 		w.serve(v, v.waiting[0])
@@ -321,7 +323,7 @@ func (w *world) share(v *virtual) float64 { return float64(v.served) / float64(w
 
 // forget begins the counts anew.
 func (w *world) forget() {
-	w.latency, w.tries, w.errors, w.refused = nil, 0, 0, 0
+	w.latency, w.stays, w.tries, w.errors, w.refused = nil, nil, 0, 0, 0
 	for _, v := range w.apps {
 		v.served, v.most = 0, 0
 	}
