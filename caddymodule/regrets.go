@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/internal/lb"
+	"github.com/edgegw/edge/internal/reason"
 	"github.com/edgegw/edge/internal/sighting"
 )
 
@@ -103,19 +104,11 @@ func askOne(ctx context.Context, client *http.Client, scheme, replica string, ta
 	}
 	got, err := client.Do(r)
 	if err != nil {
-		answer.Err = reasonOf(err)
+		answer.Err = reason.Of(err) // The finding names the URL.
 		return answer
 	}
 	defer got.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(got.Body, 1<<20)) // the header is what counts
 	answer.Status, answer.Header = got.StatusCode, got.Header
 	return answer
-}
-
-// reasonOf leaves out method and URL, which the finding names.
-func reasonOf(err error) error {
-	if u, ok := err.(*url.Error); ok {
-		return u.Err
-	}
-	return err
 }

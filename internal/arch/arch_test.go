@@ -21,7 +21,7 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/sighting", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/report", "internal/sample", "internal/unit", "internal/warm"},
+	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/httpcache", "internal/lb", "internal/named", "internal/sighting", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/reason", "internal/report", "internal/sample", "internal/unit", "internal/warm"},
 	"internal/named":               {},
 	"internal/unit":                {},
 	"internal/coding":              {},
@@ -31,13 +31,14 @@ var arrows = map[string][]string{
 	"internal/report":              {},
 	"internal/report/standin":      {},
 	"internal/rawhit/streams":      {},
+	"internal/reason":              {},
 	"internal/cacherules":          {"internal/named", "internal/unit"},
 	"internal/httpcache":           {"internal/cacherules", "internal/coding", "internal/disk", "internal/httpcache/residency", "internal/unit"},
 	"internal/httpcache/residency": {},
-	"internal/autoscale":           {"internal/named", "internal/unit"},
-	"internal/lb":                  {"internal/autoscale", "internal/named", "internal/process", "internal/redisclient", "internal/unit"},
+	"internal/autoscale":           {"internal/named", "internal/reason", "internal/unit"},
+	"internal/lb":                  {"internal/autoscale", "internal/named", "internal/process", "internal/reason", "internal/redisclient", "internal/unit"},
 	"internal/process":             {},
-	"internal/purge":               {"internal/datasync", "internal/named", "internal/unit"},
+	"internal/purge":               {"internal/datasync", "internal/named", "internal/reason", "internal/unit"},
 	"internal/purge/standin":       {},
 	"internal/purge/standin/cdn":   {"internal/cacherules", "internal/purge/standin"},
 	"internal/purge/history":       {},
@@ -51,7 +52,7 @@ var arrows = map[string][]string{
 	"internal/sample":              {},
 	"internal/cloudflareips":       {},
 	"internal/freeport":            {},
-	"internal/demo":                {"internal/freeport", "internal/purge/standin", "internal/unit"},
+	"internal/demo":                {"internal/freeport", "internal/purge/standin", "internal/reason", "internal/unit"},
 }
 
 // foreign names what only the outermost packages may import.

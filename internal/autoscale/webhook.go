@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/internal/named"
+	"github.com/edgegw/edge/internal/reason"
 )
 
 func init() {
@@ -132,11 +133,7 @@ const maxAnswer = 1 << 20
 func send(c *http.Client, r *http.Request, who string) ([]byte, error) {
 	resp, err := c.Do(r)
 	if err != nil {
-		var whole *url.Error
-		if errors.As(err, &whole) {
-			err = whole.Err
-		}
-		return nil, fmt.Errorf("%s: %w", who, err)
+		return nil, fmt.Errorf("%s: %w", who, reason.Of(err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))

@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/edgegw/edge/internal/reason"
 )
 
 const (
@@ -84,7 +86,7 @@ func (b *browser) fetch(ctx context.Context, r *http.Request, want ...int) (answ
 	what := r.Method + " " + r.URL.Path
 	if err != nil {
 		b.tally.asked()
-		b.tally.fail("%s: %v", what, cause(err))
+		b.tally.fail("%s: %v", what, reason.Of(err))
 		return answer{}, false
 	}
 	b.tally.answered(time.Since(a.began), a.header.Get("Cache-Status"))
@@ -105,14 +107,6 @@ func (b *browser) exchange(r *http.Request, a *answer) error {
 	defer response.Body.Close()
 	a.status, a.header = response.StatusCode, response.Header
 	a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	return err
-}
-
-// cause leaves out the method and address that url.Error repeats.
-func cause(err error) error {
-	if wrapped, ok := err.(*url.Error); ok {
-		return wrapped.Err
-	}
 	return err
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/edgegw/edge/internal/reason"
 )
 
 const (
@@ -36,7 +38,7 @@ func listen(leave context.Context, base string, t *tally) {
 	for leave.Err() == nil {
 		err := follow(leave, client, base+"/events", &last, t)
 		if err != nil && leave.Err() == nil {
-			t.fail("GET /events: %v", cause(err))
+			t.fail("GET /events: %v", reason.Of(err))
 		}
 		_ = wait(leave, again) // a done context ends the loop
 	}
@@ -106,7 +108,7 @@ func converse(leave context.Context, base string, t *tally) {
 	client := &http.Client{Transport: newTransport()}
 	for leave.Err() == nil {
 		if err := exchange(leave, client, base+"/ws", t); err != nil && leave.Err() == nil {
-			t.fail("WebSocket /ws: %v", cause(err))
+			t.fail("WebSocket /ws: %v", reason.Of(err))
 		}
 		_ = wait(leave, again) // a done context ends the loop
 	}

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/edgegw/edge/internal/reason"
 )
 
 const (
@@ -156,11 +158,7 @@ func (c *kubernetesClient) get(ctx context.Context, query url.Values) (io.ReadCl
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var full *url.Error // It repeats the whole URL.
-		if errors.As(err, &full) {
-			err = full.Err
-		}
-		return nil, fmt.Errorf("%s: %w", c.target.Host, err)
+		return nil, fmt.Errorf("%s: %w", c.target.Host, reason.Of(err))
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp.Body, nil

@@ -8,13 +8,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/cloudflare/cloudflare-go/v7/cache"
 	"github.com/cloudflare/cloudflare-go/v7/option"
+
+	"github.com/edgegw/edge/internal/reason"
 )
 
 // Codes of Cloudflare's API that decide what to do next.
@@ -105,7 +106,7 @@ func (c *caller) send(ctx context.Context, b batch, soft bool) (answer, error) {
 	case err == nil:
 		err = errors.New("no answer")
 	}
-	return answer{}, &TargetError{Kind: Unreachable, Message: c.clean(reason(err))}
+	return answer{}, &TargetError{Kind: Unreachable, Message: c.clean(reason.Of(err).Error())}
 }
 
 // readAnswer takes the whole body and leaves a copy to the client.
@@ -117,15 +118,6 @@ func readAnswer(res *http.Response) (*answer, error) {
 	}
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	return &answer{res.StatusCode, res.Header, body}, nil
-}
-
-// reason drops method and URL, which the operator has configured.
-func reason(err error) string {
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
-	}
-	return err.Error()
 }
 
 // envelope is the part of an answer that decides. Errors are usually objects,

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/edgegw/edge/internal/reason"
 )
 
 // codeNoPermission: the token is known, and may not do this.
@@ -92,17 +94,17 @@ func (c *caller) get(ctx context.Context, path string, result any) error {
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+path, nil)
 	if err != nil {
-		return errors.New(c.clean(reason(err)))
+		return errors.New(c.clean(reason.Of(err).Error()))
 	}
 	r.Header.Set("Authorization", "Bearer "+c.token)
 	r.Header.Set("User-Agent", "edge")
 	res, err := c.client.Do(r)
 	if err != nil {
-		return errors.New(c.clean(reason(err)))
+		return errors.New(c.clean(reason.Of(err).Error()))
 	}
 	ans, err := readAnswer(res)
 	if err != nil {
-		return errors.New(c.clean(reason(err)))
+		return errors.New(c.clean(reason.Of(err).Error()))
 	}
 	if failed := c.judge(*ans); failed != nil {
 		return failed

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edgegw/edge/internal/reason"
 	"github.com/edgegw/edge/internal/unit"
 )
 
@@ -38,13 +39,13 @@ func (v *HTTPVerifier) Verify(ctx context.Context, url, expect string, since tim
 	seen := Verification{URL: url}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		seen.Error = reason(err)
+		seen.Error = reason.Of(err).Error()
 		return seen
 	}
 	r.Header.Set("User-Agent", "edge")
 	res, err := v.client.Do(r)
 	if err != nil {
-		seen.Error = reason(err)
+		seen.Error = reason.Of(err).Error()
 		return seen
 	}
 	_ = res.Body.Close() // only the header is of interest
