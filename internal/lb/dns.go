@@ -15,31 +15,12 @@ func init() {
 	Discoveries.Register("dns", newDNS, named.Spec{Args: []string{"app.internal:3000"}})
 }
 
-const (
-	// minTTL and maxTTL bound how long an answer is believed: below a second a
-	// lookup loop would be a load, above an hour a scale-up would not be seen.
-	minTTL = time.Second
-	maxTTL = time.Hour
-
-	// systemTTL is how long an answer of the system resolver (hosts file,
-	// localhost) is believed: it comes without a TTL.
-	systemTTL = 10 * time.Second
-
-	// maxBackoff bounds the pause between lookups that fail: 1s, 2s, 4s …
-	maxBackoff = 30 * time.Second
-
-	// vanishedAfter is how many answers in a row must say that a name has no
-	// address before its replicas are removed. A container that is recreated
-	// takes its name away for a moment.
-	vanishedAfter = 3
-)
+// systemTTL is how long an answer of the system resolver (hosts file, localhost)
+// is believed: it comes without a TTL.
+const systemTTL = 10 * time.Second
 
 // dnsName finds replicas as the A and AAAA records of a name: every address is
-// a replica, each answer is believed for its TTL.
-//
-// A resolver that fails (no answer, SERVFAIL, REFUSED) changes nothing, for
-// however long. A resolver that says that the name has no address is believed
-// the third time in a row, about seven seconds after the first.
+// a replica.
 type dnsName struct {
 	host   string
 	port   string
@@ -106,38 +87,23 @@ func (d dnsName) Run(ctx context.Context, feed Feed) {
 		<-ctx.Done()
 		return
 	}
-	failures, empties := 0, 0
 	var last []netip.Addr
-	for {
-		a, err := d.lookup(ctx, d.host)
-		if ctx.Err() != nil {
-			return
-		}
-		pause := min(max(a.ttl, minTTL), maxTTL)
-		switch {
-		case err != nil:
-			failures++
-			pause = backoff(failures)
-			feed.Failed(err)
-		case len(a.addresses) == 0:
-			failures = 0
-			empties++
-			pause = backoff(empties)
-			if empties < vanishedAfter {
-				feed.Failed(fmt.Errorf("dns %s: the name has no address", d.host))
-				break
+	lookups{
+		what: fmt.Sprintf("dns %s: the name", d.host),
+		look: func(ctx context.Context) (looked, error) {
+			a, err := d.lookup(ctx, d.host)
+			if err != nil || len(a.addresses) == 0 {
+				return looked{}, err
 			}
-			last = nil
-			feed.Found(nil)
-		default:
-			failures, empties = 0, 0
 			last = a.keeping(last)
-			feed.Found(d.set(last))
-		}
-		if !wait(ctx, pause) {
-			return
-		}
-	}
+			list := make([]announced, 0, len(last))
+			for _, address := range d.set(last) {
+				list = append(list, announced{address: address})
+			}
+			return looked{list: list, ttl: a.ttl}, nil
+		},
+		forget: func() { last = nil },
+	}.follow(ctx, feed)
 }
 
 func (d dnsName) set(ips []netip.Addr) []Address {
@@ -146,12 +112,4 @@ func (d dnsName) set(ips []netip.Addr) []Address {
 		set = append(set, Address(net.JoinHostPort(ip.Unmap().String(), d.port)))
 	}
 	return set
-}
-
-// backoff doubles from a second.
-func backoff(failures int) time.Duration {
-	if failures > 5 {
-		return maxBackoff
-	}
-	return min(time.Second<<(failures-1), maxBackoff)
 }

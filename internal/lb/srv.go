@@ -27,8 +27,8 @@ const srvAtATime = 8
 
 // srvName finds replicas as the SRV records of a name (RFC 2782): every address
 // of every target, at the record's port, with its weight and priority. What is
-// said of failing resolvers at dnsName holds here, for the service and for each
-// of its targets.
+// said of failing resolvers at follow holds for the service and for each of its
+// targets.
 type srvName struct {
 	name    string
 	servers func() (serverList, error)
@@ -62,46 +62,19 @@ type service struct {
 }
 
 func (d srvName) Run(ctx context.Context, feed Feed) {
-	failures, empties := 0, 0
-	known := make(map[string][]netip.Addr) // of each target, when last it had some
-	for {
-		found, err := d.ask(ctx)
-		list, kept := []announced(nil), error(nil)
-		if err == nil {
-			list, kept = d.resolve(ctx, &found, known)
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		pause := min(max(found.ttl, minTTL), maxTTL)
-		switch {
-		case err != nil, len(list) == 0 && kept != nil:
-			failures++
-			pause = backoff(failures)
-			feed.Failed(errors.Join(err, kept))
-		case len(list) == 0:
-			failures = 0
-			empties++
-			pause = backoff(empties)
-			if empties < vanishedAfter {
-				feed.Failed(fmt.Errorf("srv %s: the service has no address", d.name))
-				break
+	last := make(map[string][]netip.Addr) // of each target, when last it had some
+	lookups{
+		what: fmt.Sprintf("srv %s: the service", d.name),
+		look: func(ctx context.Context) (looked, error) {
+			found, err := d.ask(ctx)
+			if err != nil {
+				return looked{}, err
 			}
-			clear(known)
-			feed.report(nil, nil)
-		default:
-			empties = 0
-			if failures++; kept == nil {
-				failures = 0
-			} else {
-				pause = min(pause, backoff(failures))
-			}
-			feed.report(list, kept)
-		}
-		if !wait(ctx, pause) {
-			return
-		}
-	}
+			list, kept := d.resolve(ctx, &found, last)
+			return looked{list: list, ttl: found.ttl, kept: kept}, nil
+		},
+		forget: func() { clear(last) },
+	}.follow(ctx, feed)
 }
 
 // ask asks for the SRV records, through the search list.
