@@ -79,6 +79,7 @@ type replica struct {
 	places    atomic.Pointer[[]netip.AddrPort]
 	placed    atomic.Int64 // when its name was resolved last
 
+	dials   turns // of requests; checks have a connection each, at once
 	wires   wires
 	lasting lastings
 
@@ -110,6 +111,7 @@ func newReplica(pool string, address Address) *replica {
 	r.identity.Store(&identity{})
 	r.idleness.Store(new(idleness))
 	r.recheck = make(chan struct{}, 1)
+	r.dials = make(turns, mostDials)
 	if ip, err := netip.ParseAddrPort(string(address)); err == nil {
 		r.places.Store(&[]netip.AddrPort{ip})
 	}

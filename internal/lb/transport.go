@@ -33,7 +33,7 @@ func newTransport(r *replica, s *settings, news func()) *http.Transport {
 		return r.wires.add(conn.(*net.TCPConn), quiet), nil
 	}
 	t := &http.Transport{
-		DialContext:           plain,
+		DialContext:           r.dials.take(s.Transport.DialTimeout.D(), plain),
 		DisableCompression:    true, // The body passes as the replica wrote it.
 		MaxIdleConnsPerHost:   s.Transport.MaxIdle,
 		IdleConnTimeout:       idle.limit(s.Transport.IdleTimeout.D()),
@@ -41,7 +41,7 @@ func newTransport(r *replica, s *settings, news func()) *http.Transport {
 		ExpectContinueTimeout: time.Second,
 	}
 	if s.tls != nil {
-		t.DialTLSContext = secured(plain, r, s)
+		t.DialTLSContext = r.dials.take(s.Transport.DialTimeout.D(), secured(plain, r, s))
 	}
 	return t
 }
