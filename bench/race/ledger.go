@@ -20,10 +20,6 @@ type tally struct {
 	answers, hits, stale int
 }
 
-func (t tally) plus(other tally) tally {
-	return tally{answers: t.answers + other.answers, hits: t.hits + other.hits, stale: t.stale + other.stale}
-}
-
 func newLedger() *ledger {
 	return &ledger{published: make(map[string]int), acknowledged: make(map[string]int)}
 }
