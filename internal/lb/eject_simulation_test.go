@@ -43,8 +43,9 @@ func TestAReplicaThatFailsFastDrawsNothing(t *testing.T) {
 				if share := w.share(w.apps[3]); share > test.most {
 					t.Errorf("it drew %.2f %% of the tries: want at most %.1f %%", 100*share, 100*test.most)
 				}
-				if failed := float64(w.apps[3].record.Load().failures.Load()) / float64(w.tries); failed > 0.001 {
-					t.Errorf("%.2f %% of the tries met its 503: want at most 0.1 %%", 100*failed)
+				// A tenth of a percent, and room for chance: policies throw dice.
+				if failed := float64(w.apps[3].record.Load().failures.Load()) / float64(w.tries); failed > 0.0015 {
+					t.Errorf("%.2f %% of the tries met its 503: want at most 0.15 %%", 100*failed)
 				}
 				if p99 > 1.3*evenTail && w.pool.settings.Policy.Name == "least_time" {
 					t.Errorf("p99 %.0f ms", p99)
