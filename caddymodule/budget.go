@@ -29,7 +29,8 @@ const (
 	// slack is what fragments and stacks may take beside, one part in so many.
 	slack = 16
 
-	leastPercent, mostPercent = 5, 800
+	// mostPercent of the 4 MiB with which the runtime begins is garbage.
+	leastPercent, mostPercent = 5, 1600
 )
 
 // memoryState is what a process has, in bytes, just after a collection.

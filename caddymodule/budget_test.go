@@ -12,8 +12,8 @@ func TestTheCollectorIsPacedByABudget(t *testing.T) {
 		live, cap int64
 		want      int
 	}{
-		"an empty gateway waits for the most":            {4 * mib, 512 * mib, 800},
-		"nothing known yet":                              {0, 0, 800},
+		"an empty gateway waits for the most":            {4 * mib, 512 * mib, 1600},
+		"nothing known yet":                              {0, 0, 1600},
 		"as much alive as the budget: the default":       {64 * mib, 512 * mib, 100},
 		"half the budget alive: twice as much allowed":   {32 * mib, 512 * mib, 200},
 		"no cache, much alive: a little more":            {1000 * mib, 0, 15},

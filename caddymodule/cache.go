@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,7 @@ type Cache struct {
 
 	handler *httpcache.Handler
 	app     *App
+	hits    sync.Map // the counter of hits of each verdict
 }
 
 // profiles are the policies that an operator can name.
@@ -47,7 +49,7 @@ var profiles = map[string]httpcache.Policy{
 }
 
 // CaddyModule returns the Caddy module information.
-func (Cache) CaddyModule() caddy.ModuleInfo {
+func (*Cache) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.edge_cache", New: func() caddy.Module { return new(Cache) }}
 }
 
@@ -83,8 +85,8 @@ func (c *Cache) Provision(ctx caddy.Context) error {
 // seen says how the visitor addressed a request: the target before any handler
 // rewrote it, and the scheme that a trusted proxy in front reports.
 func seen(r *http.Request) (scheme, target string) {
-	if trusted, ok := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); ok && trusted {
-		if proto := r.Header["X-Forwarded-Proto"]; len(proto) == 1 && (proto[0] == "http" || proto[0] == "https") {
+	if proto := r.Header["X-Forwarded-Proto"]; len(proto) == 1 && (proto[0] == "http" || proto[0] == "https") {
+		if trusted, ok := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); ok && trusted {
 			scheme = proto[0]
 		}
 	}
@@ -99,15 +101,16 @@ func seen(r *http.Request) (scheme, target string) {
 }
 
 // answering notes who made an answer, for placeholders in header fields.
-func answering(r *http.Request, version, replica string) {
-	if ex, ok := exchangeOf(r); ok {
+func answering(o httpcache.Origin, version, replica string) {
+	if o, ok := o.(*origin); ok {
+		ex := o.client
 		ex.cache.Version, ex.cache.Replica, ex.headed = version, replica, time.Now()
 	}
 }
 
 // ServeHTTP answers from the store, or has the next handler fill it.
 func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
-	ex, first := begin(w, r)
+	ex, first := beginAfter(w, r)
 	// A second edge_cache would wait for the first one's fetch, which is this.
 	// A control call is never stored, and as an exchange of the cache it would
 	// be waited for by the very purge that it waits for.
@@ -118,6 +121,7 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if rules, ok := w.(*rulesWriter); ok {
 		w = rules.ResponseWriter
 	}
+	unsigned(w.Header())
 	ex.cached = true
 	verdict := ex.verdict
 	if verdict == nil {
@@ -136,10 +140,20 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}()
 	result, err := c.handler.Serve(w, r, verdict, &ex.origin)
 	ex.cache = result
-	observeCached(verdict, result)
-	ex.log(r)
+	c.observe(verdict, result)
+	if first { // else whoever began it logs
+		ex.log(r)
+	}
 	// The header that the pool wrote for its refusal was a fetch's, not the client's.
 	return refused(w, err)
+}
+
+// unsigned takes Caddy's name out of the header. What replicas send has theirs
+// or none, as behind Caddy's reverse_proxy, and each field costs every hit.
+func unsigned(header http.Header) {
+	if name := header["Server"]; len(name) == 1 && name[0] == caddyhttp.ServerHeader {
+		delete(header, "Server")
+	}
 }
 
 // origin is the next handler, as the engine sees it.

@@ -248,3 +248,36 @@ handle {
 		t.Errorf("%d fetches: want one for each path", n)
 	}
 }
+
+func TestHitsNameNobodyWhoNeedNotBeNamed(t *testing.T) {
+	for name, c := range map[string]struct{ server, via string }{
+		"the replica says nothing": {},
+		"the replica says who":     {server: "app/1", via: "1.1 inner"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := make(chan string, 10)
+			address, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+				asked <- r.Header.Get("Via")
+				for field, value := range map[string]string{"Server": c.server, "Via": c.via} {
+					if value != "" {
+						w.Header().Set(field, value)
+					}
+				}
+				fmt.Fprint(w, "page")
+			})
+			e := startEdge(t, staticPool(address), pagesSite)
+			for _, want := range []string{"stored", "edge; hit"} {
+				got := e.get("/contacts")
+				if !strings.Contains(got.cacheStatus(), want) || got.Text != "page" {
+					t.Fatalf("%q, Cache-Status %q: want the page, %s", got.Text, got.cacheStatus(), want)
+				}
+				if server, via := got.Header.Get("Server"), strings.Join(got.Header["Via"], ", "); server != c.server || via != c.via {
+					t.Errorf("%s: Server %q, Via %q: want the replica's, %q and %q", want, server, via, c.server, c.via)
+				}
+			}
+			if via := <-asked; via != "1.1 Caddy" {
+				t.Errorf("the replica was told Via %q: want 1.1 Caddy (RFC 9110, 7.6.3)", via)
+			}
+		})
+	}
+}

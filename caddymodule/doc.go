@@ -16,7 +16,7 @@ import (
 func init() {
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(Rules{})
-	caddy.RegisterModule(Cache{})
+	caddy.RegisterModule(new(Cache))
 	caddy.RegisterModule(Proxy{})
 	caddy.RegisterModule(Control{})
 	caddy.RegisterModule(adminEndpoint{})

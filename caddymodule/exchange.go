@@ -20,6 +20,7 @@ import (
 // the goroutine that serves the request touches it.
 type exchange struct {
 	id      string
+	ids     [1]string   // the same, as the value of a header field
 	header  http.Header // of the response
 	verdict *cacherules.Verdict
 	cache   httpcache.Result
@@ -57,32 +58,44 @@ func exchangeOf(r *http.Request) (*exchange, bool) {
 // the request gets its id, the response too, and the placeholders {edge.*}
 // begin to work.
 func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
-	if ex, ok := exchangeOf(r); ok {
+	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if ex, ok := vars[exchangeVar].(*exchange); ok {
 		return ex, false
 	}
 	if leaving.Load() {
 		dismiss(w, r)
 	}
-	ex = &exchange{header: w.Header(), began: startOf(r)}
+	ex = &exchange{header: w.Header(), began: startOf(vars)}
 	if given := r.Header[requestIDHeader]; len(given) == 1 && wellFormedID(given[0]) {
 		ex.id = given[0]
-		w.Header()[requestIDHeader] = given
+		ex.header[requestIDHeader] = given
 	} else {
 		ex.id = rawhit.NewID()
-		id := []string{ex.id}
-		r.Header[requestIDHeader] = id
-		w.Header()[requestIDHeader] = id
+		ex.ids[0] = ex.id
+		r.Header[requestIDHeader] = ex.ids[:]
+		ex.header[requestIDHeader] = ex.ids[:]
 	}
-	caddyhttp.SetVar(r.Context(), exchangeVar, ex)
+	if vars != nil {
+		vars[exchangeVar] = ex
+	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(ex.placeholder)
 	}
 	return ex, true
 }
 
-// startOf is when Caddy began to handle the request.
-func startOf(r *http.Request) time.Time {
-	if start, ok := caddyhttp.GetVar(r.Context(), "start_time").(time.Time); ok {
+// beginAfter is begin where edge_rules may be the handler in front, whose
+// writer knows the exchange.
+func beginAfter(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
+	if rules, ok := w.(*rulesWriter); ok {
+		return rules.ex, false
+	}
+	return begin(w, r)
+}
+
+// startOf is when Caddy began to handle the request of these variables.
+func startOf(vars map[string]any) time.Time {
+	if start, ok := vars["start_time"].(time.Time); ok {
 		return start
 	}
 	return time.Now()

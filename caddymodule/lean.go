@@ -16,7 +16,8 @@ import (
 )
 
 // lean carries plain requests as Caddy's reverse_proxy does, byte for byte at
-// the replica and at the client, at a fraction of its cost. It knows nothing of
+// the replica and at the client, at a fraction of its cost. Answers alone get no
+// Via: a gateway need not add it there (RFC 9110, 7.6.3). It knows nothing of
 // what an operator can ask of reverse_proxy: newLean gives none to a site that
 // asks for any of it. TestLeanIsCaddys holds the two equal.
 type lean struct {

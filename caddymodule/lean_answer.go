@@ -20,7 +20,6 @@ func (l *lean) answer(w http.ResponseWriter, r *http.Request, c *carried) error 
 	resp := c.response
 	header := w.Header()
 	delete(header, "Server") // the replica's stands, if it gives one
-	header["Via"] = append(header["Via"], via(resp.ProtoMajor, resp.ProtoMinor))
 	passHeader(header, resp.Header)
 	announced := len(resp.Trailer)
 	if announced > 0 {

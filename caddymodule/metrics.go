@@ -121,7 +121,17 @@ func registerMetrics(ctx caddy.Context) error {
 	return errors.Join(errs...)
 }
 
-func observeCached(v *cacherules.Verdict, r httpcache.Result) {
+// observe counts what became of a request. The counters of hits are looked up
+// once for each verdict, not by their labels for each hit.
+func (c *Cache) observe(v *cacherules.Verdict, r httpcache.Result) {
+	if r.Status == httpcache.StatusHit {
+		hits, ok := c.hits.Load(v)
+		if !ok {
+			hits, _ = c.hits.LoadOrStore(v, cacheRequests.WithLabelValues(v.Rule, string(r.Status)))
+		}
+		hits.(prometheus.Counter).Inc()
+		return
+	}
 	cacheRequests.WithLabelValues(v.Rule, string(r.Status)).Inc()
 	if r.Status == httpcache.StatusMiss && !r.Stored && r.Reason != "" {
 		cacheNotStored.WithLabelValues(v.Rule, string(r.Reason)).Inc()

@@ -31,6 +31,9 @@ func refusalOf(r *http.Request, resp *http.Response, why string) *refusal {
 // refused gives a refusal the status and header that it has without
 // handle_errors. Other errors stay as they are.
 func refused(w http.ResponseWriter, err error) error {
+	if err == nil { // quickly: r escapes
+		return nil
+	}
 	var r *refusal
 	if !errors.As(err, &r) {
 		return err

@@ -155,7 +155,7 @@ func (x *exchange) replyConfirmed(t *ticket) (Result, error) {
 func (x *exchange) stream(t *ticket) (Result, error) {
 	f := t.f
 	rp := reply{
-		e: f.head, now: time.Now(), status: StatusMiss, reason: f.reason, firstHand: true,
+		o: x.o, e: f.head, now: time.Now(), status: StatusMiss, reason: f.reason, firstHand: true,
 		forward: fwdURIMiss, stored: f.reason == "", collapsed: !t.leader,
 	}
 	switch {

@@ -27,8 +27,9 @@ type Handler struct {
 	Seen func(r *http.Request) (scheme, target string)
 	// Answering is told, on the request's goroutine and before the header is
 	// written, which version and replica made the stored or fetched answer, for
-	// those who want it in the header. Nil for nobody. It must be cheap.
-	Answering func(r *http.Request, version, replica string)
+	// those who want it in the header; o is the request's. Nil for nobody. It
+	// must be cheap.
+	Answering func(o Origin, version, replica string)
 	// Repeatable is told, likewise, of a hit that may be given again to the same
 	// request. offer, which must be called at once if at all, says how; it
 	// reports false if the store has changed meanwhile. Nil for nobody.

@@ -48,7 +48,7 @@ func (x *exchange) replyPart() (Result, bool) {
 	rp := reply{e: e, now: now, status: StatusHit}
 	p, _ := holding(e.pieces, b)
 	x.h.writeFields(x.w.Header(), rp, http.StatusPartialContent)
-	x.h.answering(x.r, e)
+	x.h.answering(x.o, e)
 	x.w.Header()["Content-Range"] = []string{b.contentRange(e.length)}
 	x.w.Header()["Content-Length"] = []string{strconv.FormatInt(b.length, 10)}
 	x.w.WriteHeader(http.StatusPartialContent)

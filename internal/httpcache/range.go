@@ -135,7 +135,7 @@ func (h *Handler) replyRange(w http.ResponseWriter, r *http.Request, rp reply) (
 	}
 	rp.encoded = nil // parts are of the body as it is
 	h.writeFields(w.Header(), rp, http.StatusPartialContent)
-	h.answering(r, rp.e)
+	h.answering(rp.o, rp.e)
 	header := w.Header()
 	delete(header, "Content-Range") // one that a 200 came with; several parts have none here
 	if err != nil {

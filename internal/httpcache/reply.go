@@ -14,6 +14,7 @@ const (
 
 // reply is what to answer a request with, and how it came to be.
 type reply struct {
+	o      Origin // the request's own
 	e      *entry
 	now    time.Time
 	status Status
@@ -79,15 +80,15 @@ func (h *Handler) replyHead(w http.ResponseWriter, r *http.Request, rp reply) (r
 		code = http.StatusNotModified
 	}
 	h.writeFields(w.Header(), rp, code)
-	h.answering(r, e)
+	h.answering(rp.o, e)
 	w.WriteHeader(code)
 	return resultOf(rp, code), code != e.status || !bodyAllowed(code) || r.Method == http.MethodHead
 }
 
 // answering tells who made the answer whose header is about to be written.
-func (h *Handler) answering(r *http.Request, e *entry) {
+func (h *Handler) answering(o Origin, e *entry) {
 	if h.Answering != nil {
-		h.Answering(r, e.madeBy, e.replica)
+		h.Answering(o, e.madeBy, e.replica)
 	}
 }
 

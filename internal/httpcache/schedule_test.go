@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/http"
 	"runtime"
 	"slices"
 	"sync"
@@ -132,8 +131,8 @@ func (s *schedule) handler(store *Store, p Policy) *Handler {
 			}
 			s.nap(s.random(uint64(time.Now().UnixNano()), uint64(len(e.Kind)), uint64(len(e.Path))), 5*time.Millisecond)
 		},
-		Answering: func(r *http.Request, _, _ string) {
-			s.nap(s.random(uint64(time.Now().UnixNano()), uint64(len(r.URL.Path)), 4), 5*time.Millisecond)
+		Answering: func(_ Origin, _, replica string) {
+			s.nap(s.random(uint64(time.Now().UnixNano()), uint64(len(replica)), 4), 5*time.Millisecond)
 		},
 	}
 }

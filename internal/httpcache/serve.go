@@ -38,7 +38,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, v *cacherules.Ve
 		d := decide(r, e, stands, now)
 		if d.action == serve {
 			defer member.leave()
-			res, err := h.reply(w, r, reply{e: e, now: now, status: StatusHit})
+			res, err := h.reply(w, r, reply{o: o, e: e, now: now, status: StatusHit})
 			res.Generation = member.generation
 			return res, err
 		}

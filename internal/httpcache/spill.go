@@ -311,6 +311,7 @@ func (x *exchange) replyStored(rp reply) (res Result, done bool) {
 		defer reading.Close()
 		rp.open = &openBody{ctx: x.r.Context(), reading: reading}
 	}
+	rp.o = x.o
 	res, _ = x.h.reply(x.w, x.r, rp) // it has no error
 	return res, true
 }
