@@ -66,7 +66,7 @@ func onPurgeEvent(e purge.Event) {
 	if e.Detail != "" {
 		fields = append(fields, zap.String("detail", e.Detail))
 	}
-	if e.Err != nil {
+	if e.Err != nil && e.Kind != purge.OrderFinished { // whose record says it
 		fields = append(fields, zap.Error(e.Err))
 	}
 	switch e.Kind {
