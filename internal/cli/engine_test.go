@@ -141,6 +141,9 @@ func TestARealOrderFromEndToEnd(t *testing.T) {
 				if !strings.Contains(got.stdout+got.stderr, tc.says) {
 					t.Errorf("said %s%s: want %q in it", got.stdout, got.stderr, tc.says)
 				}
+				if tc.config.DryRun && got.stderr != "" {
+					t.Errorf("on stderr: %s: want what would be done once, on stdout", got.stderr)
+				}
 			})
 		})
 	}

@@ -12,9 +12,10 @@ import (
 // show prints what is new about the order.
 func (p *purging) show() {
 	r := p.record
-	if !p.DryRun {
-		p.progress.once(fmt.Sprintf("purge %s %s", r.ID, r.State))
+	if p.DryRun {
+		return // nothing goes on; the receipt has it all
 	}
+	p.progress.once(fmt.Sprintf("purge %s %s", r.ID, r.State))
 	for _, s := range r.Steps {
 		p.progress.once("  " + stepLine(s))
 	}
