@@ -254,15 +254,23 @@ func (x *exchange) somebody() bool {
 // if it may be retried elsewhere when that goes wrong. Left to the policy, a
 // replica with a bad record might never be probed.
 func (x *exchange) takeProbe() (slot, bool) {
+	if i := x.dueProbe(); i >= 0 {
+		return x.claim(x.view.members[i])
+	}
+	return slot{}, false
+}
+
+// dueProbe is the replica that takeProbe would ask, or -1.
+func (x *exchange) dueProbe() int {
 	if x.pool.opened.Load() == 0 || x.attempts > 0 || !bodyless(x.in) || !safe(x.in.Method) {
-		return slot{}, false
+		return -1
 	}
 	for i, r := range x.view.members {
 		if r.record.Load().breaker.Load().due(x.now) && x.Up(i) {
-			return x.claim(r)
+			return i
 		}
 	}
-	return slot{}, false
+	return -1
 }
 
 // claim takes a slot of r. It counts first and looks after, so that a limit
