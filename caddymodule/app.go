@@ -123,6 +123,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.checkPools(),
 		a.checkFleet(),
 		a.checkSentry(),
+		a.Purge.Validate(),
 		a.provisionControl(),
 		a.provisionTargets(),
 		registerMetrics(ctx),
@@ -209,9 +210,7 @@ func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 func (a *App) checkPools() error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(a.Pools)) {
-		if err := a.Pools[name].Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("pool %s: %w", name, err))
-		}
+		errs = append(errs, each(a.Pools[name].Validate(), func(mistake error) error { return fmt.Errorf("pool %s: %w", name, mistake) }))
 	}
 	return errors.Join(errs...)
 }
@@ -225,9 +224,9 @@ func (a *App) provisionControl() error {
 		if strings.Contains(token, "{") {
 			continue // the placeholder has no value, which has been said
 		}
-		if err := control.CheckToken(token); err != nil {
-			errs = append(errs, fmt.Errorf("control token %d: %w", i+1, err))
-		}
+		errs = append(errs, each(control.CheckToken(token), func(mistake error) error {
+			return fmt.Errorf("control token %d: %w", i+1, mistake)
+		}))
 	}
 	return errors.Join(errs...)
 }

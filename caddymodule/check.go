@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -93,7 +94,8 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 	}
 	text, warnings, err := adapted(k)
 	for _, w := range warnings {
-		problem("warning", errors.New(w.String()))
+		// The adapter names the command by the name of stock Caddy.
+		problem("warning", errors.New(strings.Replace(w.String(), "'caddy fmt", "'edge fmt", 1)))
 	}
 	if err != nil {
 		problem("error", err)
@@ -104,6 +106,7 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 		problem("error", err)
 		return findings
 	}
+	quieten(&config)
 	ctx, err := caddy.ProvisionContext(&config)
 	if err != nil {
 		problem("error", withoutTrail(err))
@@ -140,13 +143,33 @@ func adapted(k checkConfig) ([]byte, []caddyconfig.Warning, error) {
 	return a.Adapt(body, map[string]any{"filename": k.config})
 }
 
-// withoutTrail leaves out which handler of which route made Caddy provision the
-// edge block first: the block is one, and the order is Caddy's whim.
-func withoutTrail(err error) error {
-	if _, mistakes, found := strings.Cut(err.Error(), "provision edge: "); found {
-		return errors.New(mistakes)
+// quieten leaves out of the log what provisioning has to say of a gateway that is
+// not going to run, unless the configuration asks for it.
+func quieten(config *caddy.Config) {
+	if config.Logging == nil {
+		config.Logging = new(caddy.Logging)
 	}
-	return err
+	if config.Logging.Logs == nil {
+		config.Logging.Logs = make(map[string]*caddy.CustomLog)
+	}
+	const standard = "default"
+	if config.Logging.Logs[standard] == nil {
+		config.Logging.Logs[standard] = new(caddy.CustomLog)
+	}
+	if log := config.Logging.Logs[standard]; log.Level == "" {
+		log.Level = "ERROR"
+	}
+}
+
+// trails is what Caddy puts in front of a mistake in the edge block or in one of
+// edge's handlers: numbers of routes and handlers of the adapted configuration,
+// which nobody has seen.
+var trails = regexp.MustCompile(`(?s)^.*?provision (edge|http\.handlers\.edge_\w+): (?:.*?provision edge: )?`)
+
+// withoutTrail leaves out the way on which Caddy came upon the mistake. Which
+// handler made it provision the edge block first is its whim.
+func withoutTrail(err error) error {
+	return errors.New(trails.ReplaceAllString(err.Error(), ""))
 }
 
 // flatten lists the mistakes that were joined, one line each.

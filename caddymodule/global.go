@@ -1,7 +1,7 @@
 package caddymodule
 
 import (
-	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -129,10 +129,7 @@ func (a *App) parsePool(d *caddyfile.Dispenser) error {
 	if err != nil || waitsForValue(c.Policy) || slices.ContainsFunc(c.Discover, waitsForValue) || driverWaits(c.Autoscale.Driver) {
 		return err
 	}
-	if err := c.Validate(); err != nil {
-		return d.WrapErr(errors.Join(errors.New("pool "+name), err))
-	}
-	return nil
+	return each(c.Validate(), func(mistake error) error { return d.WrapErr(fmt.Errorf("pool %s: %w", name, mistake)) })
 }
 
 // hasPlaceholder tells a text whose value is known only when the configuration

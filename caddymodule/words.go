@@ -46,6 +46,23 @@ func readBlock(d *caddyfile.Dispenser, known words) error {
 	return errors.Join(errs...)
 }
 
+// each says where each of the joined mistakes is, which the text of one for all
+// would say of the first or the last only.
+func each(err error, place func(error) error) error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || !strings.Contains(err.Error(), "\n") {
+		return place(err)
+	}
+	var errs []error
+	for _, mistake := range joined.Unwrap() {
+		errs = append(errs, each(mistake, place))
+	}
+	return errors.Join(errs...)
+}
+
 // repeatable names the words that may stand on several lines.
 var repeatable = map[string]bool{"pool": true, "cdn": true, "discover": true, "tag": true, "without_cookie": true, "token": true, "zone_id": true}
 

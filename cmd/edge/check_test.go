@@ -115,6 +115,10 @@ http://127.0.0.1:1 {
 			[]string{`error unknown word "cach"`, `error memory "lots"`, `error drain "soon"`, `error unknown name "best"`}},
 		"several values wrong": {good("control {\ntoken {env.EDGE_TOKEN} hunter2\n}\ncloudflare {\nzone_id {env.ZONE}\napi_token short\nplan gold\n}", page), nil, 2,
 			[]string{"error {env.EDGE_TOKEN}", "error {env.ZONE} is empty", "error 7 characters", `error "gold"`}},
+		"a pool with two mistakes that reading it does not find": {good("pool more {\nhealth healthz\ndrain 1ns\nqueue {\nwait 99999h\n}\n}", page), nil, 2,
+			[]string{`error pool more: health path "healthz"`}},
+		"a purge that its own pauses use up": {good("purge {\ndeadline 20s\n}", page), nil, 2,
+			[]string{"error purge deadline 20s: want more than 40s"}},
 		"no Caddyfile at all": {"{\n\tedge {\n", nil, 2, []string{"error "}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,9 +155,15 @@ http://127.0.0.1:1 {
 				}
 			}
 			for _, f := range got.Findings {
-				if strings.Contains(f.Problem, "loading handler modules") && !strings.Contains(f.Problem, "edge_proxy") {
-					t.Errorf("%q: where Caddy came across the edge block is no help", f.Problem)
+				if strings.Contains(f.Problem, "provision") || strings.Contains(f.Problem, "route 0") {
+					t.Errorf("%q: on which way Caddy came across a mistake is no help", f.Problem)
 				}
+				if strings.Contains(f.Problem, "caddy fmt") {
+					t.Errorf("%q: want the name of this program", f.Problem)
+				}
+			}
+			if r.stderr != "" {
+				t.Errorf("on stderr, where nobody asked for it: %s", r.stderr)
 			}
 			if strings.Contains(r.stdout+r.stderr, "hunter2") || strings.Contains(r.stdout+r.stderr, controlToken) {
 				t.Error("a token is shown")

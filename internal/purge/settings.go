@@ -59,6 +59,17 @@ func (s Settings) withDefaults() Settings {
 	return s
 }
 
+// Validate reports an order's time that its own pauses use up: it would be
+// partial each time, with nothing wrong at the CDN.
+func (s Settings) Validate() error {
+	d := s.withDefaults()
+	pauses := d.DrainCap.D() + max(d.Settle.D(), d.SettleEverything.D())
+	if d.Deadline.D() <= pauses {
+		return fmt.Errorf("purge deadline %s: want more than %s, which drain_cap and the longer settle may take", d.Deadline, unit.Duration(pauses))
+	}
+	return nil
+}
+
 func (s Settings) settle(o Order) time.Duration {
 	if o.Everything {
 		return s.SettleEverything.D()
