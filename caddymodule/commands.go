@@ -40,10 +40,12 @@ const exitCodes = `Exit codes:
   0  done, and verified if asked
   2  usage, or no selector: nothing was purged
   3  not allowed
-  4  partial: journaled, and still being retried by the gateway
+  4  partial: journaled, and still being retried by the gateway unless the CDN
+     has refused it for good
   5  rate limited past the deadline
   6  applied, but verification still sees the old version
-  7  the replicas did not reach the expected version: nothing was purged
+  7  the replicas did not reach the expected version, or the guard holds it
+     back: nothing was purged
   8  gateway unreachable
   130  interrupted here; the gateway goes on`
 

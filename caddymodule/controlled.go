@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/lb"
@@ -148,78 +146,6 @@ func targetState(name string, records []purge.Record) control.Dependency {
 		}
 	}
 	return control.Dependency{Name: name, OK: true, Detail: "not called yet"}
-}
-
-// Explain says what would become of a request.
-func (controlled) Explain(ctx context.Context, q control.ExplainQuery) (any, error) {
-	a := live.Load()
-	if a == nil {
-		return nil, errNotStarted
-	}
-	r, err := http.NewRequestWithContext(ctx, q.Method, q.URL, nil)
-	if err != nil {
-		return nil, err
-	}
-	r.Header = q.Header
-	return a.explain(r), nil
-}
-
-// explanation is what GET explain answers, in the order in which to read it.
-type explanation struct {
-	URL     string                `json:"url"`
-	Method  string                `json:"method"`
-	Verdict verdictView           `json:"verdict"`
-	Cache   httpcache.Explanation `json:"cache"`
-	Pools   []lb.Status           `json:"pools"`
-}
-
-type verdictView struct {
-	Rule        string   `json:"rule"`
-	Mode        string   `json:"mode"`
-	Bypassed    bool     `json:"bypassed"`
-	Browser     string   `json:"browser,omitempty"`
-	Edge        string   `json:"edge,omitempty"`
-	Stale       string   `json:"stale,omitempty"`
-	Override    bool     `json:"override,omitempty"`
-	Tags        []string `json:"tags,omitempty"`
-	Unreachable []string `json:"unreachable_rules,omitempty"`
-}
-
-func (a *App) explain(r *http.Request) explanation {
-	verdict, unreachable := a.judge(r)
-	asked := httpcache.Handler{Store: a.gateway.store, Seen: func(r *http.Request) (string, string) { return r.URL.Scheme, "" }}
-	e := explanation{
-		URL:    r.URL.String(),
-		Method: r.Method,
-		Verdict: verdictView{
-			Rule: verdict.Rule, Mode: verdict.Mode.String(), Bypassed: verdict.Bypasses(r),
-			Browser: verdict.Browser.String(), Edge: verdict.Edge.String(),
-			Override: verdict.Override, Tags: verdict.Tags, Unreachable: unreachable,
-		},
-		Cache: asked.Explain(r, verdict, time.Now()),
-	}
-	if verdict.Stale > 0 {
-		e.Verdict.Stale = verdict.Stale.String()
-	}
-	for _, name := range slices.Sorted(maps.Keys(a.pools)) {
-		e.Pools = append(e.Pools, a.pools[name].Status())
-	}
-	return e
-}
-
-// judge asks the site's rules; several sites may have some, and the first that
-// has a rule for the request speaks.
-func (a *App) judge(r *http.Request) (*cacherules.Verdict, []string) {
-	a.rulesMu.Lock()
-	defer a.rulesMu.Unlock()
-	verdict, unreachable := &cacherules.Unruled, []string(nil)
-	for _, rules := range a.rules {
-		unreachable = append(unreachable, rules.Unreachable()...)
-		if v := rules.Judge(r); verdict.Rule == "" && v.Rule != "" {
-			verdict = v
-		}
-	}
-	return verdict, unreachable
 }
 
 // coordinatorOf is the live one, or an error while there is none.

@@ -115,10 +115,7 @@ func (h *Rules) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		err = errCutOff // what stands if it ends with a panic
 		defer func() { ex.visited(r, err, recover()) }()
 	}
-	ex.verdict = h.compiled.Judge(r)
-	if h.matchers && caddyhttp.GetVar(r.Context(), matcherFailedVar) != nil {
-		ex.verdict = &failedMatcher
-	}
+	ex.verdict = h.judge(r)
 	if h.guarded && !h.admits(ex.verdict, r) {
 		next = nothingThere
 	}
@@ -155,6 +152,15 @@ func (h *Rules) admits(v *cacherules.Verdict, r *http.Request) bool {
 var nothingThere = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 	return caddyhttp.Error(http.StatusNotFound, errors.New("a guarded file, and no token of its rule"))
 })
+
+// judge is the verdict on a request.
+func (h *Rules) judge(r *http.Request) *cacherules.Verdict {
+	verdict := h.compiled.Judge(r)
+	if h.matchers && caddyhttp.GetVar(r.Context(), matcherFailedVar) != nil {
+		return &failedMatcher
+	}
+	return verdict
+}
 
 // statusOf is the status with which Caddy answers an error.
 func statusOf(err error) int {

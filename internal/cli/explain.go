@@ -41,8 +41,35 @@ func Explain(ctx context.Context, c ExplainConfig, stdout, stderr io.Writer) int
 	return inspect(ctx, inspection{
 		command: "explain", connection: c.Connection, json: c.JSON,
 		request: request{method: http.MethodGet, path: "explain", query: query},
-		print: func(w io.Writer, answer json.RawMessage) error {
-			return outline(&console{w: w}, answer, 0)
-		},
+		print:   printExplanation,
 	}, stdout, stderr)
+}
+
+// printExplanation prints all that the gateway says, and the pool as edge status
+// does.
+func printExplanation(w io.Writer, answer json.RawMessage) error {
+	var tail struct {
+		Pick  *pickView  `json:"pick"`
+		Pools []poolView `json:"pools"`
+	}
+	if err := json.Unmarshal(answer, &tail); err != nil {
+		return err
+	}
+	out := &console{w: w}
+	if err := outline(out, answer, 0, "pick", "pools"); err != nil {
+		return err
+	}
+	for _, pool := range tail.Pools {
+		printPool(out, pool)
+	}
+	if p := tail.Pick; p != nil {
+		out.say("")
+		out.say("a request that goes to a replica: %s (%s)", or(p.Address, "to none now"), p.Why)
+	}
+	return nil
+}
+
+type pickView struct {
+	Address string `json:"address"`
+	Why     string `json:"why"`
 }

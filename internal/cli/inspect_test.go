@@ -145,7 +145,9 @@ func (readCloser) Close() error { return nil }
 func TestExplainReadsInTheGatewaysOrder(t *testing.T) {
 	g := newGateway()
 	g.explanation = json.RawMessage(`{"verdict":{"rule":"page /*","tags":["pages","v-2"]},"key":"GET a\u001b[2J","entry":null,
-		"fresh_for":57,"why":"","none":[],"pick":[{"address":"10.0.0.1:3000","up":true}]}`)
+		"fresh_for":57,"why":"","none":[],"list":[{"address":"10.0.0.1:3000","up":true}],
+		"pick":{"replica":"r1","address":"10.0.0.1:3000","why":"random: one of 1 that may have it"},
+		"pools":[{"name":"app","policy":"random","replicas":[{"id":"r1","address":"10.0.0.1:3000","state":"up"}]}]}`)
 	s := newSite(t, g)
 	var stdout, stderr bytes.Buffer
 	c := ExplainConfig{Connection: s.connection(), URL: "https://a.example/x?q=1&r", Method: "HEAD", Header: []string{"Cookie: a=b; c=d", "Cookie: e=f"}}
@@ -161,10 +163,16 @@ func TestExplainReadsInTheGatewaysOrder(t *testing.T) {
 		"fresh for  57",
 		`why        ""`,
 		"none       none",
-		"pick",
+		"list",
 		"  1",
 		"    address  10.0.0.1:3000",
 		"    up       true",
+		"",
+		"pool app: random, 0 in flight, 0 queued",
+		"  REPLICA        INSTANCE  VERSION  STATE  SINCE  IN FLIGHT  EWMA  BREAKER  EJECTIONS  WHY",
+		"  10.0.0.1:3000  -         -        up     -      0          -     -        0          -",
+		"",
+		"a request that goes to a replica: 10.0.0.1:3000 (random: one of 1 that may have it)",
 		"",
 	}, "\n")
 	if stdout.String() != want {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -19,11 +20,16 @@ const (
 
 // outline prints a JSON object for people, one member a line and objects
 // within it indented, in the order in which the gateway wrote it: what is new
-// there shows here without a change.
-func outline(out *console, text json.RawMessage, depth int) error {
+// there shows here without a change. Members named in leave are left out.
+func outline(out *console, text json.RawMessage, depth int, leave ...string) error {
 	names, values, err := members(text)
 	if err != nil {
 		return err
+	}
+	for _, name := range leave {
+		if i := slices.Index(names, name); i >= 0 {
+			names, values = slices.Delete(names, i, i+1), slices.Delete(values, i, i+1)
+		}
 	}
 	width := 0
 	for _, name := range names {
