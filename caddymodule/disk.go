@@ -106,7 +106,8 @@ func (g *gateway) openCache(a *App, journal *purge.FileJournal) {
 	records, generation := journal.Load()
 	unseen, whole := unseenOrders(records, generation, found.Generation)
 	versions, known := readVersions(found.Notes)
-	warm := found.Warm && whole && known && !journal.Damaged()
+	why := coldness(found.Warm, whole, known, journal.Damaged())
+	warm := why == ""
 	if warm {
 		g.noted = found.Notes[noteOfFleet]
 		for _, r := range unseen {
@@ -131,8 +132,23 @@ func (g *gateway) openCache(a *App, journal *purge.FileJournal) {
 		return
 	}
 	stats := g.store.Stats().Disk
-	a.logger.Info("cache disk opened", zap.Bool("warm", warm), zap.String("folder", g.disk),
+	a.logger.Info("cache disk opened", zap.Bool("warm", warm), zap.String("why", why), zap.String("folder", g.disk),
 		zap.Int64("answers", stats.Recovered), zap.Duration("took", stats.OpenedIn.D()))
+}
+
+// coldness says why nothing that is on disk may be used; "" when all may.
+func coldness(recorded, whole, known, damaged bool) string {
+	switch {
+	case !recorded:
+		return "no record of purges (fence.log) of the last run, or a damaged one"
+	case damaged:
+		return "the purge journal has damaged lines"
+	case !whole:
+		return "the purge journal has a purge that the record of purges lacks"
+	case !known:
+		return "nothing says which versions were current"
+	}
+	return ""
 }
 
 // openDisk opens the folder and reads the fence of the last run.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	zapobserver "go.uber.org/zap/zaptest/observer"
 
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/purge"
@@ -202,6 +204,42 @@ func TestARunningGatewayKeepsItsDisk(t *testing.T) {
 		err := g.open(&App{StateDir: dir, Cache: c.size, logger: zap.NewNop()})
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+	}
+}
+
+// Whoever wonders where the cache has gone reads it in the log.
+func TestAColdStartSaysWhy(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		before string
+		do     func() error
+		why    string // the beginning
+	}{
+		{"the first start", func() error { return nil }, "no record of purges"},
+		{"a start after a proper end", func() error { return nil }, ""},
+		{"a damaged record of purges", func() error { return os.WriteFile(filepath.Join(dir, "cache", "fence.log"), []byte("?"), 0o600) }, "no record of purges"},
+		{"a damaged journal", func() error { return os.WriteFile(filepath.Join(dir, "purge.journal"), []byte("?\n?\n"), 0o600) }, "the purge journal has damaged lines"},
+	} {
+		if err := c.do(); err != nil {
+			t.Fatal(err)
+		}
+		core, records := zapobserver.New(zapcore.InfoLevel)
+		g := &gateway{store: httpcache.NewStore(httpcache.Options{})}
+		if err := g.open(&App{StateDir: dir, Cache: CacheSize{Disk: 64 << 20}, logger: zap.New(core)}); err != nil {
+			t.Fatalf("%s: %v", c.before, err)
+		}
+		opened := records.FilterMessage("cache disk opened").All()
+		if len(opened) != 1 {
+			t.Fatalf("%s: %d records: want one", c.before, len(opened))
+		}
+		fields := opened[0].ContextMap()
+		why, _ := fields["why"].(string)
+		if fields["warm"] != (c.why == "") || !strings.HasPrefix(why, c.why) || (c.why == "" && why != "") {
+			t.Errorf("%s: %v: want why %q", c.before, fields, c.why)
+		}
+		if err := g.Destruct(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
