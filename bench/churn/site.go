@@ -120,12 +120,7 @@ func startSite(ctx context.Context, binary, dir string, drain time.Duration) (*s
 
 // list writes the file of replicas, whole.
 func (s *site) list(addresses []string) error {
-	path := filepath.Join(s.dir, "replicas")
-	text := "# replicas of the churn\n" + strings.Join(addresses, "\n") + "\n"
-	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return gateway.List(filepath.Join(s.dir, "replicas"), addresses)
 }
 
 func (s *site) call(ctx context.Context, method, path string, body []byte, into any) error {

@@ -252,11 +252,7 @@ func (s *site) startCloudflare(origins []string) (err error) {
 
 // list writes the file of replicas, whole.
 func (s *site) list(addresses []string) error {
-	text := "# replicas of the soak\n" + strings.Join(addresses, "\n") + "\n"
-	if err := os.WriteFile(s.path("replicas.new"), []byte(text), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(s.path("replicas.new"), s.path("replicas"))
+	return gateway.List(s.path("replicas"), addresses)
 }
 
 // status is the part of a node's status that the soak looks at.
