@@ -82,7 +82,11 @@ func onPurgeEvent(e purge.Event) {
 			return
 		}
 		logger().Info("purge finished", fields...)
-	case purge.OrderAccepted, purge.OrderResumed:
+	case purge.OrderLanded:
+		// The node that finished it counts it.
+		pokePools()
+		logger().Info("purge finished", append(fields, zap.String("state", string(e.Record.State)), zap.Uint64("generation", e.Record.Generation))...)
+	case purge.OrderAccepted, purge.OrderResumed, purge.OrderTaken:
 		logger().Info("purge accepted", append(fields, zap.String("actor", e.Record.Actor), zap.String("reason", e.Record.Reason))...)
 	case purge.TargetRetry, purge.StepRetry:
 		purgeRetries.WithLabelValues(e.Target).Inc()

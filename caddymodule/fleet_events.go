@@ -17,6 +17,9 @@ func onFleetEvent(e fleet.Event) {
 	if e.For > 0 {
 		fields = append(fields, zap.Duration("after", e.For))
 	}
+	if e.Token > 0 {
+		fields = append(fields, zap.Uint64("token", e.Token))
+	}
 	if e.Err != nil {
 		fields = append(fields, zap.Error(e.Err))
 	}

@@ -112,6 +112,9 @@ func (g *gateway) parts(a *App) purge.Parts {
 		Warmer:   warmer{a},
 		Settings: a.Purge,
 	}
+	if g.member != nil {
+		p.Commons = g.member
+	}
 	if len(a.versionHeaders()) > 0 {
 		p.Rollout = rollout{a}
 	}

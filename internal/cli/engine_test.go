@@ -88,7 +88,7 @@ type cdn struct{ *engine }
 
 func (cdn) Name() string { return "cdn" }
 
-func (c cdn) Purge(ctx context.Context, _ purge.Order, _ func(purge.Result)) (purge.Result, error) {
+func (c cdn) Purge(ctx context.Context, _ purge.Order, _ func(context.Context) error, _ func(purge.Result)) (purge.Result, error) {
 	c.mu.Lock()
 	var err error
 	if len(c.engine.cdn) > 0 {

@@ -13,6 +13,8 @@ type fleetView struct {
 	Position uint64        `json:"position"`
 	Lag      uint64        `json:"lag"`
 	Settled  bool          `json:"settled"`
+	Caller   string        `json:"caller"`
+	Token    uint64        `json:"token"`
 	Fault    string        `json:"fault"`
 	Members  []struct {
 		Node    string `json:"node"`
@@ -36,6 +38,9 @@ func printFleet(out *console, f *fleetView) {
 	}
 	out.say("")
 	out.say("%s", head)
+	if f.Caller != "" {
+		out.say("  CDNs are called by %s, token %d", printable(f.Caller), f.Token)
+	}
 	if f.Fault != "" {
 		out.say("  %s", printable(f.Fault))
 	}

@@ -18,6 +18,10 @@ type View struct {
 	// Position is that of the newest order in the log; orders count from one.
 	Position uint64
 	Members  []Seen
+	// Token is the highest that was given out, and Caller the ID of the member
+	// that has it, "" while nobody does.
+	Token  uint64
+	Caller string
 }
 
 // Seen is a member, as the others see it.
@@ -71,4 +75,10 @@ type board interface {
 	evict(ctx context.Context, incarnation string, m Seen) (bool, error)
 	settle(ctx context.Context, incarnation string) error
 	leave(ctx context.Context, t ticket) error
+	// lead makes a member the caller, with a token above every earlier one,
+	// unless there is one, or the incarnation has not settled.
+	lead(ctx context.Context, t ticket, floor uint64) (View, error)
+	// calling reports that a member is the caller, and that this token of it is
+	// the one that counts. What is left of a target's limits goes along.
+	calling(ctx context.Context, id string, token uint64, target string, left []byte) (bool, error)
 }

@@ -16,6 +16,7 @@ const (
 	Overtaken Kind = "overtaken" // orders were missed: everything here was given up
 	Fault     Kind = "fault"     // Redis does not answer, or an order cannot be applied; Err says why
 	Recovered Kind = "recovered" // after a Fault
+	Calling   Kind = "calling"   // this node calls CDNs for the fleet from now on, with Token
 )
 
 // Event is something that a person or a counter may want to know.
@@ -25,5 +26,7 @@ type Event struct {
 	Member string
 	// For is how long the state before has lasted.
 	For time.Duration
-	Err error
+	// Token is what a Calling node has.
+	Token uint64
+	Err   error
 }

@@ -31,6 +31,7 @@ type Node interface {
 // concurrent use.
 type Member struct {
 	board  board
+	shelf  *redisBoard // nil in simulations, which have no orders
 	closer func() error
 	node   Node
 	id     string
@@ -91,7 +92,7 @@ func Open(c Config, host string, node Node, noted []byte, event func(Event)) (*M
 	c = c.withDefaults(host)
 	b := newRedisBoard(*options, c.Name, c.Keep, c.Timeout.D())
 	m := newMember(b, node, c.Node, c.Lease.D(), readPlace(noted), event)
-	m.closer = b.close
+	m.shelf, m.closer = b, b.close
 	m.start()
 	return m, nil
 }
@@ -293,7 +294,7 @@ func (m *Member) stay(ctx context.Context, t ticket) error {
 			m.extend(sent)
 			said, head = m.at.Position, v.Position
 			m.saw(v, time.Now())
-			m.attend(ctx, v)
+			m.attend(ctx, t, v)
 		}
 		m.judge(time.Now())
 	}
@@ -351,8 +352,8 @@ func (m *Member) saw(v View, now time.Time) {
 }
 
 // attend does what is everybody's business: it takes off members whose lease has
-// ended, and settles an incarnation.
-func (m *Member) attend(ctx context.Context, v View) {
+// ended, settles an incarnation, and sees to it that there is a caller.
+func (m *Member) attend(ctx context.Context, t ticket, v View) {
 	now := time.Now()
 	for _, gone := range m.others.observe(v, m.id, m.lease, now) {
 		if off, err := m.board.evict(ctx, v.Incarnation, gone); err == nil && off {
@@ -362,6 +363,9 @@ func (m *Member) attend(ctx context.Context, v View) {
 	if !v.Settled && settles(m.since.since, now, m.lease) {
 		// What fails is done again with the next renewal.
 		_ = m.board.settle(ctx, v.Incarnation)
+	}
+	if vacant(v) {
+		m.stand(ctx, t)
 	}
 }
 

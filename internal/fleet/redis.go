@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,6 +20,8 @@ type redisBoard struct {
 	prefix  string
 	keep    int
 	timeout time.Duration
+	// token is the highest that was seen: Redis is told with each call.
+	token atomic.Uint64
 }
 
 // readMost is how many orders are read at once: one may have a quarter of a
@@ -33,14 +36,20 @@ func newRedisBoard(o redis.Options, name string, keep int, timeout time.Duration
 	return &redisBoard{client: redis.NewClient(&o), prefix: "edge:fleet:{" + name + "}:", keep: keep, timeout: timeout}
 }
 
+// keyNames are those of the scripts, in their sequence.
+var keyNames = []string{"state", "beats", "marks", "names", "log", "orders", "owners", "keys", "done"}
+
 func (b *redisBoard) key(name string) string { return b.prefix + name }
 
 // run calls a script, with the caller's floor and arguments.
 func (b *redisBoard) run(ctx context.Context, script string, floor uint64, args ...any) *redis.Cmd {
 	ctx, stop := context.WithTimeout(ctx, b.timeout)
 	defer stop()
-	keys := []string{b.key("state"), b.key("beats"), b.key("marks"), b.key("names"), b.key("log")}
-	return scripts[script].Run(ctx, b.client, keys, append([]any{rand.Text(), floor}, args...)...)
+	keys := make([]string, 0, len(keyNames))
+	for _, name := range keyNames {
+		keys = append(keys, b.key(name))
+	}
+	return scripts[script].Run(ctx, b.client, keys, append([]any{rand.Text(), text(floor) + ":" + text(b.token.Load())}, args...)...)
 }
 
 func (b *redisBoard) join(ctx context.Context, id, name string, lease time.Duration, floor uint64) (ticket, View, error) {
@@ -54,7 +63,7 @@ func (b *redisBoard) join(ctx context.Context, id, name string, lease time.Durat
 	}
 	r.at = 0
 	t := ticket{id: id, term: r.number()}
-	v := r.view()
+	v := b.view(r)
 	t.incarnation = v.Incarnation
 	return t, v, r.err
 }
@@ -64,13 +73,31 @@ func (b *redisBoard) renew(ctx context.Context, t ticket, applied, drained, floo
 	if r.text() == "gone" {
 		return View{}, errGone
 	}
-	return r.view(), r.err
+	return b.view(r), r.err
 }
 
 func (b *redisBoard) look(ctx context.Context, floor uint64) (View, error) {
 	r := newReply(b.run(ctx, "look", floor))
 	v := readView(r.list, &r.err)
+	b.sawToken(v)
 	return v, r.err
+}
+
+// view reads the next part.
+func (b *redisBoard) view(r *reply) View {
+	list, _ := r.part().([]any)
+	v := readView(list, &r.err)
+	b.sawToken(v)
+	return v
+}
+
+func (b *redisBoard) sawToken(v View) {
+	for {
+		highest := b.token.Load()
+		if v.Token <= highest || b.token.CompareAndSwap(highest, v.Token) {
+			return
+		}
+	}
 }
 
 func (b *redisBoard) next(ctx context.Context, floor uint64) (uint64, bool, error) {
@@ -183,11 +210,6 @@ func (r *reply) number() uint64 {
 	return n
 }
 
-func (r *reply) view() View {
-	list, _ := r.part().([]any)
-	return readView(list, &r.err)
-}
-
 // pairs reads a hash.
 func (r *reply) pairs() map[string]string {
 	list, _ := r.part().([]any)
@@ -214,6 +236,7 @@ func readView(list []any, err *error) View {
 	slices.SortFunc(v.Members, func(a, b Seen) int {
 		return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID)
 	})
+	v.Token, v.Caller = r.number(), r.text()
 	*err = r.err
 	return v
 }

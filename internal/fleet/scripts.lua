@@ -1,30 +1,50 @@
 -- What the members of a fleet share: see board.go. Each script is atomic.
--- KEYS: state, beats, marks, names (hashes) and log (a stream).
+-- KEYS: state, beats, marks, names (hashes), log (a stream), orders, owners, keys
+-- (hashes) and done (a list).
 -- ARGV: the name of a new incarnation, should one begin; the highest generation
--- that the caller has seen; and what the script says.
+-- and the highest token that the sender has seen, with a colon between; and what
+-- the script says.
 --
 -- An incarnation ends when its state is gone, and when another server answers,
 -- or the same one started anew: either may have lost what was written last.
 local state, beats, marks, names, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local orders, owners, keys, done = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 
 -- Numbers of Lua print as 1e+15; they are exact up to 2^53.
 local function text(n) return string.format('%.0f', n) end
 
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-local known = redis.call('HMGET', state, 'incarnation', 'run', 'generation', 'position', 'settled')
+local known = redis.call('HMGET', state, 'incarnation', 'run', 'generation', 'position', 'settled', 'token', 'caller')
 local incarnation, generation = known[1], tonumber(known[3] or '0')
 local position, settled = tonumber(known[4] or '0'), known[5] or '0'
+local token, caller = tonumber(known[6] or '0'), known[7] or ''
 if not incarnation or known[2] ~= run then
-	incarnation, position, settled = ARGV[1], 0, '0'
+	incarnation, position, settled, caller = ARGV[1], 0, '0', ''
 	redis.call('DEL', beats, marks, names, log)
+	redis.call('HDEL', state, 'caller')
 	redis.call('HSET', state, 'incarnation', incarnation, 'run', run, 'position', '0', 'settled', '0')
 end
-if tonumber(ARGV[2]) > generation then generation = tonumber(ARGV[2]) end
+local floor, seen = string.match(ARGV[2], '^(%d+):(%d+)$')
+if tonumber(floor) > generation then generation = tonumber(floor) end
 if text(generation) ~= known[3] then redis.call('HSET', state, 'generation', text(generation)) end
+-- A token that is higher than any known here: who has a lower one has none.
+if tonumber(seen) > token then
+	token, caller = tonumber(seen), ''
+	redis.call('HSET', state, 'token', text(token))
+	redis.call('HDEL', state, 'caller')
+end
+if redis.call('HEXISTS', beats, caller) == 0 then caller = '' end
 
 local function view()
 	return {incarnation, settled, text(generation), text(position),
-		redis.call('HGETALL', beats), redis.call('HGETALL', marks), redis.call('HGETALL', names)}
+		redis.call('HGETALL', beats), redis.call('HGETALL', marks), redis.call('HGETALL', names),
+		text(token), caller}
+end
+local function memberOf(hold) return string.match(hold or '', '^[^:]*') end
+local function holdFor(member) return member .. ':' .. redis.call('HINCRBY', state, 'claims', 1) end
+local function mayWrite(order, hold)
+	if redis.call('HGET', owners, order) == hold then return nil end
+	return redis.call('HEXISTS', orders, order) == 1 and 'taken' or 'lost'
 end
 
 -- script join
@@ -85,3 +105,121 @@ redis.call('HDEL', beats, ARGV[4])
 redis.call('HDEL', marks, ARGV[4])
 redis.call('HDEL', names, ARGV[4])
 return 1
+
+-- script lead
+-- ARGV: incarnation, id, term. An incarnation may have forgotten the last tokens
+-- of the one before: it begins well above all that are known.
+local term = string.match(redis.call('HGET', beats, ARGV[4]) or '', '^(%d+):')
+if incarnation ~= ARGV[3] or term ~= ARGV[5] then return {'gone'} end
+if settled == '1' and caller == '' then
+	if redis.call('HGET', state, 'led') ~= incarnation and token > 0 then token = token + 99 end
+	token, caller = token + 1, ARGV[4]
+	redis.call('HSET', state, 'token', text(token), 'caller', caller, 'led', incarnation)
+end
+return {'member', view()}
+
+-- script calling
+-- ARGV: id, token, target, what is left of its limits.
+if caller ~= ARGV[3] or text(token) ~= ARGV[4] then return {'0'} end
+local now = redis.call('TIME')
+redis.call('HSET', state, 'budget:' .. ARGV[5], incarnation .. ' ' .. text(now[1] * 1000 + math.floor(now[2] / 1000)) .. ' ' .. ARGV[6])
+return {'1'}
+
+-- script budget
+-- ARGV: target. How long ago it was noted is told by the clock of this server
+-- alone, and by none if it may have been another.
+local noted, at, left = string.match(redis.call('HGET', state, 'budget:' .. ARGV[3]) or '', '^(%S+) (%d+) (.*)$')
+if not noted then return {'', '0'} end
+local now = redis.call('TIME')
+local passed = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(at)
+if noted ~= incarnation or passed < 0 then passed = 0 end
+return {left, text(passed)}
+
+-- script offer
+-- ARGV: order, id, key, the oldest order that a key still means, text.
+local order, member, key = ARGV[3], ARGV[4], ARGV[5]
+local there = redis.call('HGET', orders, order)
+if there then
+	local hold = redis.call('HGET', owners, order)
+	if memberOf(hold) == member then return {hold, ''} end
+	return {'', there}
+end
+local first = key ~= '' and redis.call('HGET', keys, key)
+if first and first >= ARGV[6] then
+	local known = redis.call('HGET', orders, first)
+	if known then return {'', known} end
+end
+local hold = holdFor(member)
+redis.call('HSET', orders, order, ARGV[7])
+redis.call('HSET', owners, order, hold)
+if key ~= '' then redis.call('HSET', keys, key, order) end
+return {hold, ''}
+
+-- script keep
+-- ARGV: order, hold, key, text, 1 for a state that is the last, how many
+-- finished ones to keep.
+local order, key = ARGV[3], ARGV[5]
+local refused = mayWrite(order, ARGV[4])
+if refused then return {refused} end
+local verdict = redis.call('HEXISTS', orders, order .. ':cancel') == 1 and 'cancel' or 'kept'
+redis.call('HSET', orders, order, ARGV[6])
+if ARGV[7] == '1' then
+	redis.call('HDEL', owners, order)
+	redis.call('HDEL', orders, order .. ':cancel')
+	redis.call('RPUSH', done, order .. ' ' .. key)
+	while redis.call('LLEN', done) > tonumber(ARGV[8]) do
+		local old, its = string.match(redis.call('LPOP', done), '^(%S+) (.*)$')
+		redis.call('HDEL', orders, old)
+		if redis.call('HGET', keys, its) == old then redis.call('HDEL', keys, its) end
+	end
+end
+return {verdict}
+
+-- script hand
+-- ARGV: order, hold, text.
+local refused = mayWrite(ARGV[3], ARGV[4])
+if refused then return {refused} end
+if caller == '' then return {'nobody'} end
+if memberOf(ARGV[4]) == caller then return {'mine'} end
+redis.call('HSET', orders, ARGV[3], ARGV[5])
+redis.call('HSET', owners, ARGV[3], holdFor(caller))
+return {'handed'}
+
+-- script find
+-- ARGV: order, id.
+local there = redis.call('HGET', orders, ARGV[3])
+if not there then return {'', ''} end
+local hold = redis.call('HGET', owners, ARGV[3])
+return {there, memberOf(hold) == ARGV[4] and hold or ''}
+
+-- script claim
+-- ARGV: id. All orders that it has to carry out. The caller has those too whose
+-- member is gone.
+local found, all = {}, redis.call('HGETALL', owners)
+for i = 1, #all, 2 do
+	local order, hold = all[i], all[i + 1]
+	local member = memberOf(hold)
+	if member ~= ARGV[3] and caller == ARGV[3] and redis.call('HEXISTS', beats, member) == 0 then
+		hold, member = holdFor(caller), caller
+		redis.call('HSET', owners, order, hold)
+	end
+	if member == ARGV[3] then
+		found[#found + 1] = order
+		found[#found + 1] = hold
+	end
+end
+return found
+
+-- script cancel
+-- ARGV: order.
+if redis.call('HEXISTS', owners, ARGV[3]) == 0 then return {'0'} end
+redis.call('HSET', orders, ARGV[3] .. ':cancel', '1')
+return {'1'}
+
+-- script withdraw
+-- ARGV: order, hold, key.
+if redis.call('HGET', owners, ARGV[3]) ~= ARGV[4] then return {'0'} end
+redis.call('HDEL', owners, ARGV[3])
+redis.call('HDEL', orders, ARGV[3])
+if redis.call('HGET', keys, ARGV[5]) == ARGV[3] then redis.call('HDEL', keys, ARGV[5]) end
+return {'1'}

@@ -26,6 +26,10 @@ type standIn struct {
 	members    map[string]*seat
 	log        []entry
 	news       chan struct{} // closed when the log grows
+
+	token  uint64
+	caller string
+	led    bool // this life has had a caller
 }
 
 type seat struct {
@@ -42,6 +46,7 @@ func (b *standIn) open(floor uint64) {
 		b.lives++
 		b.known, b.settled, b.position = true, false, 0
 		b.members, b.log = make(map[string]*seat), nil
+		b.caller, b.led = "", false
 	}
 	b.generation = max(b.generation, floor)
 }
@@ -51,7 +56,10 @@ func (b *standIn) incarnation() string { return fmt.Sprint("life ", b.lives) }
 func (s *seat) beat() string { return fmt.Sprintf("%d:%d", s.term, s.count) }
 
 func (b *standIn) viewLocked() View {
-	v := View{Incarnation: b.incarnation(), Settled: b.settled, Generation: b.generation, Position: b.position}
+	v := View{Incarnation: b.incarnation(), Settled: b.settled, Generation: b.generation, Position: b.position, Token: b.token}
+	if b.members[b.caller] != nil {
+		v.Caller = b.caller
+	}
 	for id, s := range b.members {
 		v.Members = append(v.Members, Seen{ID: id, Name: s.name, Beat: s.beat(), Applied: s.applied, Drained: s.drained})
 	}
@@ -74,7 +82,7 @@ func cmpText(a, b string) int {
 func (b *standIn) flush() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.known, b.generation, b.terms, b.lease, b.log = false, 0, 0, 0, nil
+	b.known, b.generation, b.terms, b.lease, b.log, b.token = false, 0, 0, 0, nil, 0
 }
 
 func (b *standIn) restart() {
@@ -202,6 +210,41 @@ func (b *standIn) leave(_ context.Context, t ticket) error {
 	return nil
 }
 
+func (b *standIn) lead(_ context.Context, t ticket, floor uint64) (View, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open(floor)
+	s := b.seatLocked(t.incarnation, t.id)
+	if s == nil || s.term != t.term {
+		return View{}, errGone
+	}
+	if b.settled && b.members[b.caller] == nil {
+		if !b.led && b.token > 0 {
+			b.token += 99
+		}
+		b.token++
+		b.caller, b.led = t.id, true
+	}
+	return b.viewLocked(), nil
+}
+
+func (b *standIn) calling(_ context.Context, id string, token uint64, _ string, _ []byte) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open(0)
+	return b.members[id] != nil && b.caller == id && b.token == token, nil
+}
+
+// hasSeen is what a member tells with each call.
+func (b *standIn) hasSeen(token uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open(0)
+	if token > b.token {
+		b.token, b.caller = token, ""
+	}
+}
+
 // wire is one node's way to a board. Calls and answers take time and get lost.
 type wire struct {
 	*standIn
@@ -212,6 +255,7 @@ type wire struct {
 	cut   bool    // nothing gets through
 	loss  float64 // the share of calls, and of answers, that are lost
 	delay time.Duration
+	token uint64 // the highest that was seen
 }
 
 var errLine = errors.New("no answer")
@@ -225,6 +269,7 @@ func carry[T any](w *wire, call func() (T, error)) (T, error) {
 		return none, errLine
 	}
 	pause(context.Background(), there)
+	w.standIn.hasSeen(w.highest(View{}))
 	answer, err := call()
 	back, lost := w.fate()
 	if lost || there+back > w.timeout {
@@ -242,6 +287,14 @@ func (w *wire) fate() (delay time.Duration, lost bool) {
 		return 0, true
 	}
 	return time.Duration(w.dice.Int64N(int64(w.delay) + 1)), false
+}
+
+// highest is the highest token that was seen, this view included.
+func (w *wire) highest(v View) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.token = max(w.token, v.Token)
+	return w.token
 }
 
 func (w *wire) set(cut bool, loss float64) {
@@ -264,7 +317,9 @@ func (w *wire) join(ctx context.Context, id, name string, lease time.Duration, f
 }
 
 func (w *wire) renew(ctx context.Context, t ticket, applied, drained, floor uint64) (View, error) {
-	return carry(w, func() (View, error) { return w.standIn.renew(ctx, t, applied, drained, floor) })
+	v, err := carry(w, func() (View, error) { return w.standIn.renew(ctx, t, applied, drained, floor) })
+	w.highest(v)
+	return v, err
 }
 
 func (w *wire) look(ctx context.Context, floor uint64) (View, error) {
@@ -295,6 +350,16 @@ func (w *wire) evict(ctx context.Context, incarnation string, m Seen) (bool, err
 func (w *wire) settle(ctx context.Context, incarnation string) error {
 	_, err := carry(w, func() (bool, error) { return true, w.standIn.settle(ctx, incarnation) })
 	return err
+}
+
+func (w *wire) lead(ctx context.Context, t ticket, floor uint64) (View, error) {
+	v, err := carry(w, func() (View, error) { return w.standIn.lead(ctx, t, floor) })
+	w.highest(v)
+	return v, err
+}
+
+func (w *wire) calling(ctx context.Context, id string, token uint64, target string, left []byte) (bool, error) {
+	return carry(w, func() (bool, error) { return w.standIn.calling(ctx, id, token, target, left) })
 }
 
 func (w *wire) leave(ctx context.Context, t ticket) error {

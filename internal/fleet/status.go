@@ -24,6 +24,12 @@ type Status struct {
 	Acknowledged uint64 `json:"acknowledged"`
 	Settled      bool   `json:"settled"`
 	Generation   uint64 `json:"generation"`
+	// Caller is the name of the node that calls CDNs for the fleet, "" while none
+	// does; Token is the highest that was given to one.
+	Caller string `json:"caller,omitempty"`
+	Token  uint64 `json:"token,omitempty"`
+	// Calls: this node does.
+	Calls bool `json:"calls,omitempty"`
 	// Seen is when the others were last heard of.
 	Seen    time.Time      `json:"seen,omitzero"`
 	Members []MemberStatus `json:"members"`
@@ -36,6 +42,7 @@ type MemberStatus struct {
 	Node    string `json:"node"`
 	ID      string `json:"id"`
 	Self    bool   `json:"self,omitempty"`
+	Caller  bool   `json:"caller,omitempty"`
 	Applied uint64 `json:"applied"`
 	Drained uint64 `json:"drained"`
 }
@@ -48,14 +55,17 @@ func (m *Member) Status() Status {
 	s := Status{
 		Node: m.name, ID: m.id, Trusted: left > 0, Left: unit.Duration(left.Round(time.Millisecond)),
 		Position: max(m.view.Position, m.applied), Settled: m.view.Settled, Generation: m.view.Generation,
-		Seen: m.viewed, Members: []MemberStatus{},
+		Token: m.view.Token, Calls: calls(m.view, m.id) && left > 0, Seen: m.viewed, Members: []MemberStatus{},
 	}
 	s.Lag, s.Acknowledged = s.Position-m.applied, s.Position
 	for _, one := range m.view.Members {
 		s.Members = append(s.Members, MemberStatus{
-			Node: one.Name, ID: one.ID, Self: one.ID == m.id, Applied: one.Applied, Drained: one.Drained,
+			Node: one.Name, ID: one.ID, Self: one.ID == m.id, Caller: calls(m.view, one.ID), Applied: one.Applied, Drained: one.Drained,
 		})
 		s.Acknowledged = min(s.Acknowledged, one.Applied)
+		if calls(m.view, one.ID) {
+			s.Caller = one.Name
+		}
 	}
 	if m.fault != nil {
 		s.Fault = m.fault.Error()

@@ -202,8 +202,8 @@ func (t *cloudflare) Plan(o Order, passes int) Result {
 
 // Purge sends the order batch by batch. A batch that is refused does not keep
 // the others from being sent; its error is returned at the end.
-func (t *cloudflare) Purge(ctx context.Context, o Order, progress func(Result)) (Result, error) {
-	p := &pass{target: t, soft: o.Soft, deadline: o.Deadline, progress: progress}
+func (t *cloudflare) Purge(ctx context.Context, o Order, may func(context.Context) error, progress func(Result)) (Result, error) {
+	p := &pass{target: t, soft: o.Soft, deadline: o.Deadline, may: may, progress: progress}
 	if until, ok := ctx.Deadline(); ok && (p.deadline.IsZero() || until.Before(p.deadline)) {
 		p.deadline = until
 	}
@@ -247,6 +247,7 @@ type pass struct {
 	target   *cloudflare
 	soft     bool
 	deadline time.Time
+	may      func(context.Context) error // nil: always
 	progress func(Result)
 	result   Result
 }
@@ -313,6 +314,11 @@ func (p *pass) turn(ctx context.Context, b batch) (*TargetError, error) {
 // attempt makes one call, once the breaker lets it.
 func (p *pass) attempt(ctx context.Context, b batch) (answer, *TargetError, error) {
 	for {
+		if p.may != nil {
+			if err := p.may(ctx); err != nil {
+				return answer{}, nil, err
+			}
+		}
 		ans, err := p.target.account.breaker.Execute(func() (answer, error) {
 			p.result.Attempts++
 			ans, err := p.target.caller.send(ctx, b, p.soft)

@@ -88,5 +88,5 @@ func kindIs(err error, want Kind) bool {
 
 func purgeAt(t *testing.T, target Target, o Order) (Result, error) {
 	t.Helper()
-	return target.Purge(context.Background(), o, nil)
+	return target.Purge(context.Background(), o, nil, nil)
 }

@@ -137,7 +137,7 @@ func TestCloudflareSendsEachKindOverTheNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	everything, err := target.Purge(t.Context(), until(Selectors{Everything: true}, time.Minute), nil)
+	everything, err := target.Purge(t.Context(), until(Selectors{Everything: true}, time.Minute), nil, nil)
 	if err != nil || everything.Items != 1 {
 		t.Fatalf("%+v, %v", everything, err)
 	}
@@ -145,7 +145,7 @@ func TestCloudflareSendsEachKindOverTheNetwork(t *testing.T) {
 	got, err := target.Purge(t.Context(), until(Selectors{
 		URLs: []string{"https://example.com/a?b=1&c=<2>"}, Tags: []string{"Tag", "v-x"},
 		Prefixes: []string{"example.com/p"}, Hosts: []string{"example.com"}, Versions: []string{"X", "y z"},
-	}, time.Minute), func(r Result) { shown = append(shown, r) })
+	}, time.Minute), nil, func(r Result) { shown = append(shown, r) })
 	if err != nil || got.Batches != 4 || got.Items != 6 || len(shown) != 4 || !reflect.DeepEqual(shown[3], got) {
 		t.Fatalf("%+v, %v, shown %+v: want 4 batches of 6 items", got, err, shown)
 	}
@@ -189,7 +189,7 @@ func TestCloudflareCutAnswerIsRetried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := target.Purge(t.Context(), until(Selectors{Tags: []string{"a"}}, time.Minute), nil)
+	got, err := target.Purge(t.Context(), until(Selectors{Tags: []string{"a"}}, time.Minute), nil, nil)
 	if err != nil || got.Attempts != 2 {
 		t.Errorf("%+v, %v: want success at the second attempt", got, err)
 	}
@@ -203,7 +203,7 @@ func TestCloudflareStopsWhenTold(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(3*time.Second, func() { cancel(cause) })
 		start := time.Now()
-		_, err := newTarget(t, s, config).Purge(ctx, until(Selectors{Tags: []string{"a"}}, time.Hour), nil)
+		_, err := newTarget(t, s, config).Purge(ctx, until(Selectors{Tags: []string{"a"}}, time.Hour), nil, nil)
 		if !errors.Is(err, cause) || time.Since(start) != 3*time.Second {
 			t.Errorf("%v after %s: want the cause after 3s", err, time.Since(start))
 		}

@@ -52,8 +52,10 @@ type Verifier interface {
 // Parts are what a configuration supplies. Node and Fleet must be there;
 // without Rollout, Verifier or Warmer, orders that need them are refused.
 type Parts struct {
-	Node     Node
-	Fleet    Fleet
+	Node  Node
+	Fleet Fleet
+	// Commons is nil for a node alone. It must stay the same.
+	Commons  Commons
 	Targets  []Target
 	Rollout  Rollout
 	Verifier Verifier
@@ -75,6 +77,10 @@ type Coordinator struct {
 	mu      sync.Mutex
 	cancels map[string]context.CancelCauseFunc
 	closed  bool
+	gathers map[string]*gather
+	// offering are the orders that are shared, and neither accepted nor refused
+	// here yet; true for those that were refused and are shared still.
+	offering map[string]bool
 }
 
 // errCanceled is the cause by which Cancel ends a run, errExpired the deadline.
@@ -86,7 +92,10 @@ var (
 // NewCoordinator takes over the journal, and closes it at Close. Nothing runs
 // before Resume or Submit.
 func NewCoordinator(j Journal, p Parts, event func(Event)) *Coordinator {
-	c := &Coordinator{report: event, ledger: newLedger(j, event), cancels: make(map[string]context.CancelCauseFunc)}
+	c := &Coordinator{
+		report: event, ledger: newLedger(j, event), cancels: make(map[string]context.CancelCauseFunc),
+		gathers: make(map[string]*gather), offering: make(map[string]bool),
+	}
 	c.ctx, c.close = context.WithCancelCause(context.Background())
 	c.Configure(p)
 	return c
@@ -102,8 +111,15 @@ func (c *Coordinator) Configure(p Parts) {
 // once, when the parts can be used.
 func (c *Coordinator) Resume() {
 	for _, r := range c.ledger.unfinished() {
-		if c.start(r) == nil {
+		if c.start(r, "") == nil {
 			c.report.send(Event{Kind: OrderResumed, Record: r})
+		}
+	}
+	if commons := c.parts.Load().Commons; commons != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.closed {
+			c.runs.Go(func() { c.claim(commons) })
 		}
 	}
 }
@@ -144,14 +160,51 @@ func (c *Coordinator) submit(ctx context.Context, o Order) (Record, error) {
 	if c.ctx.Err() != nil {
 		return Record{}, ErrClosed
 	}
-	r, fresh, err := c.ledger.accept(r, p.Settings.MaxPending)
-	if err != nil || !fresh {
-		return r, err
+	if p.Commons != nil {
+		return c.submitShared(ctx, p, r)
 	}
+	r, fresh, err := c.ledger.accept(r, p.Settings.MaxPending)
+	if err == nil && fresh {
+		c.accepted(r, "")
+	}
+	return r, err
+}
+
+// submitShared shares an order first: two nodes that are asked the same, at once,
+// carry out one.
+func (c *Coordinator) submitShared(ctx context.Context, p *Parts, r Record) (Record, error) {
+	id := r.ID
+	c.mu.Lock()
+	c.offering[id] = false
+	c.mu.Unlock()
+	hold, other, err := c.offer(ctx, p.Commons, r)
+	fresh := false
+	if err == nil && other == nil {
+		r, fresh, err = c.ledger.accept(r, p.Settings.MaxPending)
+	}
+	if err == nil && fresh {
+		c.accepted(r, hold)
+	}
+	if hold != "" && !fresh {
+		c.withdraw(p.Commons, id, hold, r.IdempotencyKey)
+	} else {
+		c.mu.Lock()
+		delete(c.offering, id)
+		c.mu.Unlock()
+	}
+	if other != nil {
+		if known, ok := c.Get(other.ID); ok {
+			return known, nil
+		}
+		return *other, nil
+	}
+	return r, err
+}
+
+func (c *Coordinator) accepted(r Record, hold string) {
 	c.report.send(Event{Kind: OrderAccepted, Record: r})
 	// Closed meanwhile: the order is durable, the next start resumes it.
-	_ = c.start(r)
-	return r, nil
+	_ = c.start(r, hold)
 }
 
 // supports reports what an order asks for that the configuration lacks.
@@ -188,11 +241,15 @@ func (p *Parts) target(name string) Target {
 
 // newID is sortable by time, and cannot be guessed.
 func newID() string {
-	return fmt.Sprintf("%011x%s", time.Now().UnixMilli(), strings.ToLower(rand.Text()[:13]))
+	return idAt(time.Now()) + strings.ToLower(rand.Text()[:13])
 }
 
-// start runs an accepted order. It fails with ErrClosed only.
-func (c *Coordinator) start(r Record) error {
+// idAt is how IDs of that time begin.
+func idAt(t time.Time) string { return fmt.Sprintf("%011x", t.UnixMilli()) }
+
+// start runs an accepted order, on which this node has a hold, or has to ask for
+// one. It fails with ErrClosed only.
+func (c *Coordinator) start(r Record, hold string) error {
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -205,7 +262,7 @@ func (c *Coordinator) start(r Record) error {
 		defer cancel(nil)
 		ctx, stop := context.WithDeadlineCause(ctx, r.Deadline, errExpired)
 		defer stop()
-		newRun(c, r).all(ctx)
+		(&run{c: c, record: r, hold: hold, cancel: cancel}).all(ctx)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.cancels, r.ID)
@@ -213,17 +270,19 @@ func (c *Coordinator) start(r Record) error {
 	return nil
 }
 
-// Get gives a record as it is now.
+// Get gives a record as it is now, of another node's order too.
 func (c *Coordinator) Get(id string) (Record, bool) {
-	r, _, ok := c.ledger.get(id)
-	return r, ok
+	if r, _, ok := c.ledger.get(id); ok {
+		return r, true
+	}
+	return c.elsewhere(c.ctx, id)
 }
 
 // Wait gives a record when it is final, or as it is when ctx is done.
 func (c *Coordinator) Wait(ctx context.Context, id string) (Record, bool) {
 	r, done, ok := c.ledger.get(id)
 	if !ok {
-		return r, false
+		return c.waitElsewhere(ctx, id)
 	}
 	select {
 	case <-done:
@@ -241,9 +300,9 @@ func (c *Coordinator) List(limit int) []Record { return c.ledger.list(limit) }
 // Cancel ends an order; what was applied stays so. It returns before the order
 // is final. Errors: ErrUnknown, ErrFinished.
 func (c *Coordinator) Cancel(id string) error {
-	r, ok := c.Get(id)
+	r, _, ok := c.ledger.get(id)
 	if !ok {
-		return ErrUnknown
+		return c.cancelElsewhere(id)
 	}
 	c.mu.Lock()
 	cancel := c.cancels[id]

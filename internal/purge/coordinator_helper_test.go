@@ -173,7 +173,7 @@ type cdn struct {
 
 func (c *cdn) Name() string { return c.name }
 
-func (c *cdn) Purge(ctx context.Context, o Order, progress func(Result)) (Result, error) {
+func (c *cdn) Purge(ctx context.Context, o Order, may func(context.Context) error, progress func(Result)) (Result, error) {
 	if err := sleep(ctx, c.takes); err != nil {
 		return Result{Attempts: 1}, err
 	}

@@ -98,7 +98,7 @@ func (e effects) Announce(context.Context, uint64, []byte) (int, error) {
 
 type effectsTarget struct{ effects }
 
-func (e effectsTarget) Purge(context.Context, Order, func(Result)) (Result, error) {
+func (e effectsTarget) Purge(context.Context, Order, func(context.Context) error, func(Result)) (Result, error) {
 	return Result{Batches: 1, Items: 1, Attempts: 1}, e.write("cdn")
 }
 

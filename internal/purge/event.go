@@ -10,6 +10,8 @@ const (
 	OrderAccepted EventKind = "accepted"
 	OrderRefused  EventKind = "refused"  // Err says why; nothing was applied
 	OrderResumed  EventKind = "resumed"  // after a restart
+	OrderTaken    EventKind = "taken"    // over from another node
+	OrderLanded   EventKind = "landed"   // accepted here, finished by another node
 	OrderStep     EventKind = "step"     // Step was applied, in Took
 	OrderFinished EventKind = "finished" // Took since it was accepted
 	TargetRetry   EventKind = "retry"    // Target failed with Err, next attempt after Wait

@@ -150,6 +150,26 @@ func (l *ledger) accept(r Record, maxPending int) (Record, bool, error) {
 	return r, true, nil
 }
 
+// adopt takes up an order that another node has accepted. The fleet has it: that
+// it cannot be written down here is no reason not to carry it out.
+func (l *ledger) adopt(r Record) {
+	l.mu.Lock()
+	e := l.entries[r.ID]
+	if e == nil {
+		e = newEntry(r)
+		close(e.ready)
+		l.insertLocked(e)
+	}
+	e.record = r
+	l.mu.Unlock()
+	l.write.Lock()
+	err := l.journal.Append(r, true)
+	l.write.Unlock()
+	if err != nil {
+		l.report.send(Event{Kind: JournalFault, Record: r, Err: err})
+	}
+}
+
 // settle ends the time in which an entry is neither durable nor refused.
 func (l *ledger) settle(e *entry, err error) {
 	l.mu.Lock()

@@ -16,38 +16,56 @@ import (
 // run carries out one order. Its goroutine owns it; the targets' goroutines
 // report through mu.
 type run struct {
-	c *Coordinator
+	c      *Coordinator
+	cancel context.CancelCauseFunc
+	// hold is this node's on the order, in a fleet. alone: nobody can be asked
+	// about it, so this node carries it out.
+	hold  string
+	alone bool
 
 	mu     sync.Mutex
 	record Record
 }
 
-func newRun(c *Coordinator, r Record) *run {
-	return &run{c: c, record: r}
-}
-
 // errGate: the replicas did not all report the expected version in time.
 var errGate = errors.New("rollout gate not reached, nothing purged")
 
-// all applies the steps that are left, each journaled after its effect, and
-// finishes the order, unless the coordinator is closed first.
+// all carries the order out, or follows another node that does, until it is
+// final, unless the coordinator is closed first.
 func (x *run) all(ctx context.Context) {
-	var failure error
+	for x.mine(ctx) {
+		failure := x.rest(ctx)
+		switch {
+		case errors.Is(failure, ErrClosed):
+			return
+		case errors.Is(failure, errElsewhere):
+		case errors.Is(failure, errNotCaller):
+			if sleep(x.c.ctx, heedPoll) != nil {
+				return
+			}
+		case x.finish(failure):
+			return
+		}
+	}
+}
+
+// rest applies the steps that are left, each journaled after its effect.
+func (x *run) rest(ctx context.Context) error {
 	for _, name := range steps(x.record) {
 		if x.record.Did(name) {
 			continue
 		}
-		if failure = context.Cause(ctx); failure == nil {
-			failure = x.step(ctx, name)
+		if stop := context.Cause(ctx); stop != nil {
+			return stop
 		}
-		if failure != nil {
-			break
+		if err := x.regain(); err != nil {
+			return err
+		}
+		if err := x.step(ctx, name); err != nil {
+			return err
 		}
 	}
-	if errors.Is(failure, ErrClosed) {
-		return
-	}
-	x.finish(failure)
+	return nil
 }
 
 // steps lists what an order consists of, in order.
@@ -83,6 +101,9 @@ func (x *run) step(ctx context.Context, name StepName) error {
 		}
 		r.Steps = append(r.Steps, Step{Name: name, Started: started, Finished: finished, Detail: detail})
 	})
+	if !x.keep(r) {
+		return errElsewhere
+	}
 	x.c.ledger.update(r)
 	x.c.report.send(Event{Kind: OrderStep, Record: r, Step: name, Took: finished.Sub(started), Detail: detail})
 	return nil
@@ -261,8 +282,9 @@ func (r Record) purged() time.Time {
 	return r.Steps[i].Finished
 }
 
-// finish gives the order its last state.
-func (x *run) finish(failure error) {
+// finish gives the order its last state. False: another node has taken it over,
+// and what this one makes of it does not count.
+func (x *run) finish(failure error) bool {
 	r := x.change(func(r *Record) {
 		r.State = outcome(*r, failure)
 		if failure != nil {
@@ -282,8 +304,12 @@ func (x *run) finish(failure error) {
 		}
 		r.Finished = time.Now()
 	})
+	if !x.keep(r) {
+		return false
+	}
 	x.c.ledger.update(r)
 	x.c.report.send(Event{Kind: OrderFinished, Record: r, Took: r.Finished.Sub(r.Created), Err: failure})
+	return true
 }
 
 func outcome(r Record, failure error) State {

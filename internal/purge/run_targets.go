@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // alive reports whether a target is still worth a call.
@@ -14,10 +15,18 @@ func alive(t TargetState) bool { return t.State != Failed }
 // targets calls every target that has not failed, side by side. What one
 // answers is in its state; the error is only that ctx is done.
 func (x *run) targets(ctx context.Context, p *Parts, last bool) (string, error) {
+	if err := x.toCaller(ctx); err != nil {
+		return "", err
+	}
 	var calls sync.WaitGroup
+	var lost atomic.Bool // another node is to make the calls
 	for i, state := range slices.Clone(x.record.Targets) {
 		if alive(state) {
-			calls.Go(func() { x.target(ctx, p.target(state.Name), i, last) })
+			calls.Go(func() {
+				if errors.Is(x.target(ctx, p.target(state.Name), i, last), errNotCaller) {
+					lost.Store(true)
+				}
+			})
 		}
 	}
 	calls.Wait()
@@ -29,6 +38,9 @@ func (x *run) targets(ctx context.Context, p *Parts, last bool) (string, error) 
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errExpired) {
 		return "", cause
+	}
+	if lost.Load() {
+		return "", errNotCaller
 	}
 	if failed > 0 {
 		return fmt.Sprintf("%d of %d targets failed", failed, len(x.record.Targets)), nil
@@ -46,15 +58,18 @@ func (x *run) targetsAgain(ctx context.Context, p *Parts) (string, error) {
 	return detail, sleep(ctx, p.Settings.spread(x.record.Order))
 }
 
+// errUnconfigured: the target has no place in the configuration any more.
+var errUnconfigured = &TargetError{Kind: Refused, Message: "target is not configured any more"}
+
 // target makes one target's pass and writes down how it went.
-func (x *run) target(ctx context.Context, t Target, i int, last bool) {
+func (x *run) target(ctx context.Context, t Target, i int, last bool) error {
 	before := x.change(func(r *Record) { r.Targets[i].State = Running }).Targets[i]
 	if t == nil {
 		x.change(func(r *Record) {
 			r.Targets[i].State = Failed
-			r.Targets[i].Error = &TargetError{Kind: Refused, Message: "target is not configured any more"}
+			r.Targets[i].Error = errUnconfigured
 		})
-		return
+		return nil
 	}
 	show := func(result Result) {
 		r := x.change(func(r *Record) { r.Targets[i] = before.plus(result) })
@@ -63,12 +78,12 @@ func (x *run) target(ctx context.Context, t Target, i int, last bool) {
 			x.c.report.send(Event{Kind: TargetRetry, Record: r, Target: before.Name, Err: result.Last, Wait: result.Wait})
 		}
 	}
-	result, err := t.Purge(ctx, x.record.Order, show)
+	result, err := x.call(ctx, t, show)
 	x.change(func(r *Record) {
 		state := before.plus(result)
 		state.Error = targetError(ctx, err)
 		switch {
-		case ended(ctx):
+		case ended(ctx), errors.Is(err, errNotCaller):
 			state.State = before.State // the next start, or nobody, repeats it
 		case err != nil:
 			state.State = Failed
@@ -77,6 +92,7 @@ func (x *run) target(ctx context.Context, t Target, i int, last bool) {
 		}
 		r.Targets[i] = state
 	})
+	return err
 }
 
 // ended reports whether the run was stopped from outside.
@@ -101,7 +117,7 @@ func (t TargetState) plus(r Result) TargetState {
 func targetError(ctx context.Context, err error) *TargetError {
 	var refused *TargetError
 	switch {
-	case err == nil || ended(ctx):
+	case err == nil, ended(ctx), errors.Is(err, errNotCaller):
 		return nil
 	case errors.As(err, &refused):
 		return refused

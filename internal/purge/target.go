@@ -18,9 +18,10 @@ type Target interface {
 	// Purge removes what the order names, retrying by the target's own rules
 	// until the order's deadline or until ctx is done. It returns nil only
 	// when the whole order was accepted; other errors are a *TargetError, or
-	// ctx's. Orders may be repeated. progress, which may be nil, is called
-	// from the same goroutine with what this call has done so far.
-	Purge(ctx context.Context, o Order, progress func(Result)) (Result, error)
+	// ctx's, or that of may, which is asked before each call unless it is nil.
+	// Orders may be repeated. progress, which may be nil, is called from the same
+	// goroutine with what this call has done so far.
+	Purge(ctx context.Context, o Order, may func(context.Context) error, progress func(Result)) (Result, error)
 }
 
 // Planner is a Target that can say beforehand what an order will cost it.
