@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/internal/control"
+	"github.com/edgegw/edge/internal/fleet"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/lb"
 	"github.com/edgegw/edge/internal/purge"
@@ -216,12 +217,25 @@ func (controlled) Register(name, address string, lease time.Duration) (string, e
 	if err != nil {
 		return "", err
 	}
-	return p.Register(address, lease)
+	id, err := p.Register(address, lease)
+	if err == nil {
+		p.sharing(id, func(m *fleet.Member, ctx context.Context, pool, address string) error {
+			return m.Enroll(ctx, pool, address, lease)
+		})()
+	}
+	return id, err
 }
 
 // Deregister drains and then forgets a replica.
 func (controlled) Deregister(id string) error {
-	return eachPool(id, func(p *pool) error { return p.Deregister(id) })
+	return eachPool(id, func(p *pool) error {
+		tell := p.sharing(id, (*fleet.Member).Dismiss)
+		err := p.Deregister(id)
+		if err == nil {
+			tell()
+		}
+		return err
+	})
 }
 
 // eachPool asks one pool after the other until one knows the replica.

@@ -23,13 +23,19 @@ func (a *App) controlledPool(name string) (*pool, error) {
 // Drain lets replicas finish what they have and gives them nothing new.
 func (controlled) Drain(name string, o control.DrainOrder) ([]control.Drainee, error) {
 	return drainees(name, o, func(p *pool, which lb.Selection) ([]lb.ReplicaStatus, error) {
-		return p.SetAside(which, o.Force)
+		list, err := p.SetAside(which, o.Force)
+		p.shareAside(list, true)
+		return list, err
 	})
 }
 
 // Undrain takes back what Drain has set aside.
 func (controlled) Undrain(name string, o control.DrainOrder) ([]control.Drainee, error) {
-	return drainees(name, o, (*pool).TakeBack)
+	return drainees(name, o, func(p *pool, which lb.Selection) ([]lb.ReplicaStatus, error) {
+		list, err := p.TakeBack(which)
+		p.shareAside(list, false)
+		return list, err
+	})
 }
 
 func drainees(name string, o control.DrainOrder, carry func(*pool, lb.Selection) ([]lb.ReplicaStatus, error)) ([]control.Drainee, error) {

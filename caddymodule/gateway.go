@@ -44,6 +44,8 @@ type gateway struct {
 	member      *fleet.Member // nil for a node alone
 	noted       []byte        // what the last run noted about the fleet
 	warmth      warmth        // after purges of other nodes
+
+	registrations registrations
 }
 
 func acquireGateway() (*gateway, error) {

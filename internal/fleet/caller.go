@@ -31,6 +31,25 @@ func vacant(v View) bool { return v.Settled && v.Caller == "" }
 // calls reports that a member is the caller, by a view of the fleet.
 func calls(v View, id string) bool { return id != "" && v.Caller == id }
 
+// attend does what is everybody's business: it takes off members whose lease has
+// ended, settles an incarnation, and sees to it that there is a caller.
+func (m *Member) attend(ctx context.Context, t ticket, v View) {
+	now := time.Now()
+	for _, gone := range m.others.observe(v, m.id, m.lease, now) {
+		if off, err := m.board.evict(ctx, v.Incarnation, gone); err == nil && off {
+			m.report(Event{Kind: Evicted, Member: gone.Name + " " + gone.ID})
+		}
+	}
+	if !v.Settled && settles(m.since.since, now, m.lease) {
+		// What fails is done again with the next renewal.
+		_ = m.board.settle(ctx, v.Incarnation)
+	}
+	if vacant(v) {
+		m.stand(ctx, t)
+	}
+	m.muster(ctx, now)
+}
+
 // stand makes this member the caller, if nobody was faster.
 func (m *Member) stand(ctx context.Context, t ticket) {
 	v, err := m.board.lead(ctx, t, m.node.Generation())

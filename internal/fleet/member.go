@@ -52,6 +52,8 @@ type Member struct {
 	since   sighting // of the incarnation: when it was first seen
 	trust   transition
 	redis   transition
+	roster  roster
+	called  bool // the roster is another one
 
 	mu        sync.Mutex
 	view      View
@@ -104,7 +106,7 @@ func newMember(b board, node Node, name string, lease time.Duration, at place, e
 	now := time.Now()
 	return &Member{
 		board: b, closer: func() error { return nil }, node: node, id: rand.Text(), name: name, lease: lease, report: event,
-		at: at, others: make(watch), done: make(chan struct{}),
+		at: at, others: make(watch), roster: make(roster), done: make(chan struct{}),
 		trust: transition{since: now}, redis: transition{good: true, since: now},
 	}
 }
@@ -236,7 +238,10 @@ func (m *Member) follow(ctx context.Context, found []entry, head uint64) error {
 	}
 	for _, e := range found {
 		// This process has applied its own orders before it announced them.
-		if e.from != m.id {
+		switch {
+		case isNews(e.order):
+			m.hear(string(e.order), e.from)
+		case e.from != m.id:
 			if err := m.node.Apply(e.order, e.generation); err != nil {
 				return fmt.Errorf("order %d: %w", e.position, err)
 			}
@@ -277,6 +282,9 @@ func (m *Member) stay(ctx context.Context, t ticket) error {
 		if err != nil {
 			m.answered(err, time.Now())
 			pause(ctx, min(time.Until(due), beatEvery(m.lease)/4))
+		}
+		if m.called {
+			m.muster(ctx, time.Now())
 		}
 		m.tally()
 		if time.Now().Before(due) && m.at.Position == said && m.drained == m.saidDrained() {
@@ -349,24 +357,6 @@ func (m *Member) saw(v View, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.view, m.viewed = v, now
-}
-
-// attend does what is everybody's business: it takes off members whose lease has
-// ended, settles an incarnation, and sees to it that there is a caller.
-func (m *Member) attend(ctx context.Context, t ticket, v View) {
-	now := time.Now()
-	for _, gone := range m.others.observe(v, m.id, m.lease, now) {
-		if off, err := m.board.evict(ctx, v.Incarnation, gone); err == nil && off {
-			m.report(Event{Kind: Evicted, Member: gone.Name + " " + gone.ID})
-		}
-	}
-	if !v.Settled && settles(m.since.since, now, m.lease) {
-		// What fails is done again with the next renewal.
-		_ = m.board.settle(ctx, v.Incarnation)
-	}
-	if vacant(v) {
-		m.stand(ctx, t)
-	}
 }
 
 // answered takes note whether things go well, and reports a change.

@@ -37,7 +37,7 @@ func newRedisBoard(o redis.Options, name string, keep int, timeout time.Duration
 }
 
 // keyNames are those of the scripts, in their sequence.
-var keyNames = []string{"state", "beats", "marks", "names", "log", "orders", "owners", "keys", "done"}
+var keyNames = []string{"state", "beats", "marks", "names", "log", "orders", "owners", "keys", "done", "replicas"}
 
 func (b *redisBoard) key(name string) string { return b.prefix + name }
 

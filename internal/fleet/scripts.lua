@@ -1,6 +1,6 @@
 -- What the members of a fleet share: see board.go. Each script is atomic.
 -- KEYS: state, beats, marks, names (hashes), log (a stream), orders, owners, keys
--- (hashes) and done (a list).
+-- (hashes), done (a list) and replicas (a hash).
 -- ARGV: the name of a new incarnation, should one begin; the highest generation
 -- and the highest token that the sender has seen, with a colon between; and what
 -- the script says.
@@ -8,7 +8,7 @@
 -- An incarnation ends when its state is gone, and when another server answers,
 -- or the same one started anew: either may have lost what was written last.
 local state, beats, marks, names, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local orders, owners, keys, done = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local orders, owners, keys, done, replicas = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 
 -- Numbers of Lua print as 1e+15; they are exact up to 2^53.
 local function text(n) return string.format('%.0f', n) end
@@ -39,6 +39,11 @@ local function view()
 	return {incarnation, settled, text(generation), text(position),
 		redis.call('HGETALL', beats), redis.call('HGETALL', marks), redis.call('HGETALL', names),
 		text(token), caller}
+end
+local function append(keep, g, from, order)
+	position = position + 1
+	redis.call('HSET', state, 'position', text(position))
+	redis.call('XADD', log, 'MAXLEN', '~', keep, text(position) .. '-0', 'g', g, 'from', from, 'order', order)
 end
 local function memberOf(hold) return string.match(hold or '', '^[^:]*') end
 local function holdFor(member) return member .. ':' .. redis.call('HINCRBY', state, 'claims', 1) end
@@ -79,9 +84,7 @@ return {text(generation), settled}
 
 -- script announce
 -- ARGV: generation, id, order, how many orders to keep.
-position = position + 1
-redis.call('HSET', state, 'position', text(position))
-redis.call('XADD', log, 'MAXLEN', '~', ARGV[6], text(position) .. '-0', 'g', ARGV[3], 'from', ARGV[4], 'order', ARGV[5])
+append(ARGV[6], ARGV[3], ARGV[4], ARGV[5])
 return {incarnation, text(position)}
 
 -- script evict
@@ -222,4 +225,35 @@ if redis.call('HGET', owners, ARGV[3]) ~= ARGV[4] then return {'0'} end
 redis.call('HDEL', owners, ARGV[3])
 redis.call('HDEL', orders, ARGV[3])
 if redis.call('HGET', keys, ARGV[5]) == ARGV[3] then redis.call('HDEL', keys, ARGV[5]) end
+return {'1'}
+
+-- script enroll
+-- ARGV: id, pool and address, lease in milliseconds, how many orders to keep. The
+-- log tells of what is new; a renewal is found in time.
+local _, count, _, aside = string.match(redis.call('HGET', replicas, ARGV[4]) or '', '^(%d+):(%d+):([^:]*):(%d)$')
+redis.call('HSET', replicas, ARGV[4], ARGV[5] .. ':' .. text(tonumber(count or '0') + 1) .. ':' .. ARGV[3] .. ':0')
+if aside ~= '0' then append(ARGV[6], '0', ARGV[3], '!roster') end
+return {'1'}
+
+-- script aside
+-- ARGV: id, pool and address, 1 for aside and 0 for back, how many orders to keep.
+local lease, count = string.match(redis.call('HGET', replicas, ARGV[4]) or '', '^(%d+):(%d+):')
+if not lease then return {'0'} end
+redis.call('HSET', replicas, ARGV[4], lease .. ':' .. count .. ':' .. ARGV[3] .. ':' .. ARGV[5])
+append(ARGV[6], '0', ARGV[3], '!roster')
+return {'1'}
+
+-- script dismiss
+-- ARGV: id, pool and address, how many orders to keep.
+if redis.call('HDEL', replicas, ARGV[4]) == 0 then return {'0'} end
+append(ARGV[5], '0', ARGV[3], '!dismiss ' .. ARGV[4])
+return {'1'}
+
+-- script roster
+return redis.call('HGETALL', replicas)
+
+-- script expire
+-- ARGV: pool and address, what was last seen of it.
+if redis.call('HGET', replicas, ARGV[3]) ~= ARGV[4] then return {'0'} end
+redis.call('HDEL', replicas, ARGV[3])
 return {'1'}
