@@ -181,6 +181,7 @@ func testBoard(t *testing.T, b bench) {
 	}
 	c, _, err = b.join(ctx, "b", "two", time.Second, 0)
 	must(err)
+	testCaller(t, b, a, c)
 	must(b.leave(ctx, c))
 	for name, lose := range map[string]func(){"flush": b.flush, "restart": b.restart} {
 		before, err := b.look(ctx, 0)
@@ -197,6 +198,15 @@ func testBoard(t *testing.T, b bench) {
 		}
 		if found, err := b.read(ctx, 0, 0); len(found) != 0 || err != nil {
 			t.Fatalf("%s: orders of the life before: %+v, %v", name, found, err)
+		}
+		if v, err := b.lead(ctx, a, 0); v.Caller != "" || err != nil {
+			t.Fatalf("%s: a caller before the fleet has settled: %+v, %v", name, v, err)
+		}
+		must(b.settle(ctx, after.Incarnation))
+		v, err := b.lead(ctx, a, 0)
+		must(err)
+		if v.Caller != "a" || name == "restart" && v.Token < 100 {
+			t.Fatalf("%s: %+v: want a as the caller, with a token well above all", name, v)
 		}
 	}
 }

@@ -123,6 +123,20 @@ func (b stoppable) look(ctx context.Context, floor uint64) (View, error) {
 	return v, err
 }
 
+func (b stoppable) lead(ctx context.Context, t ticket, floor uint64) (View, error) {
+	b.n.breathe()
+	v, err := b.board.lead(ctx, t, floor)
+	b.n.breathe()
+	return v, err
+}
+
+func (b stoppable) calling(ctx context.Context, id string, token uint64, target string, left []byte) (bool, error) {
+	b.n.breathe()
+	ok, err := b.board.calling(ctx, id, token, target, left)
+	b.n.breathe()
+	return ok, err
+}
+
 // boot starts the process.
 func (n *simNode) boot() {
 	n.mu.Lock()

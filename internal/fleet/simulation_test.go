@@ -32,6 +32,7 @@ type simulation struct {
 	acks       []ack
 	hits       int
 	distrusted int
+	uses       []use
 
 	over atomic.Bool
 	runs sync.WaitGroup
@@ -200,7 +201,7 @@ func (s *simulation) repeat(within time.Duration, do func()) {
 	})
 }
 
-func simulate(t *testing.T, seed uint64) (s *simulation) {
+func simulate(t *testing.T, seed uint64, also ...func(*simulation)) (s *simulation) {
 	dice := rand.New(rand.NewPCG(seed, 1))
 	s = &simulation{t: t, board: newStandIn(3 + dice.IntN(20)), dice: dice}
 	for i := range 3 {
@@ -219,6 +220,9 @@ func simulate(t *testing.T, seed uint64) (s *simulation) {
 	s.repeat(2*time.Second, func() {
 		_ = s.deploy(s.nodes[s.roll(3)], 5*time.Second)
 	})
+	for _, more := range also {
+		more(s)
+	}
 	s.repeat(8*time.Second, s.mischief)
 	s.repeat(20*time.Second, s.mischief)
 	pause(context.Background(), 2*time.Minute)

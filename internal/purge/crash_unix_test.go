@@ -27,7 +27,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(crashDir); dir != "" {
+	if dir := os.Getenv(crashDir); dir != "" && os.Getenv(fleetURL) != "" {
+		doomedNode(dir)
+	} else if dir != "" {
 		crashingGateway(dir)
 		return
 	}
