@@ -7,6 +7,7 @@
 # make soak-memory  a million URLs in half an hour, the process's memory watched, written to bench/SOAK.md
 # make churn    a hundred rolling replacements, 1 to 10 to 1 replicas and kill -9 under load, written to bench/CHURN.md
 # make soak-fleet  three gateways and a Redis in chaos behind a stand-in of Cloudflare, SOAK_FLEET=10m, written to bench/FLEET.md
+# make bench-pool  what a pool must reach, on real sockets, beside peers, written to bench/POOL.md
 # make bench-connections  10,000 connections held, and their memory beside peers', written to bench/CONNECTIONS.md
 # make demo     the whole system on this machine, for a minute
 # make schedules  N=100000 random schedules of the cache, a third with restarts, from seed FROM=0
@@ -25,7 +26,7 @@ FROM ?= 0
 SOAK ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak-memory soak-fleet churn bench-connections demo schedules mutants golden verdicts
+.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -91,6 +92,10 @@ soak-fleet:
 
 churn:
 	cd bench && $(GO) run ./churn -out CHURN.md
+
+bench-pool:
+	scripts/install-debian.sh nginx-light haproxy
+	cd bench && $(GO) run ./pool -out POOL.md
 
 bench-connections:
 	scripts/install-debian.sh nginx-light haproxy

@@ -15,16 +15,22 @@ import (
 // Replica starts a process of the sample application, in a new folder of its
 // name in dir, and returns when it listens. The binary is edge.
 func Replica(ctx context.Context, binary, dir, name string, args ...string) (p *process.Process, address string, err error) {
-	own := filepath.Join(dir, name)
-	if err := os.Mkdir(own, 0o700); err != nil {
-		return nil, "", err
-	}
-	p, err = process.Start(process.Command{
-		Name: name, Path: binary, Dir: own, Env: peers.Environment(own), CPU: process.AnyCPU,
-		Args:  append([]string{"sample", "--listen", "127.0.0.1:0", "--instance", name}, args...),
+	return Listening(ctx, dir, process.Command{
+		Name: name, Path: binary, Args: append([]string{"sample", "--listen", "127.0.0.1:0", "--instance", name}, args...),
 		Grace: 20 * time.Second,
 	})
-	if err != nil {
+}
+
+// Listening starts a process, in a new folder of its name in dir, and returns
+// when it has written the address that it listens on, as the first line of its
+// output.
+func Listening(ctx context.Context, dir string, c process.Command) (p *process.Process, address string, err error) {
+	c.Dir = filepath.Join(dir, c.Name)
+	c.Env, c.CPU = peers.Environment(c.Dir), process.AnyCPU
+	if err := os.Mkdir(c.Dir, 0o700); err != nil {
+		return nil, "", err
+	}
+	if p, err = process.Start(c); err != nil {
 		return nil, "", err
 	}
 	err = Ready(ctx, p.Exited(), func(context.Context) error {
