@@ -11,9 +11,7 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -120,16 +118,10 @@ type stand struct {
 func newStand(ctx context.Context, o options, files int, dir string) (*stand, error) {
 	s := &stand{options: o, dir: dir, files: files, binaries: make(map[string]string), versions: make(map[string]string)}
 	var err error
-	for _, name := range []string{"edge", "caddy", "nginx"} {
+	for _, name := range []string{"edge", "caddy", "nginx", "haproxy"} {
 		if s.binaries[name], s.versions[name], err = peers.Build(ctx, name, dir); err != nil {
 			return nil, err
 		}
-	}
-	if s.binaries["haproxy"], err = peers.Find("haproxy", "haproxy"); err != nil {
-		return nil, err
-	}
-	if s.versions["haproxy"], err = haproxyVersion(ctx, s.binaries["haproxy"]); err != nil {
-		return nil, err
 	}
 	if s.certificate, err = newCertificate(); err != nil {
 		return nil, err
@@ -164,19 +156,6 @@ func (s *stand) close() error {
 		errs = append(errs, p.Stop())
 	}
 	return errors.Join(errs...)
-}
-
-// haproxyVersion reads "HAProxy version 2.6.12-1+deb12u1 2023/12/16 - …".
-func haproxyVersion(ctx context.Context, binary string) (string, error) {
-	out, err := exec.CommandContext(ctx, binary, "-v").Output()
-	if err != nil {
-		return "", fmt.Errorf("haproxy -v: %w", err)
-	}
-	words := strings.Fields(string(out))
-	if len(words) < 3 || words[0] != "HAProxy" || words[1] != "version" {
-		return "", fmt.Errorf("haproxy -v: %q: want HAProxy version …", out)
-	}
-	return words[2], nil
 }
 
 // serve runs a contestant, has work done with it, and ends it.
