@@ -27,15 +27,17 @@ import (
 // throughput and requests in flight go together).
 const (
 	limitWindow   = int64(250 * time.Millisecond) // the shortest
-	fewestSamples = 24                            // in a window
+	fewestSamples = 40                            // in a window
 	// limitPatience is how long to wait for answers to requests that began in the
 	// window. With the others, slow ones would count in one window and be missing
 	// in the next; but when all are slow there is nothing else to go by.
 	limitPatience = 2 * limitWindow
 	limitGain     = 1.5
 	limitFloor    = 4
-	// limitMemory is how long an uncrowded latency is believed.
-	limitMemory = int64(5 * time.Second)
+	// limitMemory is how long an uncrowded latency is believed, and for how many
+	// windows at least: each probe costs one or two.
+	limitMemory   = int64(5 * time.Second)
+	limitMemories = 20
 	// kept is the share of the throughput above which it stayed: two windows of a
 	// hundred answers each differ by a tenth for no reason.
 	kept = 0.8
@@ -52,7 +54,7 @@ type limiter struct {
 	older   samples // of those that were there before, and may be many more
 	present float64 // in flight at the last answer
 	base    float64
-	learnt  int64 // when base was; long ago, as it were, before it is confirmed
+	learnt  int64 // when base was
 	before  sample
 	trial   trial
 }
@@ -144,8 +146,9 @@ func (l *limiter) closeLocked(now int64, saw sample, most float64) {
 // crowdedLocked ends a window in which the limit mattered, or nearly so.
 func (l *limiter) crowdedLocked(now int64, saw sample) {
 	full := saw.inflight > 0.9*l.limit
+	old := now-l.learnt > max(limitMemory, limitMemories*(now-l.began))
 	if l.base == 0 {
-		l.base, l.learnt = saw.ms, now-limitMemory-1
+		l.base, old = saw.ms, true
 	}
 	if l.limit <= limitFloor {
 		l.base, l.learnt = saw.ms, now
@@ -155,7 +158,7 @@ func (l *limiter) crowdedLocked(now int64, saw sample) {
 	case target < kept*l.limit && saw.ms > limitGain*l.base:
 		l.before, l.trial = saw, cutting
 		l.limit = target
-	case full && (saw.ms < kept*l.base || now-l.learnt > limitMemory):
+	case full && (saw.ms < kept*l.base || old):
 		l.before, l.trial = saw, probing
 		l.limit /= 2
 	case saw.ms > limitGain*l.base:
