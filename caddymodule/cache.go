@@ -141,6 +141,7 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	result, err := c.handler.Serve(w, r, verdict, &ex.origin)
 	ex.cache = result
 	c.observe(verdict, result)
+	c.app.noteMiss(r, verdict, result)
 	if first { // else whoever began it logs
 		ex.log(r)
 	}

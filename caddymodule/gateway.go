@@ -14,6 +14,7 @@ import (
 	"github.com/edgegw/edge/internal/fleet"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/purge"
+	"github.com/edgegw/edge/internal/traffic"
 )
 
 // live is the configuration in force, nil before the first and after the last.
@@ -31,6 +32,7 @@ type gatewayKey struct{}
 type gateway struct {
 	started time.Time
 	store   *httpcache.Store
+	traffic *traffic.Monitor
 
 	mu     sync.Mutex
 	purges *purge.Coordinator // nil until a configuration has started
@@ -46,11 +48,13 @@ type gateway struct {
 	warmth      warmth        // after purges of other nodes
 
 	registrations registrations
+
+	unwatch func() // ends the watch over the traffic; nil before it began
 }
 
 func acquireGateway() (*gateway, error) {
 	g, _, err := shared.LoadOrNew(gatewayKey{}, func() (caddy.Destructor, error) {
-		return &gateway{started: time.Now(), store: httpcache.NewStore(httpcache.Options{})}, nil
+		return &gateway{started: time.Now(), store: httpcache.NewStore(httpcache.Options{}), traffic: traffic.New()}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -89,6 +93,7 @@ func (g *gateway) open(a *App) error {
 	g.store.Configure(a.cacheOptions())
 	g.openCache(a, journal)
 	g.fresh = true
+	g.unwatch = g.watch()
 	return g.join(a)
 }
 
@@ -145,6 +150,9 @@ func (g *gateway) deploys() *deploy.Book {
 func (g *gateway) Destruct() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.unwatch != nil {
+		g.unwatch()
+	}
 	// The purges first: those under way must not find the disk closed.
 	var err error
 	if g.purges != nil {

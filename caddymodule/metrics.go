@@ -183,6 +183,8 @@ var (
 	poolRetries     = describe("edge_pool_retries_total", "Requests sent again to another replica.", "pool")
 	poolHedges      = describe("edge_pool_hedges_total", "Requests sent to a second replica besides.", "pool")
 	poolHedgesWon   = describe("edge_pool_hedges_won_total", "Requests that the second replica answered first.", "pool")
+	cacheSent       = describe("edge_cache_sent_bytes_total", "Bytes of bodies that went out of the cache.")
+	poolReceived    = describe("edge_pool_received_bytes_total", "Bytes of bodies that came from replicas.", "pool")
 	poolRefused     = describe("edge_pool_refused_total", "Requests that the pool answered 503 itself.", "pool")
 	replicaInFlight = describe("edge_replica_in_flight", "Requests at a replica.", "pool", "replica", "version")
 	replicaLimit    = describe("edge_replica_limit", "Requests that a replica may have at a time now; 0: any number.", "pool", "replica", "version")
@@ -200,9 +202,9 @@ var (
 // Describe names every gauge.
 func (gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		cacheEntries, cacheBytes, cacheMaxBytes, cacheYielded, cacheStores, cacheEvictions, cacheFenced, encodedBytes, encodings, generation,
+		cacheEntries, cacheBytes, cacheMaxBytes, cacheYielded, cacheStores, cacheEvictions, cacheFenced, cacheSent, encodedBytes, encodings, generation,
 		diskServing, diskEntries, diskBytes, diskMaxBytes, diskIndexBytes, diskHits, diskWrites, diskDropped, diskErrors,
-		deployHeld, poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolHedges, poolHedgesWon, poolRefused,
+		deployHeld, poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolHedges, poolHedgesWon, poolRefused, poolReceived,
 		replicaInFlight, replicaLimit, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending, certificateEnd, certificateLeft,
 	} {
 		to <- d
@@ -229,6 +231,7 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 	counter(cacheStores, float64(s.Stores))
 	counter(cacheEvictions, float64(s.Evictions))
 	counter(cacheFenced, float64(s.Fenced))
+	counter(cacheSent, float64(s.SentBytes))
 	gauge(encodedBytes, float64(s.EncodedBytes))
 	counter(encodings, float64(s.Encoded), "done")
 	counter(encodings, float64(s.UselessEncodings), "useless")
@@ -284,6 +287,7 @@ func collectPool(p *pool, gauge, counter func(*prometheus.Desc, float64, ...stri
 	counter(poolHedges, float64(s.Hedges), s.Name)
 	counter(poolHedgesWon, float64(s.Won), s.Name)
 	counter(poolRefused, float64(s.Refused), s.Name)
+	counter(poolReceived, float64(s.Received), s.Name)
 	states := map[string]int{"joining": 0, "up": 0, "sick": 0, "draining": 0, "drained": 0}
 	breakers := map[string]float64{"closed": 0, "half-open": 1, "open": 2}
 	for _, r := range s.Replicas {

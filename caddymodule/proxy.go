@@ -37,6 +37,7 @@ type Proxy struct {
 	LeanOff bool `json:"lean_off,omitempty"`
 
 	lean  *lean // nil when only Caddy's handler will do
+	app   *App
 	built bool
 }
 
@@ -60,6 +61,7 @@ func (p *Proxy) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("edge_proxy: %w", err)
 	}
 	p.StreamCloseDelay = never
+	p.app = app
 	transport := &poolTransport{pool: pool, app: app}
 	p.lean = newLean(p, transport, ctx.Logger())
 	p.Transport = transport
@@ -111,6 +113,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		err = errCutOff // what stands if it ends with a panic
 		defer func() { ex.visited(r, err, recover()) }()
 	}
+	began := time.Now()
 	if p.lean.takes(r) {
 		err = p.lean.serve(w, r, ex)
 	} else {
@@ -119,6 +122,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}
 	err = refused(w, err)
 	observeProxied(p.Pool, ex)
+	p.app.noteCost(r, ex, began)
 	ex.log(r)
 	return err
 }

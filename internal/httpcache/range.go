@@ -151,10 +151,14 @@ func (h *Handler) replyRange(w http.ResponseWriter, r *http.Request, rp reply) (
 		header["Content-Range"] = []string{one.contentRange(e.body.size)}
 		header["Content-Length"] = []string{strconv.FormatInt(one.length, 10)}
 		w.WriteHeader(http.StatusPartialContent)
-		_, _ = rp.body().writePart(w, one.start, one.length) // a client that leaves is nobody to tell
+		sent, _ := rp.body().writePart(w, one.start, one.length) // a client that leaves is nobody to tell
+		h.Store.counters.sentBytes.Add(sent)
 		return resultOf(rp, http.StatusPartialContent), true
 	}
 	writeMultipart(w, rp.body(), ranges)
+	for _, one := range ranges {
+		h.Store.counters.sentBytes.Add(one.length)
+	}
 	return resultOf(rp, http.StatusPartialContent), true
 }
 

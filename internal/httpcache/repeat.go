@@ -115,12 +115,14 @@ func (p *Repeat) Begin(now time.Time) (Use, bool) {
 		member.leave()
 		return Use{}, false
 	}
-	use := Use{Body: e.body.chunks, Exchange: member}
+	sent := e.body
 	if p.coding != coding.Identity {
-		use.Body = e.encodings.Load().get(p.coding).body.chunks
+		sent = e.encodings.Load().get(p.coding).body
 	}
+	use := Use{Body: sent.chunks, Exchange: member}
 	use.Age, use.TTL = e.shownAge(now)
 	s.counters.hits.Add(1)
+	s.counters.sentBytes.Add(sent.size)
 	s.noteUse(e)
 	return use, true
 }

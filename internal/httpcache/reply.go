@@ -61,7 +61,8 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, rp reply) (Resul
 	res, bodyless := h.replyHead(w, r, rp)
 	if !bodyless {
 		// A client that leaves meanwhile has nothing to be told.
-		_, _ = rp.body().WriteTo(w)
+		sent, _ := rp.body().WriteTo(w)
+		h.Store.counters.sentBytes.Add(sent)
 		if rp.trails() {
 			rp.e.trail(w.Header())
 		}

@@ -13,6 +13,7 @@ type counters struct {
 	entries, hits, stale, revalidated, misses, bypasses, errors atomic.Int64
 	collapsed, stores, evictions, fenced, purges, invalidations atomic.Int64
 	fillErrors, refreshErrors, faults                           atomic.Int64
+	sentBytes                                                   atomic.Int64
 	encodedBytes, encoded, uselessEncodings, failedEncodings    atomic.Int64
 }
 
@@ -34,6 +35,8 @@ type Stats struct {
 	Bypasses    int64 `json:"bypasses"`
 	Errors      int64 `json:"errors"`
 	Collapsed   int64 `json:"collapsed"`
+	// SentBytes are the bytes of bodies that went out of the store.
+	SentBytes int64 `json:"sent_bytes"`
 
 	Stores        int64 `json:"stores"`
 	Evictions     int64 `json:"evictions"`
@@ -105,7 +108,7 @@ func (s *Store) Stats() Stats {
 		MaxBytes: s.maxBytes.Load(), Yielded: s.yielded.Load(), MaxObject: s.maxObject.Load(), Generation: s.Generation(),
 		Hits: c.hits.Load(), Stale: c.stale.Load(), Revalidated: c.revalidated.Load(),
 		Misses: c.misses.Load(), Bypasses: c.bypasses.Load(), Errors: c.errors.Load(),
-		Collapsed: c.collapsed.Load(), Stores: c.stores.Load(), Evictions: c.evictions.Load(),
+		Collapsed: c.collapsed.Load(), SentBytes: c.sentBytes.Load(), Stores: c.stores.Load(), Evictions: c.evictions.Load(),
 		Fenced: c.fenced.Load(), Purges: c.purges.Load(), Invalidations: c.invalidations.Load(),
 		FillErrors: c.fillErrors.Load(), RefreshErrors: c.refreshErrors.Load(),
 		EncodedBytes: c.encodedBytes.Load(), Encoded: c.encoded.Load(),

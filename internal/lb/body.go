@@ -58,6 +58,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		b.timer.Reset(b.patience)
 	}
 	n, err := b.src.Read(p)
+	b.x.pool.received.Add(int64(n))
 	if b.timer != nil {
 		b.timer.Stop()
 	}

@@ -45,6 +45,7 @@ type Pool struct {
 	hedges     atomic.Int64
 	hedgesWon  atomic.Int64
 	refused    atomic.Int64
+	received   atomic.Int64 // bytes of bodies, from replicas
 
 	assessing sync.Mutex // one assessment at a time, so that the last one stands
 	ejecting  sync.Mutex // one ejection at a time, so that their number keeps its cap

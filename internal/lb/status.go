@@ -6,14 +6,15 @@ import "time"
 type Status struct {
 	Name     string          `json:"name"`
 	Policy   string          `json:"policy"`
-	Panic    bool            `json:"panic"`      // most replicas look sick or are ejected: both are ignored
-	InFlight int64           `json:"in_flight"`  // requests at replicas
-	Queued   int64           `json:"queued"`     // requests that wait for a replica
-	Desired  int             `json:"desired"`    // replicas that there should be; 0 when there is nothing to reckon with
-	Retries  int64           `json:"retries"`    // since the pool was made
-	Hedges   int64           `json:"hedges"`     // requests sent to a second replica besides, since it was made
-	Won      int64           `json:"hedges_won"` // of those, answered first by the second
-	Refused  int64           `json:"refused"`    // answered 503 by the pool itself, since it was made
+	Panic    bool            `json:"panic"`          // most replicas look sick or are ejected: both are ignored
+	InFlight int64           `json:"in_flight"`      // requests at replicas
+	Queued   int64           `json:"queued"`         // requests that wait for a replica
+	Desired  int             `json:"desired"`        // replicas that there should be; 0 when there is nothing to reckon with
+	Retries  int64           `json:"retries"`        // since the pool was made
+	Hedges   int64           `json:"hedges"`         // requests sent to a second replica besides, since it was made
+	Won      int64           `json:"hedges_won"`     // of those, answered first by the second
+	Refused  int64           `json:"refused"`        // answered 503 by the pool itself, since it was made
+	Received int64           `json:"received_bytes"` // of bodies, from replicas, since it was made
 	Sources  []SourceStatus  `json:"sources"`
 	Replicas []ReplicaStatus `json:"replicas"`
 	Scaling  ScalingStatus   `json:"autoscale"`
@@ -60,7 +61,7 @@ func (p *Pool) Status() Status {
 	defer p.mu.Unlock()
 	st := Status{
 		Name: p.name, Panic: p.panicking.Load(), Queued: p.queue.waiting.Load(),
-		Retries: p.retries.Load(), Hedges: p.hedges.Load(), Won: p.hedgesWon.Load(), Refused: p.refused.Load(),
+		Retries: p.retries.Load(), Hedges: p.hedges.Load(), Won: p.hedgesWon.Load(), Refused: p.refused.Load(), Received: p.received.Load(),
 		Sources: []SourceStatus{}, Replicas: []ReplicaStatus{},
 	}
 	if p.settings == nil {
