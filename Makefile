@@ -36,9 +36,10 @@ build:
 test: tools format vet lint race fuzz bench-test
 
 # What the tests need beyond Go: a C compiler for the race detector, a
-# Redis, and the public HTTP cache test suite with Node.js to run it.
+# Redis, a Prometheus, a Chromium, and the public HTTP cache test suite with
+# Node.js to run it.
 tools:
-	scripts/install-debian.sh gcc libc6-dev curl redis-server prometheus systemd
+	scripts/install-debian.sh gcc libc6-dev curl redis-server prometheus systemd chromium
 	scripts/install-suite.sh
 
 format:

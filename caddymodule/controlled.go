@@ -53,6 +53,7 @@ func (controlled) Status(ctx context.Context) control.Status {
 		s.Fleet = m.Status()
 	}
 	s.Deploys = control.DeployStatus{Pools: controlled{}.Versions(), Last: controlled{}.Deploys("", 5)}
+	s.Trouble = a.sights(time.Now()).troubles()
 	if c := a.gateway.coordinator(); c != nil {
 		s.Purges = control.PurgeStatus{Pending: c.Health().Pending, Last: c.List(5)}
 	}

@@ -36,6 +36,9 @@ type Gateway interface {
 	Status(ctx context.Context) Status
 	// Ready tells which dependencies work.
 	Ready(ctx context.Context) Readiness
+	// Traffic is what requests cost of late, and how the last hour went; of its
+	// intervals only those after a time. Its JSON is shown as it is.
+	Traffic(after time.Time) any
 	// Explain says what would become of a request. Its JSON is shown as it
 	// is: an object whose fields stand in the order in which to read them.
 	Explain(ctx context.Context, q ExplainQuery) (any, error)
@@ -119,6 +122,21 @@ type Status struct {
 	Deploys DeployStatus `json:"deploys"`
 	// Dependencies are what this node needs besides itself.
 	Dependencies []Dependency `json:"dependencies"`
+	// Trouble is what somebody should look at now, the worst first.
+	Trouble []Trouble `json:"trouble"`
+}
+
+// Trouble is one thing that is wrong.
+type Trouble struct {
+	// Alert is the name of the alert that it becomes if it lasts, and of the
+	// runbook.
+	Alert string `json:"alert"`
+	// Severity is critical or warning.
+	Severity string `json:"severity"`
+	// Summary is one sentence.
+	Summary string `json:"summary"`
+	// Since is when it began, if that is known.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // PurgeStatus sums up the orders.

@@ -82,6 +82,9 @@ type route struct {
 var routes = []route{
 	{method: http.MethodGet, pattern: "healthz", open: true, serve: (*call).healthz},
 	{method: http.MethodGet, pattern: "readyz", open: true, serve: (*call).readyz},
+	{method: http.MethodGet, pattern: "dashboard", open: true, serve: (*call).dashboard},
+	{method: http.MethodGet, pattern: "dashboard/{id}", open: true, serve: (*call).dashboard},
+	{method: http.MethodGet, pattern: "traffic", query: []string{"after"}, serve: (*call).traffic},
 	{method: http.MethodGet, pattern: "status", serve: (*call).status},
 	{method: http.MethodGet, pattern: "explain", query: []string{"url", "method", "header"}, serve: (*call).explain},
 	{method: http.MethodGet, pattern: "purge", query: []string{"limit"}, serve: (*call).listPurges},

@@ -62,6 +62,8 @@ func (g *fakeGateway) Status(context.Context) Status {
 
 func (g *fakeGateway) Ready(context.Context) Readiness { return g.ready }
 
+func (g *fakeGateway) Traffic(after time.Time) any { return map[string]time.Time{"after": after} }
+
 func (g *fakeGateway) Explain(_ context.Context, q ExplainQuery) (any, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

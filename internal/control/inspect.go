@@ -4,9 +4,11 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/edgegw/edge/internal/dashboard"
 	"github.com/edgegw/edge/internal/deploy"
 )
 
@@ -57,7 +59,30 @@ func (c *call) status() error {
 	if status.Dependencies == nil {
 		status.Dependencies = []Dependency{}
 	}
+	if status.Trouble == nil {
+		status.Trouble = []Trouble{}
+	}
 	return c.answer(http.StatusOK, status)
+}
+
+// dashboard is a page that asks for the token itself, and what it is made of: it
+// holds nothing that is anybody's secret.
+func (c *call) dashboard() error {
+	if !dashboard.Serve(c.w, c.r, c.id) {
+		return problem(http.StatusNotFound, CodeUnknown, "dashboard %q: no such part of the page", shorten(c.id))
+	}
+	return nil
+}
+
+func (c *call) traffic() error {
+	var after time.Time
+	if text := c.query.Get("after"); text != "" {
+		var err error
+		if after, err = time.Parse(time.RFC3339, text); err != nil {
+			return invalid(http.StatusBadRequest, Mistake{"after", shorten(text), "a time such as 2026-03-01T12:00:00Z"})
+		}
+	}
+	return c.answer(http.StatusOK, c.gateway.Traffic(after))
 }
 
 // autoscale answers one flat object for a pool, so that a scaler that reads one

@@ -289,7 +289,7 @@ func (d *demo) keep(playing, asked context.Context) error {
 // suggestions is what a person may open and try.
 func (d *demo) suggestions() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nopen    %s/\n\ntry\n", d.gateway.base)
+	fmt.Fprintf(&b, "\nopen    %s/\n        %s/dashboard    # its token: %s\n\ntry\n", d.gateway.base, d.gateway.control.server, d.place.controlToken)
 	lines := []string{
 		fmt.Sprintf("export EDGE_SERVER=%s EDGE_TOKEN=$(cat %s)    # what the commands below need", d.gateway.control.server, d.gateway.token),
 		fmt.Sprintf("curl -sI -X GET %s/contacts | grep -i -e cache -e age -e version    # twice: the second is a hit", d.gateway.base),
