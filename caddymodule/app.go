@@ -18,6 +18,7 @@ import (
 	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/fleet"
+	"github.com/edgegw/edge/internal/health"
 	"github.com/edgegw/edge/internal/named"
 	"github.com/edgegw/edge/internal/purge"
 	"github.com/edgegw/edge/internal/report"
@@ -82,7 +83,8 @@ type App struct {
 	started   chan struct{} // closed by Start, and by Cleanup
 	startOnce sync.Once
 	loaded    time.Time
-	before    *App // the configuration that this one replaced
+	watch     *health.Watch // since Start
+	before    *App          // the configuration that this one replaced
 	gone      atomic.Bool
 }
 
@@ -281,6 +283,7 @@ func (a *App) Start() error {
 	a.hosts = a.siteHosts()
 	expect(a.targets, a.pools)
 	a.loaded = time.Now()
+	a.watch = health.Start(&a.gateway.history, a.checks()...)
 	book := a.gateway.deploys()
 	for _, p := range a.pools {
 		p.adopt(book)
@@ -335,6 +338,9 @@ func (a *App) Stop() error {
 // but cleans it up, so this gives the state back as Stop does.
 func (a *App) Cleanup() error {
 	errs := []error{a.Stop()}
+	if a.watch != nil {
+		a.watch.Close()
+	}
 	a.gone.Store(true)
 	if a.started != nil {
 		a.startOnce.Do(func() { close(a.started) })

@@ -7,11 +7,11 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/fleet"
+	"github.com/edgegw/edge/internal/health"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/lb"
 	"github.com/edgegw/edge/internal/purge"
@@ -70,55 +70,14 @@ func (controlled) Ready(context.Context) control.Readiness {
 	r := control.Readiness{Ready: true, Dependencies: a.dependencies()}
 	if leaving.Load() {
 		r.Ready = false
-		r.Dependencies = append(r.Dependencies, control.Dependency{Name: "gateway", Detail: "told to stop: it serves until its listeners close"})
+		r.Dependencies = append(r.Dependencies, control.Dependency{Name: "gateway", Severity: string(health.Critical), Detail: "told to stop: it serves until its listeners close"})
 	}
 	for _, d := range r.Dependencies {
-		if strings.HasPrefix(d.Name, "pool ") && !d.OK {
+		if d.Severity == string(health.Critical) && !d.OK {
 			r.Ready = false
 		}
 	}
 	return r
-}
-
-// dependencies are the pools, the journal and the CDN. Nothing here waits: it
-// tells what is known.
-func (a *App) dependencies() []control.Dependency {
-	all := []control.Dependency{}
-	for _, name := range slices.Sorted(maps.Keys(a.pools)) {
-		status := a.pools[name].Status()
-		up := 0
-		for _, r := range status.Replicas {
-			if r.State == "up" {
-				up++
-			}
-		}
-		d := control.Dependency{Name: "pool " + name, OK: up > 0, Detail: fmt.Sprintf("%d of %d replicas up", up, len(status.Replicas))}
-		for _, source := range status.Sources {
-			if source.Problem != "" {
-				d.Detail += "; " + source.Source + ": " + source.Problem
-			}
-		}
-		all = append(all, d)
-	}
-	c := a.gateway.coordinator()
-	if c == nil {
-		return all
-	}
-	journal := control.Dependency{Name: "purge journal", OK: true, Detail: a.StateDir}
-	if fault := c.Health().Journal; fault != nil {
-		journal.OK, journal.Detail = false, fault.Error()
-	}
-	all = append(all, journal)
-	if m := a.gateway.member; m != nil {
-		all = append(all, fleetState(m.Status()))
-	}
-	if a.gateway.disk != "" {
-		all = append(all, diskState(a.gateway.disk, a.gateway.store.Stats().Disk))
-	}
-	for _, t := range a.targets {
-		all = append(all, targetState(t.Name(), c.List(10)))
-	}
-	return all
 }
 
 // diskState judges the cache's disk; nil is one that was not opened.
@@ -132,22 +91,6 @@ func diskState(folder string, d *httpcache.DiskStats) control.Dependency {
 		return control.Dependency{Name: "cache disk", Detail: d.Error}
 	}
 	return control.Dependency{Name: "cache disk", OK: true, Detail: folder}
-}
-
-// targetState judges a CDN by the newest order that reached it.
-func targetState(name string, records []purge.Record) control.Dependency {
-	for _, record := range records {
-		for _, t := range record.Targets {
-			if t.Name == name && t.Attempts > 0 {
-				d := control.Dependency{Name: name, OK: t.Error == nil, Since: record.Created}
-				if t.Error != nil {
-					d.Detail = t.Error.Error()
-				}
-				return d
-			}
-		}
-	}
-	return control.Dependency{Name: name, OK: true, Detail: "not called yet"}
 }
 
 // coordinatorOf is the live one, or an error while there is none.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/fleet"
+	"github.com/edgegw/edge/internal/health"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/purge"
 	"github.com/edgegw/edge/internal/traffic"
@@ -33,6 +34,7 @@ type gateway struct {
 	started time.Time
 	store   *httpcache.Store
 	traffic *traffic.Monitor
+	history health.History // of what the gateway needs
 
 	mu     sync.Mutex
 	purges *purge.Coordinator // nil until a configuration has started

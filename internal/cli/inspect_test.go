@@ -65,7 +65,7 @@ func TestStatusShowsWhatMatters(t *testing.T) {
 		"  ID  STATE    EXIT  GENERATION  ITEMS       CREATED               WHY",
 		"  p2  running  -     0           everything  2026-01-02T03:04:05Z  -",
 		"  p1  partial  4     18          2           2026-01-02T03:04:05Z  half done",
-		"  redis       DOWN   2026-01-02T03:04:05Z  connection refused",
+		"  redis       DOWN   -        2026-01-02T03:04:05Z  connection refused",
 	}
 	lines := strings.Split(stdout.String(), "\n")
 	next := 0

@@ -228,13 +228,16 @@ func printDependencies(out *console, dependencies []control.Dependency) {
 	}
 	out.say("")
 	out.say("dependencies")
-	rows := [][]string{{"NAME", "STATE", "SINCE", "DETAIL"}}
+	rows := [][]string{{"NAME", "STATE", "LATENCY", "SINCE", "DETAIL"}}
 	for _, d := range dependencies {
-		state := "ok"
+		state, latency := "ok", ""
 		if !d.OK {
-			state = "DOWN"
+			state = strings.TrimSpace("DOWN " + d.Severity)
 		}
-		rows = append(rows, []string{d.Name, state, stamp(d.Since), d.Detail})
+		if d.Latency > 0 {
+			latency = d.Latency.String()
+		}
+		rows = append(rows, []string{d.Name, state, latency, stamp(d.Since), d.Detail})
 	}
 	out.table(rows)
 }

@@ -159,8 +159,15 @@ type DeployStatus struct {
 type Dependency struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
+	// Severity is what it means that it is down: critical (this node should get
+	// no traffic), degraded (visitors are served, something is worse), notice.
+	Severity string `json:"severity,omitempty"`
 	// Detail says what is wrong, or what is worth knowing.
 	Detail string `json:"detail,omitempty"`
+	// Latency is how long it took to answer when it was asked last.
+	Latency unit.Duration `json:"latency,omitzero"`
+	// Checked is when that was; none before the first time.
+	Checked time.Time `json:"checked,omitzero"`
 	// Since is when OK last changed.
 	Since time.Time `json:"since,omitzero"`
 }

@@ -33,6 +33,7 @@ type Member struct {
 	board  board
 	shelf  *redisBoard // nil in simulations, which have no orders
 	closer func() error
+	clock  func(context.Context) (time.Time, error)
 	node   Node
 	id     string
 	name   string
@@ -94,7 +95,7 @@ func Open(c Config, host string, node Node, noted []byte, event func(Event)) (*M
 	c = c.withDefaults(host)
 	b := newRedisBoard(*options, c.Name, c.Keep, c.Timeout.D())
 	m := newMember(b, node, c.Node, c.Lease.D(), readPlace(noted), event)
-	m.shelf, m.closer = b, b.close
+	m.shelf, m.closer, m.clock = b, b.close, b.time
 	m.start()
 	return m, nil
 }

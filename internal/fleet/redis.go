@@ -164,6 +164,9 @@ func (b *redisBoard) leave(ctx context.Context, t ticket) error {
 }
 
 // close ends the connections.
+// time is what Redis' clock says.
+func (b *redisBoard) time(ctx context.Context) (time.Time, error) { return b.client.Time(ctx).Result() }
+
 func (b *redisBoard) close() error { return b.client.Close() }
 
 func text(n uint64) string { return strconv.FormatUint(n, 10) }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"time"
 
 	"github.com/edgegw/edge/internal/unit"
@@ -46,6 +47,9 @@ type MemberStatus struct {
 	Applied uint64 `json:"applied"`
 	Drained uint64 `json:"drained"`
 }
+
+// Time asks Redis what its clock says, which also tells how it answers.
+func (m *Member) Time(ctx context.Context) (time.Time, error) { return m.clock(ctx) }
 
 // Status is what is known now; it waits for nobody.
 func (m *Member) Status() Status {

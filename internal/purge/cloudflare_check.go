@@ -24,14 +24,8 @@ func CheckCloudflare(ctx context.Context, c CloudflareConfig) []error {
 	}
 	c = c.withDefaults()
 	caller := newCaller(c.APIURL, c.APIToken, transport)
-	var token struct {
-		Status string `json:"status"`
-	}
-	if err := caller.get(ctx, "/user/tokens/verify", &token); err != nil {
-		return []error{fmt.Errorf("cloudflare: %w", err)}
-	}
-	if token.Status != "active" {
-		return []error{fmt.Errorf("cloudflare api_token is %q: want an active one", caller.clean(token.Status))}
+	if err := caller.knowsToken(ctx); err != nil {
+		return []error{err}
 	}
 	var problems []error
 	unread := false
@@ -51,6 +45,26 @@ func CheckCloudflare(ctx context.Context, c CloudflareConfig) []error {
 		}
 	}
 	return problems
+}
+
+// AskCloudflare asks whether Cloudflare answers and knows the token. It changes
+// nothing, and costs one call.
+func AskCloudflare(ctx context.Context, c CloudflareConfig) error {
+	c = c.withDefaults()
+	return newCaller(c.APIURL, c.APIToken, transport).knowsToken(ctx)
+}
+
+func (c *caller) knowsToken(ctx context.Context) error {
+	var token struct {
+		Status string `json:"status"`
+	}
+	if err := c.get(ctx, "/user/tokens/verify", &token); err != nil {
+		return fmt.Errorf("cloudflare: %w", err)
+	}
+	if token.Status != "active" {
+		return fmt.Errorf("cloudflare api_token is %q: want an active one", c.clean(token.Status))
+	}
+	return nil
 }
 
 // foundZone is what Cloudflare says of a zone.

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package caddymodule
+
+// synchronised: only Linux tells.
+func synchronised() bool { return true }
