@@ -39,7 +39,7 @@ test: tools format vet lint race fuzz bench-test
 # Redis, a Prometheus, a Chromium, and the public HTTP cache test suite with
 # Node.js to run it.
 tools:
-	scripts/install-debian.sh gcc libc6-dev curl redis-server prometheus systemd chromium
+	scripts/install-debian.sh gcc libc6-dev curl redis-server rsyslog prometheus systemd chromium
 	scripts/install-suite.sh
 
 format:
