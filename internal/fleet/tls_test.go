@@ -12,31 +12,37 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/edgegw/edge/internal/unit"
 )
 
-// serveTLS has the server listen with TLS, and this process trust it.
-func (s *redisServer) serveTLS() (address string) {
-	s.t.Helper()
+// identity is a certificate and its key. It is made once: a process reads the
+// certificates that it trusts once, too.
+var identity = sync.OnceValues(func() (certificate, private []byte) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		s.t.Fatal(err)
+		panic(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redis"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		s.t.Fatal(err)
+	if certificate, err = x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key); err != nil {
+		panic(err)
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		s.t.Fatal(err)
+	if private, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
+		panic(err)
 	}
+	return certificate, private
+})
+
+// serveTLS has the server listen with TLS, and this process trust it.
+func (s *redisServer) serveTLS() (address string) {
+	s.t.Helper()
+	der, private := identity()
 	write := func(name, kind string, bytes []byte) string {
 		path := filepath.Join(s.dir, name)
 		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}), 0o600); err != nil {
