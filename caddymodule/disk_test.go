@@ -18,6 +18,7 @@ import (
 
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/purge"
+	"github.com/edgegw/edge/internal/traffic"
 )
 
 func TestOrdersThatTheDiskHasNotSeen(t *testing.T) {
@@ -95,7 +96,7 @@ func (o *fixedOrigin) Fetch(w http.ResponseWriter, _ *http.Request) error {
 // configuration begins to serve.
 func opened(t *testing.T, stateDir string, size CacheSize) *gateway {
 	t.Helper()
-	g := &gateway{store: httpcache.NewStore(httpcache.Options{})}
+	g := &gateway{store: httpcache.NewStore(httpcache.Options{}), traffic: traffic.New()}
 	if err := g.open(&App{StateDir: stateDir, Cache: size, logger: zap.NewNop()}); err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +226,7 @@ func TestAColdStartSaysWhy(t *testing.T) {
 			t.Fatal(err)
 		}
 		core, records := zapobserver.New(zapcore.InfoLevel)
-		g := &gateway{store: httpcache.NewStore(httpcache.Options{})}
+		g := &gateway{store: httpcache.NewStore(httpcache.Options{}), traffic: traffic.New()}
 		if err := g.open(&App{StateDir: dir, Cache: CacheSize{Disk: 64 << 20}, logger: zap.New(core)}); err != nil {
 			t.Fatalf("%s: %v", c.before, err)
 		}
