@@ -77,7 +77,7 @@ var reachable = map[string]reaching{
 	"stale-while-revalidate": {before: []string{again}, ask: "/x?Age=100&Cache-Control=max-age=60,stale-while-revalidate=600"},
 	"stale-if-error":         {before: []string{again}, ask: "/x?Age=100&Cache-Control=max-age=60,stale-if-error=600&fail=2"},
 	"stale-unreachable":      {before: []string{again}, ask: `/x?Age=100&Cache-Control=max-age=60&ETag="a"&die=2`},
-	"soft-purged":            {before: []string{again, "soft purge"}, ask: "/x?Cache-Control=max-age=60", silent: true},
+	"soft-purged":            {before: []string{again, "soft purge"}, ask: "/x?Cache-Control=max-age=60&die=2", silent: true},
 	"stale":                  {before: []string{again}, ask: `/x?Age=100&Cache-Control=max-age=60&ETag="a"`, silent: true},
 	"no-cache":               {before: []string{again}, ask: `/x?Cache-Control=no-cache&ETag="a"`, silent: true},
 	"only-if-cached":         {ask: "/x", fields: []string{"Cache-Control", "only-if-cached"}},
