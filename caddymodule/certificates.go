@@ -7,7 +7,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
-	"github.com/caddyserver/certmagic"
 )
 
 // siteHosts are the hosts that routes of this configuration are about.
@@ -46,26 +45,21 @@ func serverHosts(server *caddyhttp.Server) (hosts []string) {
 func certificatesOf(hosts []string) map[string]*x509.Certificate {
 	last := make(map[string]*x509.Certificate)
 	for _, host := range hosts {
-		for _, certificate := range matching(host) {
-			leaf := certificate.Leaf
-			if leaf != nil && (last[host] == nil || leaf.NotAfter.After(last[host].NotAfter)) {
-				last[host] = leaf
-			}
-		}
+		addCertificates(last, host)
 	}
 	return last
 }
 
-// matching are the certificates that Caddy has for a host. It has no list of them, and
-// panics, once its last configuration has stopped, which a question in the
-// background may outlive.
-func matching(host string) (list []certmagic.Certificate) {
-	defer func() {
-		if recover() != nil {
-			list = nil
+// addCertificates adds a host's. Caddy has no list of them, and panics, once its
+// last configuration has stopped, which a question in the background may outlive.
+func addCertificates(last map[string]*x509.Certificate, host string) {
+	defer func() { _ = recover() }()
+	for _, certificate := range caddytls.AllMatchingCertificates(host) {
+		leaf := certificate.Leaf
+		if leaf != nil && (last[host] == nil || leaf.NotAfter.After(last[host].NotAfter)) {
+			last[host] = leaf
 		}
-	}()
-	return caddytls.AllMatchingCertificates(host)
+	}
 }
 
 // remaining is the share of its lifetime that a certificate has left; below 0
