@@ -3,9 +3,7 @@ package peers
 import (
 	"context"
 	"fmt"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/edgegw/edge/bench/workloads"
 )
@@ -24,16 +22,7 @@ func init() {
 
 // haproxyVersion reads "HAProxy version 2.6.12-1 2023/…".
 func haproxyVersion(ctx context.Context, binary string) (string, error) {
-	out, err := exec.CommandContext(ctx, binary, "-v").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("haproxy -v: %w", err)
-	}
-	rest, found := strings.CutPrefix(string(out), "HAProxy version ")
-	version, _, ok := strings.Cut(rest, " ")
-	if !found || !ok {
-		return "", fmt.Errorf("haproxy -v: %q: want HAProxy version …", out)
-	}
-	return version, nil
+	return versionAfter(ctx, "HAProxy version ", binary, "-v")
 }
 
 // haproxyCache stores for a year what it would store for a minute.

@@ -129,3 +129,18 @@ func goBuild(ctx context.Context, folder, pkg, binary string) (string, error) {
 	}
 	return binary, nil
 }
+
+// versionAfter runs a program that tells its version, and takes the word after a
+// beginning.
+func versionAfter(ctx context.Context, beginning, binary, flag string) (string, error) {
+	out, err := exec.CommandContext(ctx, binary, flag).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", filepath.Base(binary), flag, err)
+	}
+	rest, found := strings.CutPrefix(string(out), beginning)
+	version, _, ok := strings.Cut(rest, " ")
+	if !found || !ok {
+		return "", fmt.Errorf("%s %s: %q: want %s…", filepath.Base(binary), flag, out, beginning)
+	}
+	return version, nil
+}

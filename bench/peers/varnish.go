@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/edgegw/edge/bench/workloads"
 )
@@ -25,16 +23,7 @@ func init() {
 
 // varnishVersion reads "varnishd (varnish-7.1.1 revision …)".
 func varnishVersion(ctx context.Context, binary string) (string, error) {
-	out, err := exec.CommandContext(ctx, binary, "-V").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("varnishd -V: %w", err)
-	}
-	_, rest, found := strings.Cut(string(out), "(varnish-")
-	version, _, ok := strings.Cut(rest, " ")
-	if !found || !ok {
-		return "", fmt.Errorf("varnishd -V: %q: want varnishd (varnish-…", out)
-	}
-	return version, nil
+	return versionAfter(ctx, "varnishd (varnish-", binary, "-V")
 }
 
 func varnishCache(s Setup) Config { return varnishConfig(s, "") }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/edgegw/edge/bench/gateway"
 )
 
 const (
@@ -82,18 +84,7 @@ func (l load) run(ctx context.Context) (answers, error) {
 
 // pauseUntil reports whether the moment came before the context ended.
 func pauseUntil(ctx context.Context, moment time.Time) bool {
-	d := time.Until(moment)
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return gateway.Pause(ctx, time.Until(moment))
 }
 
 func ask(ctx context.Context, client *http.Client, l load) (a answer) {

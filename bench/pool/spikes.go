@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
+
+	"github.com/edgegw/edge/bench/gateway"
 )
 
 // hedge has replicas answer late now and then, all alike, so that no choice among
@@ -111,7 +111,7 @@ func newcomer(ctx context.Context, s *stand) ([]row, error) {
 		return nil, err
 	}
 	w := wish{file: filepath.Join(s.dir, "replicas"), replicas: addresses(s.replicas[:9])}
-	if err := list(w.file, s.replicas[:9]); err != nil {
+	if err := gateway.List(w.file, w.replicas); err != nil {
 		return nil, err
 	}
 	const before, coldness, after = 6 * time.Second, 5 * time.Second, 5 * time.Second
@@ -122,7 +122,7 @@ func newcomer(ctx context.Context, s *stand) ([]row, error) {
 		if _, err := s.seen(ctx, s.replicas...); err != nil {
 			return err
 		}
-		if err := list(w.file, s.replicas); err != nil {
+		if err := gateway.List(w.file, addresses(s.replicas)); err != nil {
 			return err
 		}
 		pauseUntil(ctx, began.Add(before+coldness))
@@ -144,12 +144,4 @@ func newcomer(ctx context.Context, s *stand) ([]row, error) {
 		return nil
 	})
 	return []row{r}, err
-}
-
-// list writes the file in which replicas stand, whole.
-func list(path string, of []*replica) error {
-	if err := os.WriteFile(path+".new", []byte(strings.Join(addresses(of), "\n")+"\n"), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }
