@@ -24,6 +24,7 @@ func eachLoadPolicy(t *testing.T, c Config, test func(t *testing.T, w *world)) {
 // TestAReplicaThatFailsFastDrawsNothing: an answer in a millisecond keeps it
 // idle, so that policies that look at load alone prefer it.
 func TestAReplicaThatFailsFastDrawsNothing(t *testing.T) {
+	t.Parallel()
 	answers := map[string]struct {
 		answer func(time.Duration) outcome
 		most   float64 // of all tries; an even part is a tenth
@@ -34,6 +35,7 @@ func TestAReplicaThatFailsFastDrawsNothing(t *testing.T) {
 	}
 	for name, test := range answers {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			eachLoadPolicy(t, Config{}, func(t *testing.T, w *world) {
 				w.apps[3].answer, w.apps[3].service = test.answer, quick
 				p99 := simulated(w, 0.3, 12*time.Second)
@@ -54,6 +56,7 @@ func TestAReplicaThatFailsFastDrawsNothing(t *testing.T) {
 		})
 	}
 	t.Run("500 always, which is not retried", func(t *testing.T) {
+		t.Parallel()
 		inWorld(t, "least_time", 10, Config{}, func(t *testing.T, w *world) {
 			w.apps[3].answer, w.apps[3].service = failing(faulty), quick
 			simulated(w, 0.3, 12*time.Second)
@@ -63,6 +66,7 @@ func TestAReplicaThatFailsFastDrawsNothing(t *testing.T) {
 		})
 	})
 	t.Run("30 % of its answers fail", func(t *testing.T) {
+		t.Parallel()
 		eachLoadPolicy(t, Config{}, func(t *testing.T, w *world) {
 			w.apps[3].answer = func(time.Duration) outcome {
 				if w.dice.Float64() < 0.3 {
@@ -82,6 +86,7 @@ func TestAReplicaThatFailsFastDrawsNothing(t *testing.T) {
 // TestASlowReplicaIsEjectedUnderPoliciesThatDoNotSeeTime: round robin would
 // give it its tenth for ever.
 func TestASlowReplicaIsEjectedUnderPoliciesThatDoNotSeeTime(t *testing.T) {
+	t.Parallel()
 	inWorld(t, "round robin", 10, policyConfig("round_robin"), func(t *testing.T, w *world) {
 		w.apps[3].slowness = 20
 		w.run(full(10)*0.1, 60*time.Second)
@@ -100,6 +105,7 @@ func TestASlowReplicaIsEjectedUnderPoliciesThatDoNotSeeTime(t *testing.T) {
 // TestTheTimelineOfEjections: 5, 10, 20, 40 s, a fifth more or less each; and
 // between them at most the failures that it takes, found in slow start.
 func TestTheTimelineOfEjections(t *testing.T) {
+	t.Parallel()
 	inWorld(t, "one that always fails", 10, policyConfig("round_robin"), func(t *testing.T, w *world) {
 		v := w.apps[3]
 		v.answer, v.service = failing(gateway), quick
@@ -131,6 +137,7 @@ func TestTheTimelineOfEjections(t *testing.T) {
 // TestWhenAllFailNobodyIsEjectedAndTheEndIsNoticed: a dependency of all of them
 // is down for ten seconds.
 func TestWhenAllFailNobodyIsEjectedAndTheEndIsNoticed(t *testing.T) {
+	t.Parallel()
 	inWorld(t, "60 % of all answers fail", 10, Config{}, func(t *testing.T, w *world) {
 		down := false
 		for _, v := range w.apps {

@@ -66,6 +66,7 @@ func TestRendezvousSharesKeysEvenly(t *testing.T) {
 }
 
 func TestOnlyTheKeysOfWhoComesOrGoesMove(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{2, 5, 10, 100} {
 		whole := ringOf(n)
 		before := owners(whole)

@@ -27,6 +27,7 @@ func served(w *world, perSecond float64, length time.Duration) float64 {
 }
 
 func TestTheAdaptiveLimitKeepsAnApplicationFromThrashing(t *testing.T) {
+	t.Parallel()
 	overloaded := func(t *testing.T, c Config) (goodput float64, w *world) {
 		w = newWorld(t, 10, c)
 		for _, v := range w.apps {
@@ -60,6 +61,7 @@ func limits(w *world) (all []int64) {
 // are at a replica for no more than twice the time that their work takes, on the
 // average, and nine tenths of what the replicas can do is done.
 func TestTheAdaptiveLimitFollowsTheCapacity(t *testing.T) {
+	t.Parallel()
 	inWorld(t, "to 40 % and back, at three times the load", 10, adaptive(), func(t *testing.T, w *world) {
 		w.run(full(10)*0.5, 2*time.Second)
 		for i, slowness := range []float64{1, 2.5, 1} {
@@ -88,6 +90,7 @@ func mean(of []float64) float64 {
 }
 
 func TestTheAdaptiveLimitLeavesAHealthyPoolAlone(t *testing.T) {
+	t.Parallel()
 	inWorld(t, "at 0.9 of the capacity nobody is refused and nobody waits longer", 10, adaptive(), func(t *testing.T, w *world) {
 		w.run(full(10)*0.9, 2*time.Second)
 		w.forget()

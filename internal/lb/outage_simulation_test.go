@@ -9,6 +9,7 @@ import (
 // TestATotalOutageIsNotAmplifiedAndItsEndIsNoticed: all ten fail for ten
 // seconds, by the kind of failure.
 func TestATotalOutageIsNotAmplifiedAndItsEndIsNoticed(t *testing.T) {
+	t.Parallel()
 	for name, o := range map[string]outcome{"503": gateway, "no connection": refused, "connections break": reset} {
 		inWorld(t, name, 10, Config{}, func(t *testing.T, w *world) {
 			down := false
@@ -67,6 +68,7 @@ func (w *world) checks(pass func() bool) {
 // TestThreeTimesTheCapacity: who gets a slot gets an answer, in time; the rest
 // hears soon that there is none.
 func TestThreeTimesTheCapacity(t *testing.T) {
+	t.Parallel()
 	inWorld(t, "ten replicas, four thousand a second", 10, Config{}, func(t *testing.T, w *world) {
 		w.run(full(10)*0.5, 2*time.Second)
 		w.forget()

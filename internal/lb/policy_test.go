@@ -43,6 +43,7 @@ func TestRoundRobinSharesEvenlyAroundOneThatIsDown(t *testing.T) {
 // standard deviation of a share is 10, so 45 to 155 holds in all but one of
 // 10^6 runs even of 100 shares.
 func TestEveryPolicySharesEvenlyAmongEquals(t *testing.T) {
+	t.Parallel()
 	eachPolicy(t, func(t *testing.T, p Policy) {
 		for _, n := range []int{10, 100} {
 			for i, hits := range shares(p, row{up: allUp(n)}) {

@@ -132,6 +132,7 @@ func TestABodyLongerThanWhatIsKeptIsSentOnce(t *testing.T) {
 // had arrived when the request was about to be written. It was not, so it may
 // be sent again, whatever its method.
 func TestAConnectionThatWasClosedBeforeTheRequestCostsNoPOST(t *testing.T) {
+	t.Parallel()
 	for _, body := range []string{"", "order"} {
 		inWorld(t, "body "+body, 1, Config{}, func(t *testing.T, w *world) {
 			asked := 0

@@ -10,6 +10,7 @@ import (
 // ever full, so a replica that looks dearer than its peer gets nothing at all
 // unless its price falls with time.
 func TestEveryoneIsTriedThoughTheLoadIsLow(t *testing.T) {
+	t.Parallel()
 	quiet := func(ms int) func(time.Duration) time.Duration {
 		return func(time.Duration) time.Duration { return time.Duration(ms) * time.Millisecond }
 	}
@@ -67,6 +68,7 @@ func simulated(w *world, load1 float64, length time.Duration) (p99 float64) {
 const evenTail = 93.0
 
 func TestLeastTimeInSimulation(t *testing.T) {
+	t.Parallel()
 	const length = 10 * time.Second
 	inWorld(t, "ten equals: the tail is that of the service itself", 10, Config{}, func(t *testing.T, w *world) {
 		if p99 := simulated(w, 0.7, length); p99 > 1.1*evenTail {

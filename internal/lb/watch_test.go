@@ -52,6 +52,7 @@ func hedged(c Config, after unit.Duration) Config {
 }
 
 func TestAHedgeAnswersForASlowReplica(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		takes        time.Duration
 		method, body string
@@ -95,6 +96,7 @@ func TestAHedgeAnswersForASlowReplica(t *testing.T) {
 }
 
 func TestAHedgeSavesARequestWhoseFirstTryFails(t *testing.T) {
+	t.Parallel()
 	inWorld(t, "503 while the second works", 2, hedged(policyConfig("round_robin"), ms(50)), func(t *testing.T, w *world) {
 		w.pipe(t, w.apps[0], func(out http.ResponseWriter, _ *http.Request) {
 			time.Sleep(100 * time.Millisecond)
@@ -123,6 +125,7 @@ func TestAHedgeSavesARequestWhoseFirstTryFails(t *testing.T) {
 }
 
 func TestNoHedgeWhenThePoolIsBusy(t *testing.T) {
+	t.Parallel()
 	tests := map[string]func(p *Pool, a, b *virtual){
 		"requests wait":                 func(p *Pool, _, _ *virtual) { p.queue.waiting.Add(1) },
 		"more than 70 % of what may be": func(_ *Pool, a, b *virtual) { a.inflight.Add(150); b.inflight.Add(140) },
@@ -156,6 +159,7 @@ func TestNoHedgeWhenThePoolIsBusy(t *testing.T) {
 // TestHedgingCutsTheTailWithinItsBudget: one of three answers takes two
 // seconds now and then; the others take 20 ms.
 func TestHedgingCutsTheTailWithinItsBudget(t *testing.T) {
+	t.Parallel()
 	measure := func(t *testing.T, c Config) (slowest int, w *world) {
 		t.Helper()
 		c.Policy.Name = "round_robin"
@@ -202,6 +206,7 @@ func TestHedgingCutsTheTailWithinItsBudget(t *testing.T) {
 }
 
 func TestATryThatTakesTooLongIsLeftForAnother(t *testing.T) {
+	t.Parallel()
 	patient := func(replicas int) Config {
 		c := policyConfig("round_robin")
 		c.Retry.Timeout = ms(100)
@@ -243,6 +248,7 @@ func TestATryThatTakesTooLongIsLeftForAnother(t *testing.T) {
 }
 
 func TestAClientThatLeavesEndsBothTries(t *testing.T) {
+	t.Parallel()
 	inWorld(t, "while a hedge is under way", 2, hedged(policyConfig("round_robin"), ms(50)), func(t *testing.T, w *world) {
 		var left atomic.Int64
 		for _, v := range w.apps {

@@ -79,29 +79,35 @@ func (s *schedule) Pop() any {
 	return last
 }
 
-// inWorld runs a simulation in virtual time.
+// inWorld runs a simulation in virtual time, beside others: how busy the machine
+// is changes nothing in there.
 func inWorld(t *testing.T, name string, n int, c Config, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
+		t.Parallel()
 		synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, n, c)) })
 	})
 }
 
 // inWorlds is for what chance may spoil now and then, since policies throw dice
-// of their own: two of three worlds must find nothing wrong.
+// of their own: two of three worlds must find nothing wrong. Where two agree, the
+// third has nothing to say.
 func inWorlds(t *testing.T, name string, n int, c Config, test func(t *testing.T, w *world) (wrong string)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
+		t.Parallel()
 		var wrong []string
-		for range 3 {
+		for right := 0; right < 2 && len(wrong) < 2; {
 			synctest.Test(t, func(t *testing.T) {
 				if w := test(t, newWorld(t, n, c)); w != "" {
 					wrong = append(wrong, w)
+				} else {
+					right++
 				}
 			})
 		}
 		if len(wrong) > 1 {
-			t.Errorf("in %d of 3 worlds: %s", len(wrong), strings.Join(wrong, "; "))
+			t.Errorf("in two worlds: %s", strings.Join(wrong, "; "))
 		}
 	})
 }
