@@ -118,6 +118,9 @@ type Store struct {
 	// Owned by the writer's goroutine.
 	scratch []byte
 	unsaved bool // deletions are written, but not on the platter
+	// doubtful: something could not be synced, or not be deleted. It stays so:
+	// a later sync that succeeds does not say that what came before is there.
+	doubtful bool
 
 	pausedUntil  atomic.Int64 // Unix nanoseconds; no writes before
 	readersUntil atomic.Int64 // likewise, no reads
@@ -195,19 +198,21 @@ func (s *Store) poke() {
 	}
 }
 
-// Close writes what waits, for a few seconds at most, and closes the files.
-// Whatever is called afterwards does nothing.
-func (s *Store) Close() {
+// Close writes what waits, for a few seconds at most, and closes the files. It
+// reports whether all that was deleted or replaced is so on the platter, where the
+// end of the system cannot undo it. Whatever is called afterwards does nothing.
+func (s *Store) Close() (durable bool) {
 	s.mu.Lock()
 	already := s.closed
 	s.closed = true
 	s.mu.Unlock()
 	if already {
-		return
+		return false
 	}
 	close(s.stop)
 	<-s.done
 	s.closeFiles()
+	return !s.doubtful
 }
 
 func (s *Store) closeFiles() {

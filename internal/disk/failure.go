@@ -46,7 +46,7 @@ func (s *Store) save() {
 	s.unsaved = false
 	if last := s.last(); last != nil {
 		if err := last.file.Sync(); err != nil {
-			s.unsaved = true
+			s.unsaved, s.doubtful = true, true
 			s.failed(err)
 			return
 		}
@@ -74,6 +74,7 @@ func (s *Store) finish() {
 	s.giveUp(rest)
 	if last := s.last(); last != nil && !last.sealed && len(last.table) > 0 {
 		if _, err := last.seal(); err != nil {
+			s.doubtful = true
 			s.failed(err)
 		}
 	}
@@ -98,6 +99,7 @@ func (s *Store) giveUp(rest []*op) {
 		}
 	}
 	if err != nil {
+		s.doubtful = true
 		s.failed(err)
 	}
 }

@@ -261,3 +261,38 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Close says whether the end of the system could undo a deletion.
+func TestCloseSaysWhatIsDurable(t *testing.T) {
+	for name, c := range map[string]struct {
+		during, closing error // what syncs come to
+		want            bool
+	}{
+		"all is well":               {nil, nil, true},
+		"the last sync failed":      {nil, errIO, false},
+		"a sync has failed earlier": {errIO, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				files := new(faulty)
+				s, err := Open(Options{Dir: t.TempDir(), MaxBytes: 16 << 20, FS: files})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Put(putOf("a", 0, 5))
+				s.Put(putOf("b", 0, 5))
+				s.Flush()
+				files.set(func(f *faulty) { f.syncing = c.during })
+				<-s.Delete(keyOf("a"), 0)
+				synctest.Wait() // until it has been synced, or not
+				files.set(func(f *faulty) { f.syncing = c.closing })
+				if got := s.Close(); got != c.want {
+					t.Errorf("%v, want %v", got, c.want)
+				}
+				if s.Close() {
+					t.Error("a second Close knows of the first one")
+				}
+			})
+		})
+	}
+}

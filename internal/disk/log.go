@@ -8,20 +8,24 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/edgegw/edge/internal/datasync"
 )
 
 // Log is a small file of frames, for what must not be lost: each is on the
-// platter before Append returns. A frame is its length, its CRC-32C, both four
-// bytes, and its text. It is not safe for concurrent use.
+// platter before Append returns, and outlives the process when Write does. A
+// frame is its length, its CRC-32C, both four bytes, and its text. It is not safe
+// for concurrent use, but for Sync.
 type Log struct {
 	fs    FS
 	path  string
-	file  File
 	size  int64 // of what is known to be good
 	base  int64 // size after the last rewrite
 	dirty bool  // the file may be longer than size
+
+	mu   sync.Mutex // for file to change, and for Sync to read it
+	file File
 }
 
 const (
@@ -92,7 +96,16 @@ func appendFrame(b, frame []byte) []byte {
 
 // Append makes a frame durable. After an error the log is as it was before, or,
 // if not even that succeeds, counts as damaged when it is read.
-func (l *Log) Append(frame []byte) error {
+func (l *Log) Append(frame []byte) error { return l.append(frame, syncData) }
+
+// Write is Append that does not wait for the platter: the frame outlives the
+// process, and the system's end if Sync came before that.
+func (l *Log) Write(frame []byte) error {
+	return l.append(frame, func(File) error { return nil })
+}
+
+// append adds a frame, after which save is called.
+func (l *Log) append(frame []byte, save func(File) error) error {
 	if l.file == nil {
 		return errors.New("log is not open: rewrite it first")
 	}
@@ -105,7 +118,7 @@ func (l *Log) Append(frame []byte) error {
 	b := appendFrame(nil, frame)
 	_, err := l.file.WriteAt(b, l.size)
 	if err == nil {
-		err = syncData(l.file)
+		err = save(l.file)
 	}
 	if err != nil {
 		l.dirty = true
@@ -113,6 +126,25 @@ func (l *Log) Append(frame []byte) error {
 	}
 	l.size += int64(len(b))
 	return nil
+}
+
+// Sync makes durable what was written before. It may be called while the log is
+// used otherwise. After an error nothing is known of what was written since the
+// last Sync.
+func (l *Log) Sync() error {
+	l.mu.Lock()
+	file := l.file
+	l.mu.Unlock()
+	if file == nil {
+		return nil
+	}
+	err := syncData(file)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file != file {
+		return nil // closed meanwhile, and replaced by what was synced
+	}
+	return err
 }
 
 // syncData syncs what was written, and of what is known about the file the
@@ -161,8 +193,8 @@ func (l *Log) Rewrite(frames ...[]byte) error {
 	if err != nil {
 		return errors.Join(err, file.Close())
 	}
-	l.Close()
-	l.file, l.size, l.base, l.dirty = file, int64(len(b)), int64(len(b)), false
+	l.use(file)
+	l.size, l.base, l.dirty = int64(len(b)), int64(len(b)), false
 	return l.syncDir()
 }
 
@@ -184,10 +216,15 @@ func (l *Log) Remove() error {
 	return l.syncDir()
 }
 
-// Close closes the file; every frame in it was synced when it was written.
-func (l *Log) Close() {
+// Close closes the file. What was written and not synced is left to the system.
+func (l *Log) Close() { l.use(nil) }
+
+// use puts a file in the place of the one before, which it closes.
+func (l *Log) use(file File) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.file != nil {
-		_ = l.file.Close()
-		l.file = nil
+		_ = l.file.Close() // what had to be synced was
 	}
+	l.file = file
 }

@@ -2,8 +2,10 @@ package disk
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -110,6 +112,51 @@ func TestALogSurvivesAFailedAppend(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is written is there for whoever reads next, synced or not; what cannot be
+// synced is an error, unless the file has been replaced meanwhile.
+func TestALogIsSyncedLater(t *testing.T) {
+	dir, files := t.TempDir(), new(faulty)
+	l, _, _ := logOf(t, dir, files)
+	if err := l.Sync(); err != nil || l.Write([]byte("too early")) == nil {
+		t.Fatalf("%v: want nothing to sync, and nothing to write to", err)
+	}
+	if err := l.Rewrite([]byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	files.set(func(f *faulty) { f.syncing = errIO })
+	if err := l.Write([]byte("two")); err != nil {
+		t.Fatalf("%v: want no sync", err)
+	}
+	if _, frames, intact := logOf(t, dir, nil); !intact || len(frames) != 2 || string(frames[1]) != "two" {
+		t.Errorf("intact %v, frames %q", intact, frames)
+	}
+	if err := l.Sync(); !errors.Is(err, errIO) {
+		t.Errorf("%v: want %v", err, errIO)
+	}
+	files.set(func(f *faulty) { f.syncing = nil })
+	if err := l.Sync(); err != nil {
+		t.Error(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for range 200 {
+			if err := l.Sync(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for i := range 200 {
+		err := l.Write([]byte("three"))
+		if i%20 == 0 {
+			err = errors.Join(err, l.Rewrite([]byte("one")))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	all.Wait()
 }
 
 func FuzzDecodeFrames(f *testing.F) {

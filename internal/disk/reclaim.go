@@ -50,6 +50,7 @@ func (s *Store) reclaim(keep bool) bool {
 	s.mu.Unlock()
 	s.counters.reclaimed.Add(1)
 	if err := s.unlink(oldest); err != nil {
+		s.doubtful = true
 		s.failed(err)
 		return false
 	}

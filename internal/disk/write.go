@@ -328,6 +328,7 @@ func (s *Store) room(n int64) (*segment, error) {
 		s.bytes += written
 		s.mu.Unlock()
 		if err != nil {
+			s.doubtful = true
 			return nil, err
 		}
 	}
