@@ -106,7 +106,7 @@ func (g *gateway) openCache(a *App, journal *purge.FileJournal) {
 	records, generation := journal.Load()
 	unseen, whole := unseenOrders(records, generation, found.Generation)
 	versions, known := readVersions(found.Notes)
-	why := coldness(found.Warm, whole, known, journal.Damaged())
+	why := coldness(found, whole, known, journal.Damaged())
 	warm := why == ""
 	if warm {
 		g.noted = found.Notes[noteOfFleet]
@@ -137,9 +137,11 @@ func (g *gateway) openCache(a *App, journal *purge.FileJournal) {
 }
 
 // coldness says why nothing that is on disk may be used; "" when all may.
-func coldness(recorded, whole, known, damaged bool) string {
+func coldness(found httpcache.DiskFound, whole, known, damaged bool) string {
 	switch {
-	case !recorded:
+	case found.Unsynced:
+		return "the machine went down before the last run had ended: what it purged last may not have reached the disk"
+	case !found.Warm:
 		return "no record of purges (fence.log) of the last run, or a damaged one"
 	case damaged:
 		return "the purge journal has damaged lines"
@@ -162,7 +164,8 @@ func (g *gateway) openDisk(a *App) (id string, found httpcache.DiskFound, err er
 	}
 	id = strings.TrimSpace(string(text))
 	found, err = g.store.OpenDisk(httpcache.DiskOptions{
-		Dir: g.disk, MaxBytes: int64(a.Cache.Disk), MaxObject: int64(a.Cache.DiskMaxObject), ID: id, Event: func(e disk.Event) { onDiskEvent(a, e) },
+		Dir: g.disk, MaxBytes: int64(a.Cache.Disk), MaxObject: int64(a.Cache.DiskMaxObject),
+		Boot: disk.Boot(), ID: id, Event: func(e disk.Event) { onDiskEvent(a, e) },
 	})
 	if err != nil {
 		return "", httpcache.DiskFound{}, errors.Join(err, g.forgetDisk(a.StateDir))

@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	zapobserver "go.uber.org/zap/zaptest/observer"
 
+	"github.com/edgegw/edge/internal/disk"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/purge"
 	"github.com/edgegw/edge/internal/traffic"
@@ -219,6 +222,9 @@ func TestAColdStartSaysWhy(t *testing.T) {
 	}{
 		{"the first start", func() error { return nil }, "no record of purges"},
 		{"a start after a proper end", func() error { return nil }, ""},
+		{"a proper end, and the machine was down", func() error { return rebooted(dir, true) }, ""},
+		{"the machine went down", func() error { return rebooted(dir, false) }, "the machine went down before the last run had ended"},
+		{"a kill", func() error { return unended(dir) }, ""},
 		{"a damaged record of purges", func() error { return os.WriteFile(filepath.Join(dir, "cache", "fence.log"), []byte("?"), 0o600) }, "no record of purges"},
 		{"a damaged journal", func() error { return os.WriteFile(filepath.Join(dir, "purge.journal"), []byte("?\n?\n"), 0o600) }, "the purge journal has damaged lines"},
 	} {
@@ -243,4 +249,40 @@ func TestAColdStartSaysWhy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// recorded changes the first frame of the record of purges, as it would be after
+// another end.
+func recorded(dir string, change func(frame []byte) []byte) error {
+	log, frames, intact, err := disk.ReadLog(filepath.Join(dir, "cache"), "fence.log", nil)
+	if err != nil || !intact || disk.Boot() == "" {
+		return fmt.Errorf("record of purges: %v, intact %v, boot %q", err, intact, disk.Boot())
+	}
+	defer log.Close()
+	before := bytes.Clone(frames[0])
+	if frames[0] = change(frames[0]); bytes.Equal(frames[0], before) {
+		return fmt.Errorf("record of purges says %q: want the boot %q, and an end", before, disk.Boot())
+	}
+	return log.Rewrite(frames...)
+}
+
+// unended takes back the word that the last run has ended: it was killed.
+func unended(dir string) error {
+	boot := []byte(disk.Boot())
+	return recorded(dir, func(frame []byte) []byte {
+		return bytes.Replace(frame, append(bytes.Clone(boot), 1), append(bytes.Clone(boot), 0), 1)
+	})
+}
+
+// rebooted says that the machine was down since, after the last run had ended or
+// while it ran.
+func rebooted(dir string, ended bool) error {
+	if !ended {
+		if err := unended(dir); err != nil {
+			return err
+		}
+	}
+	return recorded(dir, func(frame []byte) []byte {
+		return bytes.Replace(frame, []byte(disk.Boot()), bytes.Repeat([]byte("0"), len(disk.Boot())), 1)
+	})
 }

@@ -1,9 +1,11 @@
 package httpcache
 
 import (
+	"bytes"
 	"io"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -16,28 +18,79 @@ import (
 )
 
 // folder is a file system in memory. What was written is there after a crash
-// of the process, as with a real one.
+// of the process, as with a real one; after one of the system what was synced is,
+// and perhaps some more.
 type folder struct {
 	mu    sync.Mutex
 	files fstest.MapFS
-	// failing is what writes, syncs and removals come to, unless nil.
-	failing error
+	// synced are the files as the last sync of the folder left them; platter what
+	// was in each at its own last one.
+	synced  fstest.MapFS
+	platter map[*fstest.MapFile][]byte
+	// failing is what writes, syncs and removals come to, unless nil; failingSyncs
+	// what syncs of files do.
+	failing, failingSyncs error
 	// reading, writing and syncing are called at each, with the file's name,
 	// unless nil.
 	reading, writing, syncing func(name string)
+	// refusing says what a write comes to, unless nil.
+	refusing func(name string) error
 }
 
-func newFolder() *folder { return &folder{files: make(fstest.MapFS)} }
+func newFolder() *folder {
+	return &folder{files: make(fstest.MapFS), synced: make(fstest.MapFS), platter: make(map[*fstest.MapFile][]byte)}
+}
 
 // crashed is what is left when the process is killed at this moment.
 func (f *folder) crashed() *folder {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	left := newFolder()
+	left, copies := newFolder(), make(map[*fstest.MapFile]*fstest.MapFile)
+	copied := func(file *fstest.MapFile) *fstest.MapFile {
+		if copies[file] == nil {
+			copies[file] = &fstest.MapFile{Data: slices.Clone(file.Data), Mode: file.Mode}
+			left.platter[copies[file]] = f.platter[file]
+		}
+		return copies[file]
+	}
 	for name, file := range f.files {
-		left.files[name] = &fstest.MapFile{Data: slices.Clone(file.Data), Mode: file.Mode}
+		left.files[name] = copied(file)
+	}
+	for name, file := range f.synced {
+		left.synced[name] = copied(file)
 	}
 	return left
+}
+
+// cutOff is what is left when the power fails at this moment: of each name and of
+// what was appended to each file since its last sync, all, nothing, or a part.
+func (f *folder) cutOff(random *rand.Rand) *folder {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	names := maps.Clone(f.files)
+	maps.Copy(names, f.synced)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if now, known := f.files[name]; random.IntN(2) == 0 && known {
+			names[name] = now
+		} else if _, lasting := f.synced[name]; !lasting || random.IntN(2) == 0 && !known {
+			delete(names, name)
+		}
+	}
+	left := newFolder()
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		file := &fstest.MapFile{Data: slices.Clone(f.leftOf(names[name], random)), Mode: names[name].Mode}
+		left.files[name], left.synced[name], left.platter[file] = file, file, slices.Clone(file.Data)
+	}
+	return left
+}
+
+func (f *folder) leftOf(file *fstest.MapFile, random *rand.Rand) []byte {
+	sure := f.platter[file]
+	if !bytes.HasPrefix(file.Data, sure) { // it was cut, and written to again
+		return [][]byte{sure, file.Data}[random.IntN(2)]
+	}
+	rest := len(file.Data) - len(sure)
+	return file.Data[:len(sure)+[]int{0, rest, random.IntN(rest + 1)}[random.IntN(3)]]
 }
 
 // setPace says what becomes of reads and writes from now on.
@@ -45,6 +98,12 @@ func (f *folder) setPace(reading, writing func(name string)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reading, f.writing = reading, writing
+}
+
+func (f *folder) setRefusing(refusing func(name string) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refusing = refusing
 }
 
 func (f *folder) setSyncing(syncing func(name string)) {
@@ -81,6 +140,12 @@ func (f *folder) fail(err error) {
 	f.failing = err
 }
 
+func (f *folder) failSyncs(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failingSyncs = err
+}
+
 // file is the only one whose name ends so.
 func (f *folder) file(suffix string) *fstest.MapFile {
 	f.mu.Lock()
@@ -102,7 +167,7 @@ func (f *folder) OpenFile(name string, flag int, mode fs.FileMode) (disk.File, e
 	case f.failing != nil && flag&os.O_CREATE != 0:
 		return nil, f.failing
 	case flag&os.O_CREATE == 0 && file == nil && !strings.Contains(name, "."):
-		return openFile{f, name, &fstest.MapFile{}}, nil // the folder itself
+		return openFile{f, name, &fstest.MapFile{Mode: fs.ModeDir}}, nil // the folder itself
 	case file == nil && flag&os.O_CREATE == 0:
 		return nil, fs.ErrNotExist
 	case file == nil || flag&os.O_TRUNC != 0:
@@ -148,7 +213,7 @@ type openFile struct {
 }
 
 func (o openFile) ReadAt(p []byte, offset int64) (int, error) {
-	o.f.called(&o.f.reading, o.name)
+	o.f.called(&o.f.reading, o.f.nameOf(o))
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
 	n := copy(p, o.file.Data[min(offset, int64(len(o.file.Data))):])
@@ -159,7 +224,16 @@ func (o openFile) ReadAt(p []byte, offset int64) (int, error) {
 }
 
 func (o openFile) WriteAt(p []byte, offset int64) (int, error) {
-	o.f.called(&o.f.writing, o.name)
+	name := o.f.nameOf(o)
+	o.f.called(&o.f.writing, name)
+	o.f.mu.Lock()
+	refusing := o.f.refusing
+	o.f.mu.Unlock()
+	if refusing != nil {
+		if err := refusing(name); err != nil {
+			return 0, err
+		}
+	}
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
 	if o.f.failing != nil {
@@ -185,10 +259,32 @@ func (o openFile) Stat() (fs.FileInfo, error) {
 }
 
 func (o openFile) Sync() error {
-	o.f.called(&o.f.syncing, o.name)
+	o.f.called(&o.f.syncing, o.f.nameOf(o))
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
-	return o.f.failing
+	switch {
+	case o.f.failing != nil:
+		return o.f.failing
+	case o.file.Mode.IsDir():
+		o.f.synced = maps.Clone(o.f.files)
+	case o.f.failingSyncs != nil:
+		return o.f.failingSyncs
+	default:
+		o.f.platter[o.file] = slices.Clone(o.file.Data)
+	}
+	return nil
+}
+
+// nameOf is what a file is called now.
+func (f *folder) nameOf(o openFile) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, file := range f.files {
+		if file == o.file {
+			return name
+		}
+	}
+	return o.name
 }
 
 func (o openFile) Close() error { return nil }
@@ -199,11 +295,12 @@ type diskWorld struct {
 	files *folder
 	dir   string // where the lock is
 	id    string
+	boot  string
 }
 
 // newDiskWorld begins cold in an empty folder.
 func newDiskWorld(t *testing.T, fields ...string) *diskWorld {
-	w := &diskWorld{world: newWorld(t, fields...), files: newFolder(), dir: t.TempDir()}
+	w := &diskWorld{world: newWorld(t, fields...), files: newFolder(), dir: t.TempDir(), boot: "first"}
 	w.open(t)
 	return w
 }
@@ -212,7 +309,7 @@ func newDiskWorld(t *testing.T, fields ...string) *diskWorld {
 func (w *diskWorld) open(t *testing.T) (found DiskFound) {
 	t.Helper()
 	found, err := w.h.Store.OpenDisk(DiskOptions{
-		Dir: w.dir, MaxBytes: 16 << 20, MinLife: time.Nanosecond, ID: w.id, FS: w.files,
+		Dir: w.dir, MaxBytes: 16 << 20, MinLife: time.Nanosecond, Boot: w.boot, ID: w.id, FS: w.files,
 	})
 	if err == nil {
 		w.id, err = w.h.Store.UseDisk(found.Warm)
@@ -233,6 +330,18 @@ func (w *diskWorld) crash(t *testing.T) DiskFound {
 	left := w.files.crashed()
 	w.h.Store.Close()
 	w.files = left
+	return w.begin(t)
+}
+
+// powerCut ends the system at this moment and starts the process in its next run,
+// of which it tells what it found.
+func (w *diskWorld) powerCut(t *testing.T, random *rand.Rand) DiskFound {
+	t.Helper()
+	left := w.files.cutOff(random)
+	w.h.Store.Close()
+	if w.files = left; w.boot != "" {
+		w.boot += " and another"
+	}
 	return w.begin(t)
 }
 

@@ -9,27 +9,39 @@ import (
 )
 
 // Nothing can be stamped with a generation that the next process would not know.
+// Where the system does not say which run it is, a purge is synced first.
 func TestAPurgeIsOnDiskBeforeItIsApplied(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		w := newDiskWorld(t, lasting)
-		defer func() { w.h.Store.Close() }()
-		synced := 0
-		w.files.syncing = func(name string) {
-			if strings.Contains(name, fenceLogName) {
-				synced++
-				if got := w.h.Store.Generation(); got != uint64(synced-1) {
-					t.Errorf("purge %d is synced at generation %d", synced, got)
+	for _, boot := range []string{"", "first"} {
+		t.Run("boot "+boot, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := newDiskWorld(t, lasting)
+				defer func() { w.h.Store.Close() }()
+				w.h.Store.Close()
+				w.boot = boot
+				w.begin(t)
+				written, synced := 0, 0
+				counted := func(n *int) func(string) {
+					return func(name string) {
+						if *n++; strings.HasSuffix(name, fenceLogName) && w.h.Store.Generation() != uint64(*n-1) {
+							t.Errorf("purge %d gets to the disk at generation %d", *n, w.h.Store.Generation())
+						}
+					}
 				}
-			}
-		}
-		for range 3 {
-			w.h.Store.Purge(Purge{Tags: []string{"a"}})
-		}
-		w.files.syncing = nil
-		if synced != 3 || w.h.Store.Generation() != 3 {
-			t.Errorf("%d syncs, generation %d", synced, w.h.Store.Generation())
-		}
-	})
+				w.files.setPace(nil, counted(&written))
+				if boot == "" {
+					w.files.setSyncing(counted(&synced))
+				}
+				for range 3 {
+					w.h.Store.Purge(Purge{Tags: []string{"a"}})
+				}
+				w.files.setPace(nil, nil)
+				w.files.setSyncing(nil)
+				if want := map[string]int{"": 3}[boot]; written != 3 || synced != want || w.h.Store.Generation() != 3 {
+					t.Errorf("%d writes, %d syncs, generation %d: want 3, %d, 3", written, synced, w.h.Store.Generation(), want)
+				}
+			})
+		})
+	}
 }
 
 // The log stays as small as the fence, and the fence it keeps is the same.
@@ -55,7 +67,7 @@ func TestTheFenceLogIsBounded(t *testing.T) {
 			t.Fatal("cold")
 		}
 		before.groups.sequence.Store(w.h.Store.fence.groups.sequence.Load()) // each run has its own
-		if got, want := w.h.Store.fence.snapshot(""), before.snapshot(""); string(got) != string(want) {
+		if got, want := w.h.Store.fence.snapshot("", "", false), before.snapshot("", "", false); string(got) != string(want) {
 			t.Error("another fence after a restart")
 		}
 		if fmt.Sprint(before.lengths, before.sorted) != fmt.Sprint(w.h.Store.fence.lengths, w.h.Store.fence.sorted) {
@@ -67,10 +79,10 @@ func TestTheFenceLogIsBounded(t *testing.T) {
 func FuzzDecodeFence(f *testing.F) {
 	fence := newFence(10, new(atomic.Int64))
 	fence.purge(Purge{Tags: []string{"a"}, Prefixes: []string{"example.com/b"}})
-	f.Add(fence.snapshot("id"), encodeMarking(fence.plan(Purge{Everything: true, Soft: true})))
+	f.Add(fence.snapshot("id", "", false), encodeMarking(fence.plan(Purge{Everything: true, Soft: true})))
 	fence.groups.invalidate("https://example.com", []string{"a", "b"})
-	f.Add(fence.snapshot("id"), encodeGroups([]groupMarking{{sequence: 7, names: []string{groupName("https://example.com", "c")}}}))
-	f.Add(fence.snapshot("id"), encodeNote("pool app", []byte("{}")))
+	f.Add(fence.snapshot("id", "boot", false), encodeGroups([]groupMarking{{sequence: 7, names: []string{groupName("https://example.com", "c")}}}))
+	f.Add(fence.snapshot("id", "boot", true), encodeNote("pool app", []byte("{}")))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		m, err := decodeFrames([][]byte{first, second})
 		if err != nil {
@@ -81,8 +93,8 @@ func FuzzDecodeFence(f *testing.F) {
 		if restored.generation.Load() != m.generation {
 			t.Errorf("generation %d, want %d", restored.generation.Load(), m.generation)
 		}
-		again, err := decodeFrames([][]byte{restored.snapshot(m.id)})
-		if err != nil || again.generation != m.generation || again.floor != restored.floor {
+		again, err := decodeFrames([][]byte{restored.snapshot(m.id, m.boot, m.ended)})
+		if err != nil || again.generation != m.generation || again.floor != restored.floor || again.boot != m.boot || again.ended != m.ended {
 			t.Errorf("%+v became %+v, %v", m, again, err)
 		}
 	})

@@ -41,7 +41,7 @@ func (t *tier) keepGroups() {
 		return
 	}
 	defer close(kept)
-	if err := t.append(encodeGroups(all), t.log.log.Append); err != nil {
+	if err := t.append(encodeGroups(all), t.log.put); err != nil {
 		t.settled(err)
 	}
 }

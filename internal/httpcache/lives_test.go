@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ type life struct {
 	handlers []*Handler
 	files    *folder
 	id       string // of the disk
+	boot     string // the run of the system
 	ctx      context.Context
 	kill     context.CancelFunc
 	busy     sync.WaitGroup // whoever has to do with it
@@ -23,8 +25,8 @@ type life struct {
 }
 
 // begin starts a process on what is in the files.
-func (s *schedule) begin(files *folder, id string) {
-	l := &life{store: newStore(s.plan.options, s.plan.marks), files: files, id: id}
+func (s *schedule) begin(files *folder, id, boot string) {
+	l := &life{store: newStore(s.plan.options, s.plan.marks), files: files, id: id, boot: boot}
 	l.handlers = []*Handler{s.handler(l.store, s.plan.policy), s.handler(l.store, Policy{})}
 	l.ctx, l.kill = context.WithCancel(context.Background())
 	if s.plan.lives {
@@ -45,11 +47,18 @@ func (s *schedule) openDisk(l *life) {
 			}
 		}
 	}
-	o := DiskOptions{Dir: s.dir, MaxBytes: 16 << 20, MinLife: time.Nanosecond, ID: l.id, FS: l.files}
+	o := DiskOptions{Dir: s.dir, MaxBytes: 16 << 20, MinLife: time.Nanosecond, Boot: l.boot, ID: l.id, FS: l.files}
 	found, err := l.store.OpenDisk(o)
 	if err == nil {
-		if !found.Warm && l.id != "" {
-			s.fault("a cold start")
+		switch {
+		case l.id == "":
+		case found.Warm:
+			s.count("start warm")
+		default:
+			s.count("start cold")
+			if !s.cut {
+				s.fault("a cold start")
+			}
 		}
 		l.id, err = l.store.UseDisk(found.Warm)
 	}
@@ -59,6 +68,23 @@ func (s *schedule) openDisk(l *life) {
 	// A crash finds answers that are being written, and others being read. What
 	// must be waited for, deletions, has to be there in deletePatience.
 	l.files.setPace(slow(20*time.Millisecond), slow(2*time.Millisecond))
+	if s.plan.films {
+		l.files.setRefusing(s.refuse)
+	}
+}
+
+// refuse has a film that is being written fail, or take long.
+func (s *schedule) refuse(name string) error {
+	if !strings.HasSuffix(name, ".part") {
+		return nil
+	}
+	switch random := s.random(uint64(time.Now().UnixNano()), uint64(len(name)), 6); random.IntN(24) {
+	case 0:
+		return errors.New("a fault of the disk")
+	case 1:
+		s.nap(random, 2*latePatience)
+	}
+	return nil
 }
 
 // join is for whoever has to do with the process that runs, or the next one.
@@ -77,27 +103,47 @@ func (m *model) join() *life {
 	}
 }
 
-// reaper ends the process, in order or at any moment, and begins the next one.
+// reaper ends the process, in order or at any moment, by itself or with the whole
+// system, and begins the next one.
 func (s *schedule) reaper(random *rand.Rand) {
 	var first []byte
 	for range 1 + random.IntN(8) {
 		s.nap(random, time.Second)
 		s.mu.Lock()
 		l, left := s.life, s.life.files
+		boot, what := l.boot, "end"
+		s.cut = false
 		s.life, s.born = nil, make(chan struct{})
 		if random.IntN(3) > 0 {
-			l.dead, left = true, l.files.crashed()
+			what = "kill"
+			if s.cut = s.plan.cuts && random.IntN(2) == 0; s.cut {
+				what, boot, left = "power cut", s.bootAfter(boot), l.files.cutOff(random)
+			} else {
+				left = l.files.crashed()
+			}
+			l.dead = true
 			l.kill()
+		} else if s.plan.cuts && random.IntN(2) == 0 {
+			what, boot = "end and another boot", s.bootAfter(boot)
 		}
+		s.seen[what]++
 		s.mu.Unlock()
 		s.stop(l)
-		if log := left.file(fenceLogName); first == nil {
+		if log := left.file(fenceLogName); first == nil && log != nil {
 			first = log.Data
-		} else if s.plan.forgetful {
+		} else if s.plan.forgetful && log != nil {
 			log.Data = first
 		}
-		s.begin(left, l.id)
+		s.begin(left, l.id, boot)
 	}
+}
+
+// bootAfter names the next run of the system, where it has a name.
+func (s *schedule) bootAfter(boot string) string {
+	if s.plan.bootless {
+		return ""
+	}
+	return boot + "x"
 }
 
 // stop waits until nobody has to do with a process, ends it, and holds its books
@@ -105,6 +151,7 @@ func (s *schedule) reaper(random *rand.Rand) {
 func (s *schedule) stop(l *life) {
 	l.busy.Wait()
 	l.files.setPace(nil, nil)
+	l.files.setRefusing(nil)
 	l.store.Close()
 	synctest.Wait()
 	s.checkAtRest(l.store)

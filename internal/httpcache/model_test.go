@@ -153,6 +153,12 @@ func (m *model) faultLocked(format string, args ...any) {
 	m.wrong = append(m.wrong, fmt.Sprintf("seed %d: ", m.plan.seed)+fmt.Sprintf(format, args...))
 }
 
+func (m *model) count(what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seen[what]++
+}
+
 // issue raises the number, and the content of some of the pages: the rest is
 // purged though the origin would say that it is still the same.
 func (m *model) issue(random *rand.Rand, covers func(resource) bool) int {
@@ -199,6 +205,7 @@ func (m *model) apply(random *rand.Rand, p Purge, o order) {
 	if !m.plan.deaf {
 		generation = l.store.Purge(p)
 	}
+	m.count("purge")
 	m.acknowledge(l, o)
 	if p.Generation > 0 && random.IntN(2) == 0 {
 		generation = p.Generation

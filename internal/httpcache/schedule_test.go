@@ -43,6 +43,14 @@ type plan struct {
 	groups bool
 	// lives: there is a disk, on which several processes follow each other.
 	lives bool
+	// bootless: the system does not say which run of it this is, so that each purge
+	// is synced.
+	bootless bool
+	// cuts: the power fails.
+	cuts bool
+	// films: bodies are too large for memory, and slow, so that who comes late
+	// reads what is being written.
+	films bool
 	// forgetful: the fence is as the first of them left it, as a check of the
 	// model.
 	forgetful bool
@@ -74,7 +82,12 @@ func planOf(seed uint64) plan {
 	p.lives, p.groups = one(3), one(2)
 	if p.lives && one(2) {
 		p.options = Options{MaxObject: 4 << 10} // more is for the disk alone
+		p.films = one(2)
+		p.strongTags = p.strongTags || p.films
 	}
+	p.bootless = one(4)
+	// Invalidations are not synced where the system does not say which run it is.
+	p.cuts = p.lives && one(2) && !(p.bootless && p.posts)
 	return p
 }
 
@@ -85,12 +98,13 @@ var (
 		"hit ", "hit disk", "stale stale-while-revalidate", "stale stale-if-error", "revalidated ",
 		"miss ", "miss  collapsed", "miss fenced", "miss fenced collapsed", "miss invalidated",
 		"miss known-uncacheable", "miss private", "miss set-cookie", "miss vary", "miss rollout",
-		"miss too-large", "miss to-disk", "miss range", "miss head", "bypass method", "unavailable only-if-cached", "error origin-failed",
+		"miss too-large", "miss to-disk", "miss to-disk collapsed", "purge", "kill", "end", "start warm", "miss range", "miss head", "bypass method", "unavailable only-if-cached", "error origin-failed",
 	}
 	seldom = []string{
 		"stale stale-if-error collapsed", "revalidated  collapsed", "revalidated rollout", "revalidated private",
 		"miss invalidated collapsed", "miss outdated", "miss authorization", "miss no-room", "miss contended",
 		"bypass authorized-request", "error origin-failed collapsed", "combined", "encoded", "trailer",
+		"power cut", "end and another boot", "start cold", "rest of a film",
 	}
 )
 
@@ -98,6 +112,7 @@ var (
 type schedule struct {
 	*model
 	dir     string   // where the lock of the disk is
+	cut     bool     // the last process ended when the power failed
 	waiting sync.Map // what has not ended yet
 }
 
@@ -112,7 +127,7 @@ func runSchedule(t *testing.T, p plan) (wrong []string, seen map[string]int) {
 		if p.lives {
 			s.dir = t.TempDir()
 		}
-		s.begin(newFolder(), "")
+		s.begin(newFolder(), "", s.bootAfter(""))
 		s.start()
 		s.end()
 		wrong, seen = m.wrong, m.seen

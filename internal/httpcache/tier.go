@@ -25,6 +25,12 @@ type DiskOptions struct {
 	// MinLife is for how long an answer must be of use to be worth a write.
 	// Default 10s.
 	MinLife time.Duration
+	// Boot names the run of the operating system during which what was written
+	// outlives the process (disk.Boot). A purge is then acknowledged when it is
+	// written; what the last run left is given up if the system has been down since,
+	// unless that run ended in order. Empty, for not known, has each purge synced
+	// before it is acknowledged.
+	Boot string
 	// ID is what UseDisk gave the last time. With another one, or none, what
 	// is in the folder is of another time, and given up.
 	ID string
@@ -38,6 +44,9 @@ type DiskOptions struct {
 type DiskFound struct {
 	// Warm: the answers on disk and the fence that judges them are whole.
 	Warm bool
+	// Unsynced: the system went down while the last run was at work, or before it
+	// had everything synced. Purges may be missing, so it is not Warm.
+	Unsynced bool
 	// Generation is the highest that the fence on disk has seen.
 	Generation uint64
 	// Notes are the latest of each name.
@@ -59,8 +68,8 @@ const (
 
 // tier is a Store's answers on disk. Everything that is stored in memory is
 // written behind it too, so that a crash costs little; an answer that memory
-// has evicted is found here. What judges answers, the fence, is on disk before
-// a purge is acknowledged.
+// has evicted is found here. What judges answers, the fence, outlives the process
+// before a purge is acknowledged, see tierlog.go.
 type tier struct {
 	store *Store
 	o     DiskOptions
@@ -102,6 +111,7 @@ type tier struct {
 
 	work      chan keeping
 	groupWork chan struct{} // there are groupMarkings
+	unsynced  chan struct{} // the log is to be synced
 	stop      chan struct{}
 	wait      sync.WaitGroup
 }
@@ -113,28 +123,31 @@ type keeping struct {
 }
 
 // OpenDisk takes a folder into use: it reads the fence of the last run, which
-// then judges everything that the store does. Purges are durable from then on;
-// answers are read and written after UseDisk. Call it before anything is served.
+// then judges everything that the store does. Purges hold over restarts from then
+// on; answers are read and written after UseDisk. Call it before anything is served.
 func (s *Store) OpenDisk(o DiskOptions) (DiskFound, error) {
 	o.MinLife = cmp.Or(o.MinLife, defaultMinLife)
 	lock, err := disk.Lock(o.Dir)
 	if err != nil {
 		return DiskFound{}, err
 	}
-	log, found, err := openFenceLog(o.Dir, o.FS, s.fence)
+	log, found, err := openFenceLog(o.Dir, o.FS, s.fence, o.Boot)
 	if err != nil {
 		return DiskFound{}, errors.Join(fmt.Errorf("fence log: %w", err), lock.Close())
 	}
 	t := &tier{
 		store: s, o: o, lock: lock, log: log,
 		loads: make(map[loadKey]*load), held: make(map[string]bool),
-		work: make(chan keeping), groupWork: make(chan struct{}, 1), stop: make(chan struct{}),
+		work: make(chan keeping), groupWork: make(chan struct{}, 1), unsynced: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
+	log.unsynced = t.syncSoon
 	t.opening.Store(true)
 	t.maxBytes.Store(o.MaxBytes)
 	t.maxObject.Store(o.MaxObject)
 	d := DiskFound{}
-	if found != nil && o.ID != "" && found.id == o.ID {
+	if ours := found != nil && o.ID != "" && found.id == o.ID; ours && !found.outlives(o.Boot) {
+		d.Unsynced = true
+	} else if ours {
 		s.fence.restore(found)
 		s.census.advance(s.Generation())
 		log.notes = found.notes
@@ -146,6 +159,7 @@ func (s *Store) OpenDisk(o DiskOptions) (DiskFound, error) {
 	s.fence.groups.durable = t.recordGroups
 	s.tier.Store(t)
 	t.wait.Go(t.keep)
+	t.wait.Go(t.syncer)
 	t.wait.Go(t.reviver)
 	return d, nil
 }
@@ -241,52 +255,6 @@ func (t *tier) ask(do func() error) error {
 	}
 }
 
-// record makes a marking durable. When that fails everything on disk is given
-// up, which is as durable; and when not even that succeeds, the purge holds in
-// memory only, and DiskFault says so.
-func (t *tier) record(m marking) {
-	frame := encodeMarking(m)
-	t.settled(t.ask(func() error { return t.append(frame, t.log.add) }))
-}
-
-func (t *tier) settled(err error) {
-	if err == nil {
-		t.undurable.Store(nil)
-		return
-	}
-	t.broken.Store(true)
-	t.serving.Store(false)
-	t.undurable.Store(&err)
-}
-
-// append is record on the keeper's goroutine, by way of add. Once a marking is missing, later
-// ones are not appended: the log would look whole.
-func (t *tier) append(frame []byte, add func([]byte) error) error {
-	if t.lost.Load() || t.opening.Load() {
-		return nil
-	}
-	var err error
-	if !t.broken.Load() {
-		if err = add(frame); err == nil {
-			return nil
-		}
-		t.broken.Store(true)
-		t.serving.Store(false)
-		t.tell(disk.Event{Kind: disk.EventWriteFailed, Err: err, Detail: "fence log: every answer on disk is given up"})
-	}
-	if gone := t.log.log.Remove(); gone != nil {
-		return errors.Join(err, gone)
-	}
-	t.lost.Store(true)
-	return nil
-}
-
-func (t *tier) tell(e disk.Event) {
-	if t.o.Event != nil {
-		t.o.Event(e)
-	}
-}
-
 // reviver takes a tier that has failed into use again, cold.
 func (t *tier) reviver() {
 	tick := time.NewTicker(revivePause)
@@ -377,16 +345,4 @@ func (s *Store) ConfigureDisk(maxBytes, maxObject int64) {
 	if blobs := t.blobs.Load(); blobs != nil {
 		blobs.Configure(maxBytes)
 	}
-}
-
-// close writes what waits and lets go of the folder.
-func (t *tier) close() {
-	close(t.stop)
-	t.wait.Wait()
-	t.keepGroups()
-	if blobs := t.blobs.Load(); blobs != nil {
-		blobs.Close()
-	}
-	t.log.log.Close()
-	_ = t.lock.Close() // the process's end would do it
 }
