@@ -295,10 +295,20 @@ func (f *fetching) posted(h http.Header) error {
 	return nil
 }
 
-// record is a piece of a body; every piece says which answer it is of.
-func record(serial int) string { return fmt.Sprintf("%08d\n", serial) }
+// record is a piece of a body; every piece says which answer it is of, and, in
+// turns, where it is.
+func record(serial, at int) string { return fmt.Sprintf("%c%08d\n", 'a'+at%26, serial) }
 
-var recordSize = len(record(0))
+var recordSize = len(record(0, 0))
+
+// bodyOfRecords is a body in so many pieces.
+func bodyOfRecords(serial, n int) string {
+	var b strings.Builder
+	for at := range n {
+		b.WriteString(record(serial, at))
+	}
+	return b.String()
+}
 
 // send writes header and body; some of them are cut off.
 func (f *fetching) send(h http.Header, status int) error {
@@ -309,7 +319,10 @@ func (f *fetching) send(h http.Header, status int) error {
 	if f.o.m.plan.strongTags {
 		n = 2 + f.a.content%6 // parts of one content make a whole
 	}
-	f.a.body = strings.Repeat(record(f.serial), n)
+	if f.o.m.plan.films {
+		n += 700
+	}
+	f.a.body = bodyOfRecords(f.serial, n)
 	h.Set("Content-Type", "text/plain") // which is sent encoded, if it is long enough
 	h.Set("X-Made", strconv.Itoa(f.serial))
 	body := f.a.body
@@ -317,9 +330,12 @@ func (f *fetching) send(h http.Header, status int) error {
 		h.Del("X-Made") // should it freshen a stored answer
 		body = ""
 	} else if rng := f.r.Header.Get("Range"); rng != "" && status == http.StatusOK && f.random.IntN(3) > 0 {
-		var first, last int
-		if _, err := fmt.Sscanf(rng, "bytes=%d-%d", &first, &last); err == nil && first < len(body) {
+		first, last := 0, len(body)
+		if n, _ := fmt.Sscanf(rng, "bytes=%d-%d", &first, &last); n > 0 && first < len(body) { // or to the end
 			last = min(last, len(body)-1)
+			if f.o.m.plan.films && first > 100*recordSize {
+				f.o.m.count("rest of a film")
+			}
 			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(body)))
 			body, status = body[first:last+1], http.StatusPartialContent
 		}
@@ -340,7 +356,11 @@ func (f *fetching) send(h http.Header, status int) error {
 
 func (f *fetching) write(h http.Header, body string) error {
 	cut := body != "" && f.random.IntN(12*f.o.m.plan.calm) == 0
-	for range 1 + f.random.IntN(2) {
+	halvings := 1 + f.random.IntN(2)
+	if f.o.m.plan.films {
+		halvings += 3
+	}
+	for range halvings {
 		piece := body[:len(body)/2]
 		if _, err := io.WriteString(f.w, piece); err != nil {
 			panic(http.ErrAbortHandler)

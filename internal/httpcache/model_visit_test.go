@@ -111,6 +111,11 @@ func (v *visit) Write(p []byte) (int, error) {
 	if v.ctx.Err() != nil {
 		return 0, v.ctx.Err()
 	}
+	if n := declaredLength(v.header); n >= 0 && int64(len(v.body)+len(p)) > n && v.r.Method == http.MethodGet {
+		p = p[:max(0, n-int64(len(v.body)))] // as net/http does
+		v.body = append(v.body, p...)
+		return len(p), http.ErrContentLength
+	}
 	v.body = append(v.body, p...)
 	v.wrote()
 	return len(p), nil
@@ -355,6 +360,17 @@ func (v *visit) checkWhole(serials []int, wrong func(string, ...any)) {
 		return
 	}
 	a := &m.made[serials[0]]
+	for at := 0; at*recordSize < len(v.body); at++ {
+		if v.body[at*recordSize] != record(0, at)[0] {
+			wrong("piece %d is not where it belongs", at)
+			break
+		}
+	}
+	for _, serial := range serials {
+		if one := &m.made[serial]; one.content != a.content || one.version != a.version && !m.plan.sharedTags {
+			wrong("a mixture of contents %d and %d, versions %q and %q", a.content, one.content, a.version, one.version)
+		}
+	}
 	if len(v.body) != len(a.body) || len(serials) == 1 && string(v.body) != a.body {
 		wrong("%d bytes of an answer of %d", len(v.body), len(a.body))
 	}
