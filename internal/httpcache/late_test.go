@@ -133,6 +133,38 @@ func TestWhoComesAfterAPurgeReadsNothingOlder(t *testing.T) {
 	}
 }
 
+// An answer that takes longer to come than it stays fresh is not for those who ask
+// when it is stale, whether it is kept in memory or on disk (RFC 9111, 4.2).
+func TestWhoComesWhenItIsStaleJoinsNothing(t *testing.T) {
+	for where, text := range map[string]string{"memory": film[:60_000], "disk": film} {
+		t.Run(where, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := filmWorld(t)
+				defer w.h.Store.Close()
+				g := newGate()
+				close(g.header)
+				length := fmt.Sprintf("Content-Length: %d", len(text))
+				w.origin.answer = g.answer(200, text, "Cache-Control: max-age=60", `ETag: "a"`, length)
+				first := w.startGet(site)
+				wait(59 * time.Second)
+				fresh := w.startGet(site)
+				wait(2 * time.Second)
+				w.origin.answer = screen("new"+text, true, `"b"`)
+				later := w.startGet(site)
+				w.settled()
+				close(g.body)
+				(<-later).wants(t, StatusMiss, 200, "new"+text)
+				for _, one := range []<-chan answer{first, fresh} {
+					(<-one).wants(t, StatusMiss, 200, text)
+				}
+				if n := w.origin.fetches(); n != 2 {
+					t.Errorf("%d fetches: want two", n)
+				}
+			})
+		})
+	}
+}
+
 // A fault of the disk is not the visitors': the origin gives the rest.
 func TestWhoReadsAFileThatIsGivenUpHasTheRestFromTheOrigin(t *testing.T) {
 	rest := film[len(film)/2:]

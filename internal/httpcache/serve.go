@@ -289,12 +289,13 @@ func (f *fill) isReady() bool {
 	}
 }
 
-// suits reports that the answer will, or may, be for such a request.
+// suits reports that the answer will, or may, be for such a request. One that takes
+// longer to come than it stays fresh is for those who asked before it was stale.
 func (f *fill) suits(request http.Header) bool {
 	if !f.isReady() {
 		return matches(f.guess, request)
 	}
-	return f.shared && f.head != nil && matches(f.head.vary, request)
+	return f.shared && f.head != nil && matches(f.head.vary, request) && f.head.ttl(time.Now()) > 0
 }
 
 // startLocked makes the fill known and runs it. Its generation is loaded
