@@ -157,14 +157,13 @@ func BenchmarkPurge(b *testing.B) {
 
 // quantiles reports what half and nine tenths of the calls took at most, and the
 // longest of them: a disk that others use too makes a few wait for long, and means
-// say little. Between two calls there is time for what follows in the background.
+// say little.
 func quantiles(b *testing.B, call func()) {
 	var all []time.Duration
 	for b.Loop() {
 		start := time.Now()
 		call()
 		all = append(all, time.Since(start))
-		time.Sleep(time.Millisecond)
 	}
 	slices.Sort(all)
 	b.ReportMetric(float64(all[len(all)/2]), "p50-ns")
