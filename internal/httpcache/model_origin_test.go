@@ -93,7 +93,7 @@ func (o *modelOrigin) Fetch(w http.ResponseWriter, r *http.Request) error {
 	case 3:
 		panic(http.ErrAbortHandler)
 	case 4:
-		if r.Context().Value(detached{}) != nil {
+		if r.Context().Value(detached{}) != nil && r.Header.Get("If-Range") == "" { // or it may be a visitor's own
 			runtime.Goexit()
 		}
 	case 5, 6, 7:
