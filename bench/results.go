@@ -42,7 +42,8 @@ Every round visits every peer in turn: %d s of warm-up, %d s measured, %d rounds
 The loop is closed, so latencies are latencies at saturation. Where the client's core is full, the load generator is the limit:
 trust CPU time a request (user and system time of the server's process tree) more than req/s.
 Bodies were compared with the origin's by hash; hits never reached the origin, and pass-through always did.
-A sample in which others used more than %.1f cores was taken again, up to %d times, and the cleanest kept.`,
+A sample in which others used more than %.1f cores was taken again, up to %d times, and the cleanest kept.
+What a hit costs in the engine alone, its allocations and its locks are in HIT.md; purges in PURGE.md.`,
 		s.plan.serverCPU, s.plan.clientCPU, s.plan.warmup, s.plan.seconds, s.plan.rounds, noisyCores, tries-1)
 }
 
