@@ -149,6 +149,7 @@ func TestWhoComesWhenItIsStaleJoinsNothing(t *testing.T) {
 				wait(59 * time.Second)
 				fresh := w.startGet(site)
 				wait(2 * time.Second)
+				w.settled()
 				w.origin.answer = screen("new"+text, true, `"b"`)
 				later := w.startGet(site)
 				w.settled()
