@@ -55,7 +55,7 @@ func (controlled) Status(ctx context.Context) control.Status {
 	s.Deploys = control.DeployStatus{Pools: controlled{}.Versions(), Last: controlled{}.Deploys("", 5)}
 	s.Trouble = a.sights(time.Now()).troubles()
 	if c := a.gateway.coordinator(); c != nil {
-		s.Purges = control.PurgeStatus{Pending: c.Health().Pending, Last: c.List(5)}
+		s.Purges = control.PurgeStatus{Pending: c.Health().Pending, Last: c.ListAll(ctx, 5)}
 	}
 	return s
 }
@@ -133,13 +133,13 @@ func (controlled) WaitPurge(ctx context.Context, id string) (purge.Record, bool)
 	return c.Wait(ctx, id)
 }
 
-// Purges lists the newest orders, newest first.
-func (controlled) Purges(limit int) []purge.Record {
+// Purges lists the newest orders, of the whole fleet, newest first.
+func (controlled) Purges(ctx context.Context, limit int) []purge.Record {
 	c, err := coordinatorOf()
 	if err != nil {
 		return nil
 	}
-	return c.List(limit)
+	return c.ListAll(ctx, limit)
 }
 
 // CancelPurge ends an order.

@@ -128,7 +128,7 @@ func (g *gateway) Undrain(pool string, o control.DrainOrder) ([]control.Drainee,
 }
 
 func (g *gateway) Ready(context.Context) control.Readiness                { return control.Readiness{Ready: true} }
-func (g *gateway) Purges(int) []purge.Record                              { return nil }
+func (g *gateway) Purges(context.Context, int) []purge.Record             { return nil }
 func (g *gateway) CancelPurge(string) error                               { return purge.ErrUnknown }
 func (g *gateway) Traffic(time.Time) any                                  { return nil }
 func (g *gateway) Register(string, string, time.Duration) (string, error) { return "", nil }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -204,13 +205,22 @@ func printPurges(out *console, purges control.PurgeStatus) {
 	if len(purges.Last) == 0 {
 		return
 	}
-	rows := [][]string{{"ID", "STATE", "EXIT", "GENERATION", "ITEMS", "CREATED", "WHY"}}
+	head := []string{"ID", "STATE", "EXIT", "GENERATION", "ITEMS", "CREATED", "WHY"}
+	fleet := slices.ContainsFunc(purges.Last, func(r purge.Record) bool { return r.Node != "" })
+	if fleet {
+		head = append([]string{"NODE"}, head...)
+	}
+	rows := [][]string{head}
 	for _, r := range purges.Last {
 		exit := ""
 		if r.State.Final() {
 			exit = fmt.Sprint(r.Exit)
 		}
-		rows = append(rows, []string{r.ID, string(r.State), exit, fmt.Sprint(r.Generation), itemsText(r.Selectors), stamp(r.Created), r.Error})
+		row := []string{r.ID, string(r.State), exit, fmt.Sprint(r.Generation), itemsText(r.Selectors), stamp(r.Created), r.Error}
+		if fleet {
+			row = append([]string{r.Node}, row...)
+		}
+		rows = append(rows, row)
 	}
 	out.table(rows)
 }

@@ -49,8 +49,9 @@ type Gateway interface {
 	Purge(id string) (purge.Record, bool)
 	// WaitPurge is Purge after the order is finished or ctx is done.
 	WaitPurge(ctx context.Context, id string) (purge.Record, bool)
-	// Purges lists the newest orders, newest first.
-	Purges(limit int) []purge.Record
+	// Purges lists the newest orders, newest first: of the whole fleet, and of this
+	// node while the fleet does not answer.
+	Purges(ctx context.Context, limit int) []purge.Record
 	// CancelPurge ends an order: purge.ErrUnknown, purge.ErrFinished.
 	CancelPurge(id string) error
 

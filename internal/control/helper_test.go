@@ -111,7 +111,7 @@ func (g *fakeGateway) WaitPurge(ctx context.Context, id string) (purge.Record, b
 	}
 }
 
-func (g *fakeGateway) Purges(limit int) []purge.Record {
+func (g *fakeGateway) Purges(_ context.Context, limit int) []purge.Record {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var list []purge.Record

@@ -149,7 +149,7 @@ func (c *call) listPurges() error {
 	if err != nil {
 		return err
 	}
-	records := c.gateway.Purges(limit)
+	records := c.gateway.Purges(c.r.Context(), limit)
 	if records == nil {
 		records = nothing
 	}

@@ -48,6 +48,22 @@ func (m *Member) Find(ctx context.Context, id string) (text []byte, hold string,
 	return text, r.text(), r.err
 }
 
+// List gives the latest states of the fleet's orders: up to limit of those that
+// were finished last, and all that are not.
+func (m *Member) List(ctx context.Context, limit int) ([][]byte, error) {
+	r := newReply(m.shelf.run(ctx, "list", m.node.Generation(), min(limit, keepDone)))
+	var texts [][]byte
+	for r.err == nil && r.at < len(r.list) {
+		if text := r.text(); text != "" {
+			texts = append(texts, []byte(text))
+		}
+	}
+	return texts, r.err
+}
+
+// Name is how this node is called in status, logs and records.
+func (m *Member) Name() string { return m.name }
+
 // Claim gives the orders that this node has to carry out, each with the hold on
 // it: its own, those that were handed to it, and, if it is the caller, those whose
 // node is gone.

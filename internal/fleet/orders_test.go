@@ -92,6 +92,13 @@ func testOrders(t *testing.T, a, b *Member) {
 		t.Fatalf("%q %q %v", text, own, err)
 	}
 
+	for _, m := range []*Member{a, b} {
+		texts, err := m.List(ctx, 5)
+		if must(err); len(texts) != 2 || string(texts[0]) != "end" || string(texts[1]) != "three" {
+			t.Fatalf("%s lists %q: want the finished one, and the one that is not", m.name, texts)
+		}
+	}
+
 	token, _ := caller.Token()
 	if ok, err := caller.Calling(ctx, token, "cdn", []byte("some left")); !ok || err != nil {
 		t.Fatalf("%v %v", ok, err)

@@ -195,6 +195,18 @@ if not there then return {'', ''} end
 local hold = redis.call('HGET', owners, ARGV[3])
 return {there, memberOf(hold) == ARGV[4] and hold or ''}
 
+-- script list
+-- ARGV: how many. The newest of those that are finished, and all that are not.
+local found = {}
+for _, entry in ipairs(redis.call('LRANGE', done, -tonumber(ARGV[3]), -1)) do
+	found[#found + 1] = string.match(entry, '^%S+')
+end
+for _, order in ipairs(redis.call('HKEYS', owners)) do found[#found + 1] = order end
+if #found == 0 then return {} end
+local texts = {}
+for _, order in ipairs(found) do texts[#texts + 1] = redis.call('HGET', orders, order) or '' end
+return texts
+
 -- script claim
 -- ARGV: id. All orders that it has to carry out. The caller has those too whose
 -- member is gone.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -29,6 +31,11 @@ type Commons interface {
 	// Find gives the latest state of an order, nil for an unknown one, and the
 	// hold on it, if that is this node's.
 	Find(ctx context.Context, id string) (text []byte, hold string, err error)
+	// List gives the latest states of the fleet's orders: up to limit of those that
+	// were finished last, and all that are not.
+	List(ctx context.Context, limit int) ([][]byte, error)
+	// Name is this node's.
+	Name() string
 	// Claim gives the holds of this node; the caller gets those of nodes that
 	// are gone.
 	Claim(ctx context.Context) (map[string]string, error)
@@ -218,6 +225,35 @@ func (c *Coordinator) elsewhere(ctx context.Context, id string) (Record, bool) {
 	}
 	r, err := readRecord(text)
 	return r, err == nil
+}
+
+// everywhere adds the orders of other nodes to this node's, the newest first.
+func (c *Coordinator) everywhere(ctx context.Context, own []Record, limit int) []Record {
+	commons := c.parts.Load().Commons
+	if commons == nil {
+		return own
+	}
+	texts, err := commons.List(ctx, limit)
+	if err != nil {
+		return own // the membership reports it
+	}
+	all := slices.Clone(own)
+	for _, text := range texts {
+		r, err := readRecord(text)
+		if err != nil {
+			continue // of a version that this one does not understand
+		}
+		i := slices.IndexFunc(all, func(known Record) bool { return known.ID == r.ID })
+		switch {
+		case i < 0:
+			all = append(all, r)
+		case r.State.Final() && !all[i].State.Final():
+			all[i] = r
+		}
+	}
+	// IDs begin with the time, by the clock of the node that was asked.
+	slices.SortFunc(all, func(a, b Record) int { return strings.Compare(b.ID, a.ID) })
+	return all[:min(limit, len(all))]
 }
 
 // waitElsewhere is elsewhere when the record is final, or ctx is done.

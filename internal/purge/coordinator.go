@@ -152,7 +152,7 @@ func (c *Coordinator) submit(ctx context.Context, o Order) (Record, error) {
 	if o.Soft && p.Warmer != nil {
 		o.Hottest = hottest
 	}
-	r := Record{Order: o.due(now, p.Settings), State: Accepted, Steps: []Step{}, Targets: p.targetStates()}
+	r := Record{Order: o.due(now, p.Settings), State: Accepted, Steps: []Step{}, Targets: p.targetStates(o)}
 	r.Exit = ExitCode(r)
 	if o.DryRun {
 		return p.plan(r), nil
@@ -161,6 +161,7 @@ func (c *Coordinator) submit(ctx context.Context, o Order) (Record, error) {
 		return Record{}, ErrClosed
 	}
 	if p.Commons != nil {
+		r.Node = p.Commons.Name()
 		return c.submitShared(ctx, p, r)
 	}
 	r, fresh, err := c.ledger.accept(r, p.Settings.MaxPending)
@@ -222,8 +223,11 @@ func (p *Parts) supports(o Order) error {
 	return m.join()
 }
 
-func (p *Parts) targetStates() []TargetState {
+func (p *Parts) targetStates(o Order) []TargetState {
 	states := make([]TargetState, 0, len(p.Targets))
+	if o.Follows != "" {
+		return states
+	}
 	for _, t := range p.Targets {
 		states = append(states, TargetState{Name: t.Name(), State: Accepted})
 	}
@@ -294,8 +298,15 @@ func (c *Coordinator) Wait(ctx context.Context, id string) (Record, bool) {
 	return r, true // forgotten meanwhile
 }
 
-// List gives up to limit records, the newest first; a negative limit gives all.
+// List gives up to limit records of this node, the newest first; a negative limit
+// gives all.
 func (c *Coordinator) List(limit int) []Record { return c.ledger.list(limit) }
+
+// ListAll gives up to limit records of the whole fleet, the newest first: those of
+// this node while the fleet does not answer.
+func (c *Coordinator) ListAll(ctx context.Context, limit int) []Record {
+	return c.everywhere(ctx, c.ledger.list(limit), limit)
+}
 
 // Cancel ends an order; what was applied stays so. It returns before the order
 // is final. Errors: ErrUnknown, ErrFinished.

@@ -292,6 +292,9 @@ func (h heir) finishes(t *testing.T, before, rest []string) {
 	if all := effectsIn(t, h.dir); !slices.Equal(all, append(slices.Clone(before), rest...)) {
 		t.Errorf("%v, of these before the other died: %v: want %v afterwards", all, before, rest)
 	}
+	if all := h.ListAll(t.Context(), 5); len(all) != 1 || all[0].ID != r.ID || all[0].State != Done || all[0].Node != "doomed" {
+		t.Errorf("the fleet's orders: %+v: want the one of the dead node, done", all)
+	}
 	if len(h.List(1)) == 0 {
 		return // it was finished before, and the heir has only heard of it
 	}

@@ -56,15 +56,29 @@ type Order struct {
 	// Hottest is how many of the copies that a soft purge has made stale are
 	// fetched anew at once, the most wanted first. Submit fills it in.
 	Hottest int `json:"hottest,omitempty"`
+	// Rollout says which pool has given up the versions, and for which one: from
+	// then on no node stores their answers. Nil for an order that no deploy gave.
+	Rollout *RolledOut `json:"rollout,omitempty"`
+	// Follows is the ID of an order that has purged the same everywhere: this one
+	// leaves the targets alone, and only warms.
+	Follows string `json:"follows,omitempty"`
 	// Reason and Actor are for people; they change nothing.
 	Reason string `json:"reason,omitempty"`
 	Actor  string `json:"actor,omitempty"`
+	// Node is the node of a fleet that accepted the order; empty for a node alone.
+	Node string `json:"node,omitempty"`
 	// Created is when the order was accepted.
 	Created time.Time `json:"created,omitzero"`
 	// Deadline is when retrying ends. Default and bound: see Settings.
 	Deadline time.Time `json:"deadline,omitzero"`
 	// DryRun plans the order, and neither journals nor applies it.
 	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// RolledOut is a pool and the version that it runs now.
+type RolledOut struct {
+	Pool string `json:"pool"`
+	To   string `json:"to"`
 }
 
 // State is how far an order has come.

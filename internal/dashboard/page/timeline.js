@@ -71,6 +71,7 @@ const deployTitle = (r) => `${r.version} in ${r.pool}${r.previous ? `, after ${r
 function facts(kind, r) {
   const list = [r.id];
   if (r.actor) list.push(`by ${r.actor}`);
+  if (r.node) list.push(`at ${r.node}`);
   if (r.soft) list.push("soft");
   if (r.generation) list.push(`generation ${r.generation}`);
   if (r.reason) list.push(r.reason);
