@@ -34,6 +34,13 @@ const listenEnv = "EDGE_TEST_REPLICA_LISTEN"
 
 func TestMain(m *testing.M) {
 	if version := os.Getenv(replicaEnv); version != "" {
+		if is, err := broken(version); is {
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
+		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
 		if err := sample.Run(ctx, sample.Config{Version: version, Listen: os.Getenv(listenEnv), Out: os.Stdout}); err != nil {
@@ -65,12 +72,18 @@ type replica struct {
 
 func startReplica(t *testing.T, version string) replica {
 	t.Helper()
+	return startReplicaWith(t, version)
+}
+
+// startReplicaWith has something in the replica's environment.
+func startReplicaWith(t *testing.T, version string, environment ...string) replica {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	command := exec.Command(self)
-	command.Env = append(os.Environ(), replicaEnv+"="+version)
+	command.Env = append(append(os.Environ(), replicaEnv+"="+version), environment...)
 	command.Stderr = os.Stderr
 	out, err := command.StdoutPipe()
 	if err != nil {
