@@ -94,6 +94,26 @@ const fleetSite = `edge_rules {
 // newFleetWorld starts it all, without visitors.
 func newFleetWorld(t *testing.T, lease string) *fleetWorld {
 	t.Helper()
+	w := newFleet(t)
+	origin := startOrigin(t, func(rw http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(rw, w.version.Load())
+	})
+	for i := range 3 {
+		block := staticPool(origin)
+		if i == 2 {
+			block += "\ncache {\n\tdisk 16MiB\n}\n" // what it holds outlives the process
+		}
+		w.add(lease, block, fleetSite)
+	}
+	for _, n := range w.nodes {
+		n.awaitTrust()
+	}
+	return w
+}
+
+// newFleet starts a Redis; nodes are added.
+func newFleet(t *testing.T) *fleetWorld {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "fleet") // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -102,31 +122,27 @@ func newFleetWorld(t *testing.T, lease string) *fleetWorld {
 	w := &fleetWorld{t: t, redis: &redisProcess{t: t, dir: dir, socket: filepath.Join(dir, "s")}}
 	w.redis.start()
 	t.Cleanup(func() { end(w.redis.command) })
-	origin := startOrigin(t, func(rw http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(rw, w.version.Load())
-	})
-	for i := range 3 {
-		n := &fleetProcess{name: fmt.Sprint("edge-", i), config: filepath.Join(dir, fmt.Sprint("Caddyfile-", i))}
-		n.edge = &edge{t: t, URL: "http://" + freeAddress(t), Admin: freeAddress(t), stateDir: t.TempDir(), accessLog: os.DevNull}
-		n.purges = "drain_cap 200ms\nsettle 10ms\nsettle_everything 10ms"
-		n.controls = "token " + testToken
-		socket := filepath.Join(dir, fmt.Sprint("line-", i))
-		n.line = newRedisLine(t, socket, w.redis.socket)
-		block := fmt.Sprintf("fleet unix://%s {\n\tnode %s\n\tlease %s\n}\n", socket, n.name, lease)
-		if i == 2 {
-			block += "cache {\n\tdisk 16MiB\n}\n" // what it holds outlives the process
-		}
-		if err := os.WriteFile(n.config, []byte(n.caddyfile(block+staticPool(origin), fleetSite)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		n.start()
-		t.Cleanup(func() { end(n.command) })
-		w.nodes = append(w.nodes, n)
-	}
-	for _, n := range w.nodes {
-		n.awaitTrust()
-	}
 	return w
+}
+
+// add starts a node with a pool and a site.
+func (w *fleetWorld) add(lease, block, site string) *fleetProcess {
+	w.t.Helper()
+	i := len(w.nodes)
+	n := &fleetProcess{name: fmt.Sprint("edge-", i), config: filepath.Join(w.redis.dir, fmt.Sprint("Caddyfile-", i))}
+	n.edge = &edge{t: w.t, URL: "http://" + freeAddress(w.t), Admin: freeAddress(w.t), stateDir: w.t.TempDir(), accessLog: os.DevNull}
+	n.purges = "drain_cap 200ms\nsettle 10ms\nsettle_everything 10ms"
+	n.controls = "token " + testToken
+	socket := filepath.Join(w.redis.dir, fmt.Sprint("line-", i))
+	n.line = newRedisLine(w.t, socket, w.redis.socket)
+	block += fmt.Sprintf("\nfleet unix://%s {\n\tnode %s\n\tlease %s\n}\n", socket, n.name, lease)
+	if err := os.WriteFile(n.config, []byte(n.caddyfile(block, site)), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	n.start()
+	w.t.Cleanup(func() { end(n.command) })
+	w.nodes = append(w.nodes, n)
+	return n
 }
 
 func (n *fleetProcess) start() {
@@ -165,12 +181,18 @@ func (n *fleetProcess) status() *fleetStatus {
 // awaitTrust waits until a node serves from its cache.
 func (n *fleetProcess) awaitTrust() {
 	n.t.Helper()
+	n.awaitTrustAt("/up")
+}
+
+// awaitTrustAt has a path that its replicas know.
+func (n *fleetProcess) awaitTrustAt(path string) {
+	n.t.Helper()
 	within(n.t, time.Minute, n.name+" is trusted, and its pool is up", func() bool {
 		s := n.status()
 		if s == nil || !s.Fleet.Trusted {
 			return false
 		}
-		r, err := n.try(http.MethodGet, "/up", nil)
+		r, err := n.try(http.MethodGet, path, nil)
 		return err == nil && r.StatusCode == http.StatusOK
 	})
 }

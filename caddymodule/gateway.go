@@ -131,7 +131,7 @@ func (g *gateway) parts(a *App) purge.Parts {
 }
 
 func (g *gateway) node(a *App) node {
-	return node{g.store, func() error { return g.forgetDisk(a.StateDir) }}
+	return node{g.store, func() error { return g.forgetDisk(a.StateDir) }, g.book}
 }
 
 // coordinator is nil before the first configuration has started.

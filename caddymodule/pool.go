@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 
 	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/lb"
-	"github.com/edgegw/edge/internal/purge"
 )
 
 type poolKey string
@@ -38,6 +36,8 @@ type pool struct {
 	restored time.Time // when the versions of the last run were taken over
 	held     string    // the version whose answers on disk are held back
 	unnoted  bool      // the last run's end is not what a restart would find
+	// missing are purges of other nodes that nobody tells about, since when.
+	missing map[string]time.Time
 }
 
 func acquirePool(name string) (*pool, error) {
@@ -45,7 +45,7 @@ func acquirePool(name string) (*pool, error) {
 		ctx, end := context.WithCancel(context.Background())
 		p := &pool{
 			Pool: lb.NewPool(name, onPoolEvent), name: name, versions: new(deploy.Tracker), answers: new(deploy.Answers),
-			poked: make(chan struct{}, 1), end: end, ended: make(chan struct{}),
+			poked: make(chan struct{}, 1), end: end, ended: make(chan struct{}), missing: make(map[string]time.Time),
 		}
 		go p.oversee(ctx)
 		p.Watch(p.poke)
@@ -121,7 +121,7 @@ func (p *pool) observe() (active bool) {
 	p.Avoid(found.Avoid)
 	p.settleLocked(a.gateway.store, found.Change, seen)
 	ordered := p.order(a, book, found.Orders)
-	followPurges(book, now, found.Purges)
+	p.followPurges(book, now, found.Purges)
 	if ordered {
 		if err := p.noteLocked(a.gateway.store); err != nil {
 			a.logger.Warn("cache disk", zap.String("event", "not-noted"), zap.String("pool", p.name), zap.Error(err))
@@ -154,44 +154,4 @@ func (p *pool) starting(now time.Time, seen []deploy.Replica) bool {
 		}
 	}
 	return false
-}
-
-// order orders the purges of what deploys have retired. What cannot be ordered
-// now is tried again at the next look; the deploy's id is the order's key, so
-// that a crash in between makes no second order.
-func (p *pool) order(a *App, book *deploy.Book, orders []deploy.Order) (all bool) {
-	all = true
-	for _, o := range orders {
-		order := purge.Order{
-			IdempotencyKey: "deploy-" + o.Deploy,
-			Selectors:      purge.Selectors{Versions: o.Versions},
-			Warm:           o.Warm,
-			Reason:         o.Reason, Actor: o.Actor,
-		}
-		r, err := controlled{}.Submit(context.Background(), order)
-		if errors.Is(err, purge.ErrConflict) {
-			// The versions are others than before a crash.
-			order.IdempotencyKey = ""
-			r, err = controlled{}.Submit(context.Background(), order)
-		}
-		if err != nil {
-			a.logger.Error("retired version not purged", zap.String("pool", p.name), zap.Strings("retired", o.Versions), zap.Error(err))
-			all = false
-			continue
-		}
-		a.logger.Info("version retired", zap.String("pool", p.name), zap.Strings("retired", o.Versions), zap.String("current", p.versions.Current()), zap.String("purge", r.ID))
-		book.Ordered(o.Deploy, r.ID)
-	}
-	return all
-}
-
-// followPurges tells the book how far the purges of its deploys are.
-func followPurges(book *deploy.Book, now time.Time, purges map[string]string) {
-	for id, order := range purges {
-		r, known := controlled{}.Purge(order)
-		if !known {
-			r = purge.Record{State: purge.Partial, Exit: purge.ExitPartial, Error: "the purge is not known any more"}
-		}
-		book.Purged(now, id, deploy.Outcome{Final: r.State.Final(), State: string(r.State), Exit: r.Exit, Error: r.Error})
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/httpcache"
@@ -17,6 +18,7 @@ type node struct {
 	store *httpcache.Store
 	// forgetDisk makes the next start a cold one.
 	forgetDisk func() error
+	book       *deploy.Book
 }
 
 func (n node) Generation() uint64 { return n.store.Generation() }
@@ -24,6 +26,10 @@ func (n node) Generation() uint64 { return n.store.Generation() }
 // Purge is durable, or an error: what the disk may not remember is made good by
 // remembering nothing.
 func (n node) Purge(_ context.Context, o purge.Order, generation uint64) error {
+	if r := o.Rollout; r != nil {
+		// First: what begins after the purge must not be stored.
+		n.book.Hear(time.Now(), r.Pool, deploy.Word{ID: o.ID, Generation: generation, To: r.To, Retired: o.Versions})
+	}
 	n.store.Purge(purgeOf(o, generation))
 	fault := n.store.DiskFault()
 	if fault == nil {

@@ -1,6 +1,8 @@
 package deploy
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,8 +23,13 @@ type Sight struct {
 
 // Order is a purge that a deploy wants.
 type Order struct {
-	// Deploy is the deploy's id: a key under which the order may be repeated.
-	Deploy   string
+	// Deploy is the deploy's id.
+	Deploy string
+	// Key is the same at all nodes of a fleet that notice the same rollout: who
+	// orders under it, again or as the second, gets the first one's purge.
+	Key string
+	// Version is what the pool runs now, Versions what that retires.
+	Version  string
 	Versions []string
 	Warm     []string
 	Reason   string
@@ -279,7 +286,8 @@ func (l *look) arrive(change Change) {
 	l.turnBack(change.Current)
 }
 
-// retire makes the deploy's version the current one.
+// retire makes the deploy's version the current one, versions of which the pool
+// has just given up, and any that a caller wants purged anew.
 func (l *look) retire(e *entry, versions []string) {
 	e.Current = l.now
 	retired := slices.Concat(versions, e.Retire)
@@ -290,7 +298,22 @@ func (l *look) retire(e *entry, versions []string) {
 		l.finishLocked(e, l.now, Done, "")
 		return
 	}
+	e.After = l.pool.tracker.word().ID
+	if len(versions) > 0 {
+		e.Purge = l.shares(e)
+	}
 	l.moveLocked(e, Purging, EventCurrent)
+}
+
+// orderKey is what the nodes of a fleet agree on without asking each other: the
+// pool, the versions, and the purge of the pool's versions before this one. The
+// last tells a rollout from an equal one later, by no clock.
+func orderKey(pool, version string, retired []string, after string) string {
+	text, err := json.Marshal([]any{pool, version, retired, after})
+	if err != nil {
+		panic("deploy: marshal key: " + err.Error()) // plain strings cannot fail
+	}
+	return fmt.Sprintf("rollout-%x", sha256.Sum256(text))
 }
 
 // turnBack ends the deploys of versions that are not on the way any more. One
@@ -318,7 +341,7 @@ func (l *look) settleCalled() {
 }
 
 func (l *look) findings(change Change) Findings {
-	found := Findings{Change: change, Purges: make(map[string]string), Active: l.Starting || l.pool.tracker.Rollout().On}
+	found := Findings{Change: change, Purges: make(map[string]string), Active: l.Starting || l.pool.tracker.Rollout().On || l.pool.tracker.doubts()}
 	for _, e := range l.mine() {
 		found.Active = true
 		if e.Stage == Held && l.Guard.FallBack && l.others(e.Version) {
@@ -330,8 +353,8 @@ func (l *look) findings(change Change) Findings {
 			found.Purges[e.ID] = e.Purge
 		default:
 			found.Orders = append(found.Orders, Order{
-				Deploy: e.ID, Versions: slices.Clone(e.Retired), Warm: slices.Clone(e.Warm), Actor: e.Actor,
-				Reason: fmt.Sprintf("pool %s: %s is current", l.Pool, e.Version),
+				Deploy: e.ID, Key: orderKey(l.Pool, e.Version, e.Retired, e.After), Version: e.Version, Versions: slices.Clone(e.Retired),
+				Warm: slices.Clone(e.Warm), Actor: e.Actor, Reason: fmt.Sprintf("pool %s: %s is current", l.Pool, e.Version),
 			})
 		}
 	}
@@ -341,48 +364,4 @@ func (l *look) findings(change Change) Findings {
 // others reports whether healthy replicas of other versions are there.
 func (l *look) others(version string) bool {
 	return slices.ContainsFunc(l.Replicas, func(r Replica) bool { return r.State == up && r.Version != version })
-}
-
-// Outcome is what became of a purge, so far.
-type Outcome struct {
-	// Final says that it changes no more.
-	Final bool
-	// State is done, partial, failed or canceled.
-	State string
-	Exit  int
-	Error string
-}
-
-// Ordered says which order purges what a deploy has retired.
-func (b *Book) Ordered(deploy, purge string) {
-	b.mu.Lock()
-	if e := b.findLocked(deploy); e != nil && e.Stage == Purging {
-		e.Purge = purge
-		b.moveLocked(e, Purging, EventCurrent)
-	}
-	b.mu.Unlock()
-	b.settle()
-}
-
-// Purged says what has become of a deploy's purge.
-func (b *Book) Purged(now time.Time, deploy string, o Outcome) {
-	b.mu.Lock()
-	if e := b.findLocked(deploy); e != nil && e.Stage == Purging {
-		e.Exit = o.Exit
-		if o.Final {
-			b.finishLocked(e, now, stageOf(o), o.Error)
-		}
-	}
-	b.mu.Unlock()
-	b.settle()
-}
-
-func stageOf(o Outcome) Stage {
-	switch o.State {
-	case "done":
-		return Done
-	case "canceled":
-		return Canceled
-	}
-	return Partial
 }

@@ -90,8 +90,12 @@ type Record struct {
 	Warm []string `json:"warm,omitempty"`
 	// Retired are the versions that it put out of use.
 	Retired []string `json:"retired,omitempty"`
-	// Purge is the id of the order that purges them.
+	// Purge is the id of the order that purges them, which another node of the
+	// fleet may have given.
 	Purge string `json:"purge,omitempty"`
+	// After is the last purge of the pool's versions that was known of before: it
+	// tells this rollout from an equal one.
+	After string `json:"after,omitempty"`
 	// Traffic is what each version was asked from Began to Finished.
 	Traffic map[string]Traffic `json:"traffic,omitempty"`
 	// Guard are the ways in which the version was found to be worse than

@@ -76,6 +76,11 @@ type Snapshot struct {
 	Since   time.Time `json:"since,omitzero"`
 	Began   time.Time `json:"began,omitzero"`
 	Seen    []string  `json:"seen,omitempty"`
+	// Word is what a purge has said last, Heard are the purges that were heard
+	// of, and NotStored the versions that they have retired.
+	Word      Word     `json:"word,omitzero"`
+	Heard     []string `json:"heard,omitempty"`
+	NotStored []string `json:"not_stored,omitempty"`
 }
 
 // Snapshot is a copy that the caller may keep. Replicas are not part of it:
@@ -84,7 +89,12 @@ func (t *Tracker) Snapshot() Snapshot {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 
-	return Snapshot{Current: t.current, Since: t.since, Began: t.began, Seen: slices.Clone(t.seen)}
+	word := t.last
+	word.Retired = slices.Clone(word.Retired)
+	return Snapshot{
+		Current: t.current, Since: t.since, Began: t.began, Seen: slices.Clone(t.seen),
+		Word: word, Heard: slices.Clone(t.heard), NotStored: slices.Clone(t.retired),
+	}
 }
 
 // Restore puts a tracker into the state of a snapshot. It is for a tracker that
@@ -107,5 +117,9 @@ func (t *Tracker) Restore(s Snapshot) error {
 	t.current, t.since, t.began = s.Current, s.Since, s.Began
 	t.seen = slices.Clone(s.Seen[max(0, len(s.Seen)-maxSeen):])
 	t.off, t.live = false, nil
+	t.last, t.told = s.Word, time.Time{}
+	t.last.Retired = slices.Clone(s.Word.Retired)
+	t.heard = slices.Clone(s.Heard[max(0, len(s.Heard)-maxHeard):])
+	t.retired = slices.Clone(s.NotStored[max(0, len(s.NotStored)-maxSeen):])
 	return nil
 }

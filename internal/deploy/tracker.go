@@ -76,6 +76,12 @@ type Tracker struct {
 	began time.Time
 	seen  []string
 	held  string // a version that does not become current yet
+
+	// These are what purges have said: see Word.
+	last    Word
+	told    time.Time // when the last word was heard; zero if an earlier process did
+	heard   []string  // purges, the oldest first
+	retired []string  // versions that are not stored, though one may be current
 }
 
 // Hold keeps a version from becoming current though all replicas run it: the
@@ -116,6 +122,9 @@ func (t *Tracker) Observe(now time.Time, live []Replica) Change {
 	began := t.noteLocked(now, slices.Sorted(maps.Keys(versions)))
 	switch agreed := len(versions) == 1 && unknown == 0; {
 	case agreed && versions[t.current] > 0:
+		if change, insists := t.insistLocked(now); insists {
+			return change
+		}
 		return t.settleLocked()
 	case agreed && live[0].Version != t.held:
 		return t.finishLocked(now, live[0].Version)
@@ -197,12 +206,15 @@ func (t *Tracker) currentLocked() string {
 }
 
 // Storable reports whether an answer of the version may be stored: it is the
-// current one, or tracking is off. While it is on, an unknown version may not,
-// and before the first agreement none may.
+// current one, or tracking is off, and no purge has retired it. While it is on, an
+// unknown version may not, and before the first agreement none may.
 func (t *Tracker) Storable(version string) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 
+	if slices.Contains(t.retired, version) {
+		return false
+	}
 	return !t.onLocked() || version != "" && version == t.current
 }
 
