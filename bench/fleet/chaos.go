@@ -39,7 +39,7 @@ func upTo(dice *rand.Rand, d time.Duration) time.Duration {
 
 // wreak does mischief until ctx is done, one after the other with calm between:
 // a pause in which deploys and purges get through now and then.
-func wreak(ctx context.Context, until context.Context, s *site, seed uint64) (map[string]int, error) {
+func (r *record) wreak(ctx context.Context, until context.Context, s *site, seed uint64) (map[string]int, error) {
 	dice := rand.New(rand.NewPCG(seed, 1))
 	done := make(map[string]int)
 	for round := 0; until.Err() == nil; round++ {
@@ -49,9 +49,11 @@ func wreak(ctx context.Context, until context.Context, s *site, seed uint64) (ma
 				return done, nil
 			}
 			log.Print(mischiefs[i].name)
+			over := r.trouble(mischiefs[i].name)
 			if err := mischiefs[i].do(ctx, s, dice); err != nil {
 				return done, fmt.Errorf("%s: %w", mischiefs[i].name, err)
 			}
+			over()
 			done[mischiefs[i].name]++
 		}
 	}
@@ -124,10 +126,21 @@ func flushRedis(_ context.Context, s *site, _ *rand.Rand) error {
 	return nil
 }
 
-func failCloudflare(_ context.Context, s *site, dice *rand.Rand) error {
+// failCloudflare is over when its calls have failed, or nobody has called for long.
+func failCloudflare(ctx context.Context, s *site, dice *rand.Rand) error {
 	faults := []standin.Fault{standin.TooManyRequests, standin.ServerError, standin.BadGateway, standin.ResetAfter, standin.SuccessFalse}
-	for range 20 {
+	before := s.api.Requests()
+	for range failures {
 		s.api.Fail(1, faults[dice.IntN(len(faults))])
 	}
+	for range 200 {
+		if s.api.Requests() >= before+failures || !gateway.Pause(ctx, 100*time.Millisecond) {
+			break
+		}
+	}
+	s.api.Recover()
 	return nil
 }
+
+// failures is how many calls of Cloudflare fail.
+const failures = 20

@@ -49,7 +49,7 @@ func TestExcusesAreForTheTimeOfAnAbsence(t *testing.T) {
 func TestTheVerdictWantsEvidence(t *testing.T) {
 	now := time.Now()
 	good := func() result {
-		r := result{exits: map[string]map[int]int{"purge": {0: 4}}, deploys: []cost{{"v2", 2}}}
+		r := result{exits: map[string]map[int]int{"purge": {0: 4}}, deploys: []cost{{"v2", 2, 0}, {"v1", 4, 1}}}
 		for range nodes + 1 {
 			r.history.Purges = append(r.history.Purges, history.Purge{Called: now, Acknowledged: now.Add(time.Second)})
 		}
@@ -70,6 +70,8 @@ func TestTheVerdictWantsEvidence(t *testing.T) {
 		"a failure":            {func(r *result) { r.history.Reads[7].Status = 502 }, "1 answers that should not have been"},
 		"a lie":                {func(r *result) { r.lies = []string{"exit 0"} }, "not true"},
 		"nothing acknowledged": {func(r *result) { r.history.Purges = nil }, "0 purges"},
+		"a call too many":      {func(r *result) { r.deploys[0].calls = 3 }, "the deploy of v2 took 3 calls"},
+		"two, in trouble":      {func(r *result) { r.deploys[1].calls = 5 }, "the deploy of v1 took 5 calls"},
 		"no hits":              {func(r *result) { r.history.Reads = r.history.Reads[:0] }, "0 answers came from the lower tier"},
 	} {
 		r := good()

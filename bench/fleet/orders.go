@@ -27,13 +27,49 @@ type record struct {
 	exits   map[string]map[int]int // by command
 	lies    []string
 	deploys []cost
+	wrong   []absence // mischief, of the whole site
 }
 
 // cost is what a deploy that was done took of Cloudflare.
 type cost struct {
 	version string
 	calls   int
+	// wrong is how many kinds of mischief there were while it was purged: then a
+	// call that was made, and not written down, is made again.
+	wrong int
 }
+
+// most is how many calls a deploy may take: two passes, once more for each mischief.
+func (c cost) most() int { return 2 * (1 + c.wrong) }
+
+// trouble notes mischief, until over is called.
+func (r *record) trouble(why string) (over func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := len(r.wrong)
+	r.wrong = append(r.wrong, absence{from: time.Now(), why: why})
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.wrong[i].until = time.Now()
+	}
+}
+
+// troubles counts the mischief that was not over before a time.
+func (r *record) troubles(from time.Time) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.wrong {
+		if a.until.IsZero() || a.until.After(from) {
+			n++
+		}
+	}
+	return n
+}
+
+// recovery is how long a fleet may need to be whole again after mischief: leases
+// end, another node calls.
+func recovery(lease time.Duration) time.Duration { return 3 * lease }
 
 func (r *record) add(edit func(*history.History)) {
 	r.mu.Lock()
@@ -186,14 +222,14 @@ func (f *fleet) end() error {
 
 // deployOften rolls out one version after the other until ctx is done, each
 // time with CI waiting at another node.
-func (r *record) deployOften(ctx, until context.Context, s *site, f *fleet, seed uint64) error {
-	dice := rand.New(rand.NewPCG(seed, 3))
+func (r *record) deployOften(ctx, until context.Context, s *site, f *fleet, o options) error {
+	dice := rand.New(rand.NewPCG(o.seed, 3))
 	for i := 2; gateway.Pause(until, time.Second+upTo(dice, 4*time.Second)); i++ {
 		version := fmt.Sprint("v", i)
 		if i%3 == 0 {
 			version = fmt.Sprint("v", i-2) // a rollback
 		}
-		if err := r.deploy(ctx, s, f, s.nodes[dice.IntN(nodes)], version); err != nil {
+		if err := r.deploy(ctx, s, f, s.nodes[dice.IntN(nodes)], version, o.lease); err != nil {
 			return err
 		}
 	}
@@ -201,7 +237,7 @@ func (r *record) deployOften(ctx, until context.Context, s *site, f *fleet, seed
 }
 
 // deploy rolls a version out while CI waits at a node.
-func (r *record) deploy(ctx context.Context, s *site, f *fleet, n *node, version string) error {
+func (r *record) deploy(ctx context.Context, s *site, f *fleet, n *node, version string, lease time.Duration) error {
 	log.Printf("deploy of %s, CI waits at %s", version, n.name)
 	calls := len(s.api.Calls())
 	type outcome struct {
@@ -227,14 +263,17 @@ func (r *record) deploy(ctx context.Context, s *site, f *fleet, n *node, version
 	d := history.Deploy{Version: version}
 	if out.code == 0 {
 		d.Acknowledged = out.at
-		made := 0
+		made, from := 0, out.at
 		for _, call := range s.api.Calls()[calls:] {
 			if len(call.Items) > 0 && strings.HasPrefix(call.Items[0], "v-") {
-				made++
+				if made++; call.At.Before(from) {
+					from = call.At
+				}
 			}
 		}
+		c := cost{version, made, r.troubles(from.Add(-recovery(lease)))}
 		r.mu.Lock()
-		r.deploys = append(r.deploys, cost{version, made})
+		r.deploys = append(r.deploys, c)
 		r.mu.Unlock()
 	}
 	r.add(func(h *history.History) { h.Deploys = append(h.Deploys, d) })

@@ -131,10 +131,10 @@ func (r *record) storm(ctx context.Context, o options, s *site, f *fleet) (done 
 			}
 		})
 	}
-	together(func() error { return r.deployOften(ctx, until, s, f, o.seed) })
+	together(func() error { return r.deployOften(ctx, until, s, f, o) })
 	together(func() error { return r.purgeOften(ctx, until, s, o.seed) })
 	together(func() (failed error) {
-		done, failed = wreak(ctx, until, s, o.seed)
+		done, failed = r.wreak(ctx, until, s, o.seed)
 		return failed
 	})
 	work.Wait()

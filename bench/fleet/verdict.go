@@ -45,6 +45,11 @@ func (r *result) verdict() error {
 	if purges < nodes+1 || deploys < 1 {
 		errs = append(errs, fmt.Errorf("%d purges and %d deploys were acknowledged: want more than %d, and one", purges, deploys, nodes))
 	}
+	for _, d := range r.deploys {
+		if d.calls > d.most() {
+			errs = append(errs, fmt.Errorf("the deploy of %s took %d calls of Cloudflare, with %d troubles on the way: want %d at most", d.version, d.calls, d.wrong, d.most()))
+		}
+	}
 	for _, from := range []string{"lower tier", "node's cache", "replica"} {
 		if r.from[from] < 100 {
 			errs = append(errs, fmt.Errorf("%d answers came from the %s: want a hundred, or nothing is shown", r.from[from], from))
