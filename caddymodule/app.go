@@ -307,6 +307,7 @@ func (a *App) apply() error {
 	for name, pool := range a.pools {
 		config, err := a.Pools[name].WithStickyKey(a.stickyKey)
 		if err == nil {
+			a.gateway.asides.begin(pool)
 			err = pool.Configure(config)
 		}
 		if err != nil {

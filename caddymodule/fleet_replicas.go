@@ -33,7 +33,7 @@ func (n fleetNode) Roster(found []fleet.Replica) {
 		before := known.taken[key]
 		taken[key] = r
 		p := a.pools[r.Pool]
-		if p == nil || r.Mine || r.Mark == before.Mark {
+		if p == nil || r.Mine || r.Found || r.Mark == before.Mark {
 			continue
 		}
 		id, err := p.Register(r.Address, min(r.Lease+n.g.member.Lease(), lb.MaxLease))
@@ -45,6 +45,7 @@ func (n fleetNode) Roster(found []fleet.Replica) {
 			logger().Warn("registration of another node", zap.String("pool", r.Pool), zap.String("address", r.Address), zap.Error(err))
 		}
 	}
+	n.g.asides.follow(a, found, known.taken)
 	known.taken = taken
 }
 
@@ -76,10 +77,16 @@ func (p *pool) sharing(id string, what func(m *fleet.Member, ctx context.Context
 	}
 }
 
-// shareAside does so for replicas that were drained by hand, or taken back. The
-// fleet takes note of those that have registered.
+// shareAside does so for replicas that were drained by hand, or taken back, and
+// keeps it for the next process.
 func (p *pool) shareAside(list []lb.ReplicaStatus, aside bool) {
+	a := live.Load()
+	if a == nil || len(list) == 0 {
+		return
+	}
+	defer a.gateway.asides.keep(a.pools)
 	for _, r := range list {
+		a.gateway.asides.knows(p.name, r.Address, aside)
 		p.sharing(r.ID, func(m *fleet.Member, ctx context.Context, pool, address string) error {
 			return m.SetAside(ctx, pool, address, aside)
 		})()

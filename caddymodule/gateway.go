@@ -50,6 +50,7 @@ type gateway struct {
 	warmth      warmth        // after purges of other nodes
 
 	registrations registrations
+	asides        *asides // nil until a configuration has started
 
 	unwatch func() // ends the watch over the traffic; nil before it began
 }
@@ -89,6 +90,9 @@ func (g *gateway) open(a *App) error {
 	}
 	g.dir = a.StateDir
 	if g.book, err = openBook(a.StateDir); err != nil {
+		return err
+	}
+	if g.asides, err = openAsides(a.StateDir); err != nil {
 		return err
 	}
 	g.purges = purge.NewCoordinator(journal, g.parts(a), onPurgeEvent)

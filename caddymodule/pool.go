@@ -115,6 +115,7 @@ func (p *pool) observe() (active bool) {
 	if a == nil || a.pools[p.name] != p {
 		return false // looked at again when the configuration has started
 	}
+	a.gateway.asides.keep(a.pools) // one may have gone
 	book, now := a.gateway.deploys(), time.Now()
 	seen := p.replicas()
 	found := book.Look(now, deploy.Sight{Pool: p.name, Replicas: seen, Starting: p.starting(now, seen), Guard: a.Pools[p.name].Guard})

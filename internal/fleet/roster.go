@@ -18,6 +18,9 @@ type Replica struct {
 	Mine bool
 	// Aside: it was drained by hand.
 	Aside bool
+	// Found: it has not registered, each node finds it for itself. It is known for
+	// being set aside, or, if it is not Aside, for having been taken back.
+	Found bool
 	// Mark changes with each of these.
 	Mark string
 }
@@ -72,7 +75,7 @@ func readReplica(key, mark, self string) (Replica, error) {
 	}
 	return Replica{
 		Pool: pool, Address: address, Lease: time.Duration(lease) * time.Millisecond,
-		Mine: parts[2] == self, Aside: parts[3] == "1", Mark: mark,
+		Mine: parts[2] == self, Aside: parts[3] == "1" || parts[3] == "2", Found: parts[3] == "2" || parts[3] == "3", Mark: mark,
 	}, nil
 }
 
@@ -124,13 +127,28 @@ func (m *Member) Enroll(ctx context.Context, pool, address string, lease time.Du
 	return m.shelf.run(ctx, "enroll", 0, m.id, pool+" "+address, lease.Milliseconds(), m.shelf.keep).Err()
 }
 
+const (
+	// asideFor is how long one that has not registered stays set aside after the
+	// last node has lost sight of it.
+	asideFor = time.Minute
+	// backFor is how long it is told that one was taken back: a node that was away
+	// for longer may set it aside anew.
+	backFor = 24 * time.Hour
+)
+
 // SetAside tells them that one was drained here by hand, or taken back.
 func (m *Member) SetAside(ctx context.Context, pool, address string, aside bool) error {
-	flag := "0"
+	flag, lease := "0", backFor
 	if aside {
-		flag = "1"
+		flag, lease = "1", asideFor
 	}
-	return m.shelf.run(ctx, "aside", 0, m.id, pool+" "+address, flag, m.shelf.keep).Err()
+	return m.shelf.run(ctx, "aside", 0, m.id, pool+" "+address, flag, m.shelf.keep, lease.Milliseconds()).Err()
+}
+
+// Hold tells them that one that has not registered, and was set aside, is still
+// there: Redis may have forgotten it, or nobody else may see it.
+func (m *Member) Hold(ctx context.Context, pool, address string) error {
+	return m.shelf.run(ctx, "hold", 0, m.id, pool+" "+address, asideFor.Milliseconds()).Err()
 }
 
 // Dismiss tells them that one was deregistered here.

@@ -248,11 +248,20 @@ if aside ~= '0' then append(ARGV[6], '0', ARGV[3], '!roster') end
 return {'1'}
 
 -- script aside
--- ARGV: id, pool and address, 1 for aside and 0 for back, how many orders to keep.
-local lease, count = string.match(redis.call('HGET', replicas, ARGV[4]) or '', '^(%d+):(%d+):')
-if not lease then return {'0'} end
-redis.call('HSET', replicas, ARGV[4], lease .. ':' .. count .. ':' .. ARGV[3] .. ':' .. ARGV[5])
+-- ARGV: id, pool and address, 1 for aside and 0 for back, how many orders to keep,
+-- for how long that is known of one that has not registered: 2 and 3 say so there.
+local lease, count, flag = string.match(redis.call('HGET', replicas, ARGV[4]) or '', '^(%d+):(%d+):[^:]*:(%d)$')
+local now = ARGV[5]
+if flag ~= '0' and flag ~= '1' then lease, now = ARGV[7], now == '1' and '2' or '3' end
+redis.call('HSET', replicas, ARGV[4], lease .. ':' .. text(tonumber(count or '0') + 1) .. ':' .. ARGV[3] .. ':' .. now)
 append(ARGV[6], '0', ARGV[3], '!roster')
+return {'1'}
+
+-- script hold
+-- ARGV: id, pool and address, for how long.
+local count, flag = string.match(redis.call('HGET', replicas, ARGV[4]) or '', '^%d+:(%d+):[^:]*:(%d)$')
+if flag and flag ~= '2' then return {'0'} end
+redis.call('HSET', replicas, ARGV[4], ARGV[5] .. ':' .. text(tonumber(count or '0') + 1) .. ':' .. ARGV[3] .. ':2')
 return {'1'}
 
 -- script dismiss

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ErrLastReplica is returned when nobody would be left to take requests.
@@ -32,10 +33,7 @@ func (p *Pool) SetAside(which Selection, force bool) ([]ReplicaStatus, error) {
 		return nil, fmt.Errorf("pool %s: %w: %s", p.name, ErrLastReplica, addressesOf(chosen))
 	}
 	for _, r := range chosen {
-		r.held = true
-		if !r.is().leaving() {
-			p.drainLocked(r, "drained by an operator")
-		}
+		p.holdLocked(r)
 	}
 	return p.statusesLocked(chosen), nil
 }
@@ -45,6 +43,7 @@ func (p *Pool) SetAside(which Selection, force bool) ([]ReplicaStatus, error) {
 func (p *Pool) TakeBack(which Selection) ([]ReplicaStatus, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	delete(p.ahead, Address(which.Replica))
 	chosen, err := p.chosenLocked(which)
 	if err != nil {
 		return nil, err
@@ -55,6 +54,66 @@ func (p *Pool) TakeBack(which Selection) ([]ReplicaStatus, error) {
 	}
 	p.mergeLocked()
 	return p.statusesLocked(chosen), nil
+}
+
+// aheadFor is how long a replica that was set aside elsewhere, or before a restart,
+// may take to be found here.
+const aheadFor = time.Minute
+
+// KeepAside sets replicas aside, by address, whether they are there already or are
+// found within a minute: what an earlier process, or another node, has done to
+// them. It never asks whether anybody would be left.
+func (p *Pool) KeepAside(addresses []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ahead == nil {
+		p.ahead = make(map[Address]time.Time)
+	}
+	for _, text := range addresses {
+		address, err := ParseAddress(text)
+		if err != nil {
+			continue // of another version, or none of ours
+		}
+		p.ahead[address] = time.Now().Add(aheadFor)
+		if r := p.members[address]; r != nil && !r.held {
+			p.holdLocked(r)
+		}
+	}
+}
+
+// Aside are the addresses of the replicas that are set aside, found or not yet.
+func (p *Pool) Aside() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []string
+	for address, until := range p.ahead {
+		if p.members[address] == nil && time.Now().Before(until) {
+			list = append(list, string(address))
+		}
+	}
+	for address, r := range p.members {
+		if r.held {
+			list = append(list, string(address))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// metLocked sets a replica aside that was to be when it is found.
+func (p *Pool) metLocked(r *replica) {
+	until, ahead := p.ahead[r.address]
+	delete(p.ahead, r.address)
+	if ahead && time.Now().Before(until) {
+		p.holdLocked(r)
+	}
+}
+
+func (p *Pool) holdLocked(r *replica) {
+	r.held = true
+	if !r.is().leaving() {
+		p.drainLocked(r, "drained by an operator")
+	}
 }
 
 // chosenLocked are the replicas that are meant, by address.

@@ -110,3 +110,37 @@ func TestWhoIsNotThereIsNotSetAside(t *testing.T) {
 		}
 	}
 }
+
+func TestAReplicaIsSetAsideBeforeItIsFound(t *testing.T) {
+	apps := []*app{newApp(t, say("v1")), newApp(t, say("v2"))}
+	p := NewPool("app", nil)
+	t.Cleanup(func() { _ = p.Close() })
+	p.KeepAside([]string{apps[0].address, "no address"})
+	if got := p.Aside(); !slices.Equal(got, []string{apps[0].address}) {
+		t.Errorf("%v: want the one that is meant", got)
+	}
+	if err := p.Configure(testConfig(apps...)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the other is up", func() bool { r, _ := replicaOf(p, apps[1].address); return r.State == "up" })
+	for range 20 {
+		if code, text, _ := mustGet(t, p); code != 200 || text != "v2" {
+			t.Fatalf("%d %q: want v2 alone to answer", code, text)
+		}
+	}
+	eventually(t, "drained", func() bool { r, _ := replicaOf(p, apps[0].address); return r.State == "drained" })
+	if got := p.Aside(); !slices.Equal(got, []string{apps[0].address}) {
+		t.Errorf("%v: want the one that is there", got)
+	}
+	p.KeepAside([]string{apps[1].address}) // whoever would be left
+	eventually(t, "both are drained", func() bool { r, _ := replicaOf(p, apps[1].address); return r.State == "drained" })
+	for _, a := range apps {
+		if _, err := p.TakeBack(Selection{Replica: a.address}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "up again", func() bool { r, _ := replicaOf(p, a.address); return r.State == "up" })
+	}
+	if got := p.Aside(); len(got) != 0 {
+		t.Errorf("%v: want nobody", got)
+	}
+}

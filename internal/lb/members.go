@@ -15,10 +15,13 @@ func (p *Pool) mergeLocked() {
 	wanted := p.wantedLocked()
 	for address, sources := range sorted(wanted) {
 		r := p.members[address]
-		if r == nil {
+		found := r == nil
+		if found {
 			r = p.joinLocked(address)
 		}
-		r.sources = sources
+		if r.sources = sources; found {
+			p.metLocked(r)
+		}
 		if r.is().leaving() && !r.held {
 			p.reviveLocked(r)
 		}

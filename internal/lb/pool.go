@@ -63,7 +63,8 @@ type Pool struct {
 	feeds         []*feed
 	ranked        bool // members differ in priority
 	leases        map[Address]time.Time
-	stop          context.CancelFunc // of all goroutines
+	ahead         map[Address]time.Time // set aside before they are found, until when
+	stop          context.CancelFunc    // of all goroutines
 	ctx           context.Context
 	closed        bool
 	work          sync.WaitGroup

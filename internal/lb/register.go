@@ -29,6 +29,7 @@ func (p *Pool) Register(address string, lease time.Duration) (id string, err err
 		return "", ErrClosed
 	}
 	p.leases[a] = time.Now().Add(lease)
+	delete(p.ahead, a)
 	if r := p.members[a]; r != nil {
 		r.held = false
 	}
