@@ -47,6 +47,7 @@ func replicas(t *testing.T, n int) (addresses string) {
 }
 
 func TestCheckAsksReplicas(t *testing.T) {
+	t.Parallel()
 	config := written(t, fmt.Sprintf("{\n\tadmin off\n\tedge {\n\t\tstate_dir %q\n\t\tpool app {\n\t\t\tdiscover static%s %s\n\t\t\thealth /healthz {\n\t\t\t\tversion_header X-App-Version\n\t\t\t}\n\t\t}\n\t}\n}\n",
 		t.TempDir(), replicas(t, 2), freeAddress(t)))
 	r := command(t, nil, "check", "--config", config, "--sample", "https://crm.example.com/page?n=1", "--sample", "crm")
@@ -61,6 +62,7 @@ func TestCheckAsksReplicas(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	good := func(block, rules string) string {
 		return fmt.Sprintf(`{
 	admin off

@@ -30,6 +30,7 @@ func (g *gateway) script(t *testing.T, command string, env ...string) (ran, stri
 }
 
 func TestCICallsEdgeDeploy(t *testing.T) {
+	t.Parallel()
 	x := rollout(t, 1)
 	server, token := "EDGE_SERVER="+x.url+"/.edge", "EDGE_TOKEN="+controlToken
 	const script = "scripts/ci-deploy.sh"
@@ -89,6 +90,7 @@ func TestTheActionRunsTheScript(t *testing.T) {
 
 // What docs/deploying.md tells CI to run is run: the lines of GitLab and Railway.
 func TestTheSnippetsOfCIRun(t *testing.T) {
+	t.Parallel()
 	x := rollout(t, 1)
 	x.roll("v2", 1)
 	x.eventually("v2 is done", func() bool {

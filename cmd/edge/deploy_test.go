@@ -55,7 +55,7 @@ func rollout(t *testing.T, n int, lines ...string) *rolling {
 	if i := slices.Index(lines, "SETTLES"); i >= 0 {
 		lines, cloudflareLines = slices.Delete(lines, i, i+1), strings.Replace(cloudflareLines, "settle 10ms", settles, 1)
 	}
-	x.gateway = configure(t, "127.0.0.1:1", append(lines, strings.Replace(cloudflareLines, "deadline 6s", "deadline 2m", 1))...)
+	x.gateway = configure(t, "127.0.0.1:1", append(lines, cloudflareLines)...)
 	text, err := os.ReadFile(x.config)
 	if err != nil {
 		t.Fatal(err)
@@ -222,6 +222,7 @@ func (x *rolling) visit() (stop func()) {
 
 // Only the current version's answers are stored, and the CDN is told so.
 func TestWhileARolloutIsOn(t *testing.T) {
+	t.Parallel()
 	x := rollout(t, 1)
 	x.add("v2")
 	x.eventually("both versions are live", func() bool { return x.seen().Deploys.Pools["app"].Rollout.On })
@@ -243,6 +244,7 @@ func TestWhileARolloutIsOn(t *testing.T) {
 }
 
 func TestARolloutThatDoesNotArrivePurgesNothing(t *testing.T) {
+	t.Parallel()
 	x := rollout(t, 2)
 	x.add("v2")
 	r := x.edge("deploy", "--version", "v2", "--timeout", "1s")
@@ -264,6 +266,7 @@ func TestARolloutThatDoesNotArrivePurgesNothing(t *testing.T) {
 
 // Killed at any moment of a deploy, the gateway does the rest when it is back.
 func TestAKilledGatewayFinishesADeploy(t *testing.T) {
+	t.Parallel()
 	x := rollout(t, 1)
 	called := x.edge("deploy", "--version", "v2", "--wait", "1s", "--timeout", "5m")
 	if called.code != 7 {
@@ -293,6 +296,7 @@ func TestAKilledGatewayFinishesADeploy(t *testing.T) {
 // A version that fails is found out at the edge: its purge is refused, the old
 // pages stay, and visitors are sent back.
 func TestTheGuardRefusesAWorseVersion(t *testing.T) {
+	t.Parallel()
 	x := rollout(t, 2, "GUARD")
 	if r := x.edge("deploy", "--version", "v1"); r.code != 0 {
 		t.Fatalf("exit %d\n%s", r.code, r.stderr)

@@ -8,6 +8,7 @@ import (
 
 // TestDrain: the only replica is set aside on demand only, and taken back.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	g := configure(t, origin(t))
 	g.start()
 	type report struct {
@@ -36,13 +37,13 @@ func TestDrain(t *testing.T) {
 	if text, _ := g.page("/a"); !strings.HasPrefix(text, "answer") {
 		t.Errorf("%q: want that nothing was done", text)
 	}
-	if r := drain(0, "--version", "v2", "--force", "--wait", "20s"); r.Pool != "app" || len(r.Replicas) != 1 || r.Replicas[0].State != "drained" {
+	if r := drain(0, "--version", "v2", "--force", "--wait", "1m"); r.Pool != "app" || len(r.Replicas) != 1 || r.Replicas[0].State != "drained" {
 		t.Errorf("%+v: want it drained", r)
 	}
 	if text, _ := g.page("/b"); !strings.HasPrefix(text, "No replica") {
 		t.Errorf("%q: want the pool's refusal", text)
 	}
-	if r := drain(0, "--version", "v2", "--undo", "--wait", "20s"); len(r.Replicas) != 1 || r.Replicas[0].State != "up" {
+	if r := drain(0, "--version", "v2", "--undo", "--wait", "1m"); len(r.Replicas) != 1 || r.Replicas[0].State != "up" {
 		t.Errorf("%+v: want it up", r)
 	}
 	if text, _ := g.page("/c"); !strings.HasPrefix(text, "answer") {

@@ -75,6 +75,7 @@ func TestTheExampleIsValid(t *testing.T) {
 // The example, as it is but for Cloudflare's stand-in, serves a real replica and
 // obeys the commands of its manual.
 func TestTheExampleRuns(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(example)
 	if err != nil {
 		t.Fatal(err)

@@ -60,7 +60,6 @@ func newFleet(t *testing.T, lines string) *fleet {
 	f.cdn = server
 	// Time enough between the passes for things to happen there.
 	cdnLines = strings.Replace(cdnLines, "settle 10ms", "settle 3s", 1)
-	cdnLines = strings.Replace(cdnLines, "deadline 6s", "deadline 5m", 1)
 	replica := origin(t)
 	for i := range 3 {
 		g := configure(t, replica, cdnLines, fmt.Sprintf("fleet unix://%s {\nnode node-%d\nlease 2s\n}", f.socket, i), lines)
@@ -172,6 +171,7 @@ func (f *fleet) signal(p *os.Process, sig syscall.Signal) {
 }
 
 func TestOneNodeOfAFleetCallsCloudflare(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "")
 	sorted := f.whole()
 
@@ -211,6 +211,7 @@ func TestOneNodeOfAFleetCallsCloudflare(t *testing.T) {
 }
 
 func TestACallerThatDiesOrIsPaused(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "")
 	sorted := f.whole()
 	token := sorted[1].member().Fleet.Token
@@ -254,6 +255,7 @@ func TestACallerThatDiesOrIsPaused(t *testing.T) {
 }
 
 func TestACallerWithoutItsRedis(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "")
 	sorted := f.whole()
 	id := sorted[1].order("hung", "")
@@ -298,6 +300,7 @@ func (g *gateway) state(address string) string {
 }
 
 func TestAReplicaThatRegistersIsKnownToTheFleet(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "")
 	sorted := f.whole()
 	replica := origin(t)

@@ -256,7 +256,7 @@ func cloudflare(t *testing.T, accepted ...func(standin.Call)) (*standin.Server, 
 		listening.CloseClientConnections()
 		listening.Close()
 	})
-	return server, fmt.Sprintf("cloudflare {\nzone_id %s\napi_token %s\nplan business\napi_url %s/client/v4\n}\npurge {\ndrain_cap 200ms\nsettle 10ms\nsettle_everything 10ms\ndeadline 6s\n}",
+	return server, fmt.Sprintf("cloudflare {\nzone_id %s\napi_token %s\nplan business\napi_url %s/client/v4\n}\npurge {\ndrain_cap 200ms\nsettle 10ms\nsettle_everything 10ms\ndeadline 5m\n}",
 		zoneID, cloudflareToken, listening.URL)
 }
 

@@ -13,6 +13,7 @@ import (
 const monitoring = "../../docs/monitoring"
 
 func TestAlertRulesFireWhenTheyShould(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"check", "rules", "alerts.yml"}, {"test", "rules", "alerts_test.yml"}} {
 		c := exec.Command("promtool", args...)
 		c.Dir = monitoring

@@ -130,9 +130,10 @@ const diskLines = "cache {\ndisk 64MiB\n}"
 // Killed, a gateway is back with what it had, less what was purged: before it
 // was killed, and while it was.
 func TestAKilledGatewayComesBackWarm(t *testing.T) {
+	t.Parallel()
 	o := newCounted(t, "v2")
 	server, lines := cloudflare(t)
-	g := configure(t, o.address, strings.Replace(lines, "deadline 6s", "deadline 2m", 1), diskLines)
+	g := configure(t, o.address, lines, diskLines)
 	g.start()
 	pages := pagesNamed(50)
 	g.warm(pages)
@@ -140,7 +141,7 @@ func TestAKilledGatewayComesBackWarm(t *testing.T) {
 	for _, args := range [][]string{
 		{"--url", g.url + "/page1"}, {"--tag", "tag-page2"}, {"--prefix", "127.0.0.1/page3/", "--url", g.url + "/page3"},
 	} {
-		if r := g.edge(append([]string{"purge", "--wait", "20s"}, args...)...); r.code != 0 {
+		if r := g.edge(append([]string{"purge", "--wait", "1m"}, args...)...); r.code != 0 {
 			t.Fatalf("purge %v: exit %d\n%s", args, r.code, r.stderr)
 		}
 	}
@@ -165,7 +166,7 @@ func TestAKilledGatewayComesBackWarm(t *testing.T) {
 	d := g.disk()
 	t.Logf("first hit %s after the start; %d answers found on disk in %s", took.Round(time.Millisecond), d.Recovered, d.OpenedIn)
 
-	if r := g.edge("purge", "--wait", "20s", "--everything", "--yes"); r.code != 0 {
+	if r := g.edge("purge", "--wait", "1m", "--everything", "--yes"); r.code != 0 {
 		t.Fatalf("purge everything: exit %d\n%s", r.code, r.stderr)
 	}
 	g.kill()
@@ -181,6 +182,7 @@ func TestAKilledGatewayComesBackWarm(t *testing.T) {
 // An order that was accepted and no more is carried out before anything from
 // before it is served.
 func TestAnAcceptedPurgeHoldsThoughTheGatewayIsKilled(t *testing.T) {
+	t.Parallel()
 	o := newCounted(t, "v2")
 	g := configure(t, o.address, diskLines)
 	g.start()
@@ -212,6 +214,7 @@ func TestAnAcceptedPurgeHoldsThoughTheGatewayIsKilled(t *testing.T) {
 // A version that was retired while the gateway was down is not served again; one
 // that still runs is.
 func TestADeployWhileTheGatewayIsDown(t *testing.T) {
+	t.Parallel()
 	o := newCounted(t, "v2")
 	g := configure(t, o.address, diskLines)
 	g.start()
@@ -253,6 +256,7 @@ func TestADeployWhileTheGatewayIsDown(t *testing.T) {
 // The folder goes away under traffic: nobody notices but the operator; and what
 // it held is not believed when it is back.
 func TestADiskThatGoesAway(t *testing.T) {
+	t.Parallel()
 	o := newCounted(t, "v2")
 	g := configure(t, o.address, "cache {\ndisk 16MiB\n}")
 	g.start()
@@ -277,7 +281,7 @@ func TestADiskThatGoesAway(t *testing.T) {
 	if !strings.Contains(g.log.String(), `"cache disk"`) {
 		t.Error("the log does not say so")
 	}
-	if r := g.edge("purge", "--wait", "20s", "--url", g.url+"/a"); r.code != 0 {
+	if r := g.edge("purge", "--wait", "1m", "--url", g.url+"/a"); r.code != 0 {
 		t.Errorf("purge: exit %d\n%s", r.code, r.stderr)
 	}
 	g.kill()

@@ -194,6 +194,7 @@ func (x *watched) deploy(to string, atOnce int, midway func()) {
 }
 
 func TestRollingDeploys(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		replicas, atOnce int
 		lowerFirst       bool

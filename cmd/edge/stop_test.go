@@ -203,7 +203,7 @@ func (v *visitors) listen() error {
 // visit begins with everything.
 func visit(t *testing.T, g *gateway, lasting int) *visitors {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	v := &visitors{g: g, ctx: ctx}
 	for range lasting {
@@ -245,8 +245,8 @@ func (g *gateway) readyz() int {
 // TestSIGTERMFailsNobody: requests of all kinds go on until the balancer in
 // front, which asks readyz, sends them elsewhere.
 func TestSIGTERMFailsNobody(t *testing.T) {
-	const lasting, window = 20, 1500 * time.Millisecond
-	g := launchLive(t, "stop {\nannounce 1s\nwindow 1500ms\n}")
+	const lasting, announced, window = 20, 4 * time.Second, 1500 * time.Millisecond
+	g := launchLive(t, "stop {\nannounce 4s\nwindow 1500ms\n}")
 	v := visit(t, g, lasting)
 	for range 2 {
 		v.ask(http.MethodGet, "/page", "")
@@ -257,11 +257,11 @@ func TestSIGTERMFailsNobody(t *testing.T) {
 	if n := v.kept.Load(); n != 0 {
 		t.Fatalf("%d replies counted too early", n)
 	}
+	asked := time.Now()
 	if err := g.process.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	g.eventually("readyz says no", func() bool { return g.readyz() == http.StatusServiceUnavailable })
-	unready := time.Now()
 	v.unready.Store(true)
 	before := v.requests.Load()
 	g.eventually("requests are still served", func() bool { return v.requests.Load() > before+200 })
@@ -273,11 +273,12 @@ func TestSIGTERMFailsNobody(t *testing.T) {
 	if len(v.closed) != 2*lasting {
 		t.Fatalf("%d connections ended: want %d", len(v.closed), 2*lasting)
 	}
-	first, last := v.closed[0].Sub(unready), v.closed[len(v.closed)-1].Sub(unready)
-	if first < 0 || last-first < window/2 || last-first > window+time.Second {
-		t.Errorf("connections ended from %s to %s after readyz said no: want them spread over %s", first, last, window)
+	// By its own clock it is never early; how late it is depends on the machine.
+	first, last := v.closed[0].Sub(asked), v.closed[len(v.closed)-1].Sub(asked)
+	if first < announced || last-first < window/2 {
+		t.Errorf("connections ended from %s to %s after SIGTERM: want them spread over %s, after %s", first, last, window, announced)
 	}
-	t.Logf("%d requests, %d connections from %s to %s after readyz said no", v.requests.Load(), len(v.closed), first.Round(time.Millisecond), last.Round(time.Millisecond))
+	t.Logf("%d requests, %d connections from %s to %s after SIGTERM", v.requests.Load(), len(v.closed), first.Round(time.Millisecond), last.Round(time.Millisecond))
 }
 
 // TestWhoeverWaitsIsNotKeptWaiting: Ctrl-C, and a second signal, end at once

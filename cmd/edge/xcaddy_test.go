@@ -96,6 +96,7 @@ func TestXcaddyJSONTellsTheTruth(t *testing.T) {
 
 // The xcaddy tool, pinned in go.mod, builds a working gateway from the manifest.
 func TestXcaddyBuildsAWorkingBinary(t *testing.T) {
+	t.Parallel()
 	m := readManifest(t)
 	root, err := filepath.Abs("../..")
 	if err != nil {
