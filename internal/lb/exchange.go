@@ -44,6 +44,7 @@ type exchange struct {
 	view  *view
 	in    *http.Request
 	trace *Trace
+	tries func(Try, http.Header) func(int, error) // the trace's Try; nil for none
 
 	now    int64 // of the current pick
 	median float64
@@ -53,6 +54,7 @@ type exchange struct {
 	tried    [maxAttempts]*replica
 
 	held    bool // slot is ours to release
+	beside  bool // this is the try of a hedge
 	slot    slot
 	outlet  outlet
 	payload *payload // nil: the request has no body

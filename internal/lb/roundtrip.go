@@ -50,6 +50,9 @@ func (p *Pool) Send(in *http.Request, trace *Trace) (*http.Response, error) {
 	}
 	v := p.view.Load()
 	x := &exchange{pool: p, view: v, in: in, trace: trace}
+	if trace != nil {
+		x.tries = trace.Try
+	}
 	if !bodyless(in) {
 		x.payload = newPayload(in.Body, in, v.keeps())
 		x.guard = x.payload.reader
@@ -112,10 +115,16 @@ func (x *exchange) send() (*http.Response, error) {
 	x.attempts++
 	x.name(r)
 	transport := r.transport.Load()
-	resp, err := transport.RoundTrip(x.outgoing(&x.outlet))
+	out := x.outgoing(&x.outlet)
+	ended := x.trying(out)
+	resp, err := transport.RoundTrip(out)
 	for stale := 0; err != nil && stale < maxStale && neverSent(err) && x.rearm(); stale++ {
-		resp, err = transport.RoundTrip(x.outgoing(new(outlet)))
+		header := out.Header
+		out = x.outgoing(new(outlet))
+		out.Header = header
+		resp, err = transport.RoundTrip(out)
 	}
+	ended(resp, err)
 	return resp, err
 }
 

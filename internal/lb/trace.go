@@ -26,6 +26,22 @@ type Trace struct {
 	// the final one is returned; possibly from another goroutine, and by a try
 	// that is given up later still. An error ends the try.
 	Inform func(status int, header textproto.MIMEHeader) error
+
+	// Try, if set, is called before each try with its own copy of the header that
+	// the replica gets, which it may change. It returns what is called once, when
+	// the header of the replica's answer is there (status) or there is none (err).
+	// The tries of a hedged request overlap: both are called from several
+	// goroutines, and by a try that is given up later than RoundTrip returns.
+	Try func(try Try, header http.Header) (ended func(status int, err error))
+}
+
+// Try is one try of a request.
+type Try struct {
+	Number  int    // 1 for the first
+	Hedge   bool   // it runs beside another
+	Replica string // id of the replica
+	Address string // its address
+	Version string // what the replica was last known to run
 }
 
 type traceKey struct{}
@@ -47,4 +63,24 @@ func (x *exchange) informed(out *http.Request) *http.Request {
 		return out
 	}
 	return out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{Got1xxResponse: x.trace.Inform}))
+}
+
+// trying tells whoever traces the request that out is about to go to the replica
+// whose slot is held. The result is called when the try is over.
+func (x *exchange) trying(out *http.Request) (ended func(*http.Response, error)) {
+	if x.tries == nil {
+		return func(*http.Response, error) {}
+	}
+	r := x.slot.replica
+	out.Header = out.Header.Clone()
+	tell := x.tries(Try{
+		Number: x.attempts, Hedge: x.beside, Replica: r.id, Address: string(r.address), Version: r.identity.Load().version,
+	}, out.Header)
+	return func(resp *http.Response, err error) {
+		if err != nil {
+			tell(0, err)
+			return
+		}
+		tell(resp.StatusCode, nil)
+	}
 }

@@ -25,6 +25,7 @@ type watch struct {
 	view    *view
 	in      *http.Request
 	payload *payload
+	tries   func(Try, http.Header) func(int, error)
 	tried   [maxAttempts]*replica // with the one of this try
 	count   int
 	cancel  context.CancelCauseFunc
@@ -57,7 +58,7 @@ func (x *exchange) try() (*http.Response, error) {
 	}
 	ctx, cancel := context.WithCancelCause(x.in.Context())
 	w := &watch{
-		pool: x.pool, view: x.view, in: x.in, payload: x.payload,
+		pool: x.pool, view: x.view, in: x.in, payload: x.payload, tries: x.tries,
 		tried: x.tried, count: x.attempts + 1, cancel: cancel,
 	}
 	w.tried[x.attempts] = x.slot.replica
@@ -157,7 +158,7 @@ func (w *watch) move() {
 
 // scout looks for a replica that was not tried.
 func (w *watch) scout() *exchange {
-	return &exchange{pool: w.pool, view: w.view, in: w.in, tried: w.tried, attempts: w.count}
+	return &exchange{pool: w.pool, view: w.view, in: w.in, tries: w.tries, tried: w.tried, attempts: w.count}
 }
 
 // besides asks another replica too, if the pool has room. Whoever answers
@@ -174,7 +175,7 @@ func (w *watch) besides() {
 	}
 	ctx, cancel := context.WithCancelCause(w.in.Context())
 	h := &hedge{x: x, replica: s.replica, cancel: cancel, done: make(chan struct{})}
-	x.ctx = ctx
+	x.ctx, x.beside = ctx, true
 	w.mu.Lock()
 	late := w.over || w.next.replica != nil
 	if !late {
