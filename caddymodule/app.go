@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/edgegw/edge/internal/cacherules"
@@ -60,6 +61,10 @@ type App struct {
 	// Sentry says where errors are reported. Without it, nowhere.
 	Sentry *report.Config `json:"sentry,omitempty"`
 
+	// Tracing exports a trace of each purge, to where OpenTelemetry's variables
+	// say. Requests are traced by Caddy's tracing directive. Default: off.
+	Tracing bool `json:"tracing,omitempty"`
+
 	// Leave says how the process takes leave when it is told to stop.
 	Leave StopConfig `json:"stop,omitzero"`
 
@@ -72,6 +77,7 @@ type App struct {
 
 	reports   *report.Reporter // nil for nobody
 	reporting reporterKey
+	tracer    trace.Tracer // of purges; nil for none
 
 	rulesMu sync.Mutex
 	rules   []*cacherules.Ruleset // of all sites, in order of provisioning
@@ -139,7 +145,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.gateway = g
-	if err := a.acquireReporter(); err != nil {
+	if err := errors.Join(a.acquireReporter(), a.acquireProvider()); err != nil {
 		return err
 	}
 	a.pools = make(map[string]*pool, len(a.Pools))
@@ -352,7 +358,7 @@ func (a *App) Cleanup() error {
 	if a.gateway != nil {
 		errs = append(errs, releaseGateway())
 	}
-	errs = append(errs, a.releaseReporter())
+	errs = append(errs, a.releaseReporter(), a.releaseProvider())
 	return errors.Join(errs...)
 }
 

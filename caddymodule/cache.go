@@ -105,6 +105,7 @@ func answering(o httpcache.Origin, version, replica string) {
 	if o, ok := o.(*origin); ok {
 		ex := o.client
 		ex.cache.Version, ex.cache.Replica, ex.headed = version, replica, time.Now()
+		ex.spans.decided()
 	}
 }
 
@@ -128,12 +129,14 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		verdict = &cacherules.Unruled
 	}
 	ex.origin.next, ex.origin.client = next, ex
+	ex.spans.lookUp()
 	err = errCutOff // what stands if the client's connection ends with a panic
 	defer func() {
 		if errors.Is(err, errCutOff) {
 			ex.cache = httpcache.Result{Status: httpcache.StatusError, Reason: httpcache.ReasonCutOff}
 			ex.log(r)
 		}
+		ex.spans.lookedUp(&ex.cache)
 		if first {
 			ex.visited(r, err, recover())
 		}
@@ -179,11 +182,14 @@ func (o *origin) Fetch(w http.ResponseWriter, r *http.Request) error {
 			panic(p)
 		}
 	}()
-	err := o.next.ServeHTTP(w, r)
-	if ex, ok := exchangeOf(r); ok {
-		o.attempts.Store(int64(ex.trace.Attempts))
-		o.pool.Store(ex.pool)
+	ex, ok := exchangeOf(r)
+	if !ok {
+		return o.next.ServeHTTP(w, r)
 	}
+	ex.spans.decided()
+	err := ex.fetch(func() error { return o.next.ServeHTTP(w, r) })
+	o.attempts.Store(int64(ex.trace.Attempts))
+	o.pool.Store(ex.pool)
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 // own, and with nothing of the client's connection. Placeholders have the
 // values that they have for the client.
 func (o *origin) Detach(ctx context.Context, r *http.Request) *http.Request {
+	o.client.spans.decided()
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	copied := r.Clone(detached{Context: ctx, client: r.Context()})
 	copied.Body = http.NoBody
@@ -30,7 +31,7 @@ func (o *origin) Detach(ctx context.Context, r *http.Request) *http.Request {
 			caddyhttp.SetVar(copied.Context(), key, value)
 		}
 	}
-	ex := &exchange{id: o.client.id, verdict: o.client.verdict, cached: true, shared: true}
+	ex := &exchange{id: o.client.id, verdict: o.client.verdict, cached: true, shared: true, spans: o.client.spans.detached()}
 	caddyhttp.SetVar(copied.Context(), exchangeVar, ex)
 	repl.Map(ex.placeholder)
 	if client, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {

@@ -59,6 +59,7 @@ func onCacheEvent(e httpcache.Event) {
 
 func onPurgeEvent(e purge.Event) {
 	reportPurge(e)
+	tracePurge(e)
 	fields := []zap.Field{zap.String("event", string(e.Kind))}
 	if e.Record.ID != "" {
 		fields = append(fields, zap.String("id", e.Record.ID))

@@ -28,6 +28,7 @@ type exchange struct {
 	shared  bool  // a fetch of the cache, whose answer may be stored
 	pool    *pool // that carried it, if one did
 	trace   lb.Trace
+	spans   *spans   // nil when nobody traces the request
 	carried *carried // how the lean path carried it, if it did
 
 	called bool      // the control API
@@ -65,7 +66,7 @@ func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
 	if leaving.Load() {
 		dismiss(w, r)
 	}
-	ex = &exchange{header: w.Header(), began: startOf(vars)}
+	ex = &exchange{header: w.Header(), began: startOf(vars), spans: spansOf(r.Context())}
 	if given := r.Header[requestIDHeader]; len(given) == 1 && wellFormedID(given[0]) {
 		ex.id = given[0]
 		ex.header[requestIDHeader] = given

@@ -27,6 +27,7 @@ import (
 //	    purge { … }
 //	    control { … }
 //	    sentry { … }
+//	    tracing
 //	    stop { … }
 //	}
 func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -49,9 +50,10 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 			app.CDNs = append(app.CDNs, s)
 			return err
 		},
-		"fleet":  app.parseFleet,
-		"sentry": app.parseSentry,
-		"purge":  block(func() words { return purgeWords(&app.Purge) }),
+		"fleet":   app.parseFleet,
+		"sentry":  app.parseSentry,
+		"tracing": app.parseTracing,
+		"purge":   block(func() words { return purgeWords(&app.Purge) }),
 		"control": block(func() words {
 			return words{"token": texts(&app.Control.Tokens)}
 		}),

@@ -153,6 +153,7 @@ func (t *poolTransport) carry(r *http.Request, ex *exchange) (*http.Response, er
 	ex.pool = t.pool
 	ex.trace.Client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	ex.trace.Shared = ex.shared
+	ex.traceTries(t.pool.name)
 	began := t.pool.noting(ex)
 	resp, err := t.pool.Send(r, &ex.trace)
 	t.pool.noteAnswer(r, ex, resp, began)

@@ -115,7 +115,7 @@ func (h *Rules) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		err = errCutOff // what stands if it ends with a panic
 		defer func() { ex.visited(r, err, recover()) }()
 	}
-	ex.verdict = h.judge(r)
+	ex.verdict = ex.judge(r, h)
 	if h.guarded && !h.admits(ex.verdict, r) {
 		next = nothingThere
 	}

@@ -53,6 +53,7 @@ func (ex *exchange) visited(r *http.Request, err error, panicked any) {
 	if ex.called {
 		return
 	}
+	ex.spans.tell(ex)
 	code := ex.code(err)
 	visitCodes[min(code/100, len(visitCodes)-1)].Inc()
 	if ex.headed.IsZero() {

@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"internal/health":              {},
 	"internal/report":              {},
 	"internal/report/standin":      {},
+	"internal/otlp/standin":        {},
 	"internal/rawhit/streams":      {},
 	"internal/reason":              {},
 	"internal/cacherules":          {"internal/named", "internal/unit"},
@@ -62,6 +63,9 @@ var arrows = map[string][]string{
 var foreign = map[string][]string{
 	"github.com/caddyserver/":             {"caddymodule", "cmd/edge"},
 	"go.uber.org/zap":                     {"caddymodule"},
+	"go.opentelemetry.io/otel":            {"caddymodule"},
+	"go.opentelemetry.io/contrib/":        {"caddymodule"},
+	"go.opentelemetry.io/proto/":          {"internal/otlp/standin"},
 	"github.com/prometheus/":              {"caddymodule"},
 	"github.com/cloudflare/cloudflare-go": {"internal/cloudflareips", "internal/purge"},
 	"github.com/getsentry/":               {"internal/report"},

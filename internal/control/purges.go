@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -76,6 +77,7 @@ func (c *call) submitPurge() error {
 		Actor:          c.actor + " from " + c.client,
 		Deadline:       request.Deadline,
 		DryRun:         request.DryRun,
+		Traceparent:    c.traceparent(),
 	})
 	if err != nil {
 		return err
@@ -89,6 +91,18 @@ func (c *call) submitPurge() error {
 	c.w.Header().Set("Location", "purge/"+url.PathEscape(record.ID))
 	return c.answer(http.StatusAccepted, record)
 }
+
+// traceparent is the trace that the call belongs to, or "" for none: what is not
+// one is ignored (W3C Trace Context, 4.3).
+func (c *call) traceparent() string {
+	field := c.r.Header["Traceparent"]
+	if len(field) != 1 || !traceparent.MatchString(field[0]) {
+		return ""
+	}
+	return field[0]
+}
+
+var traceparent = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
 // idempotencyKey is the body's or the header's, which may be quoted as a
 // structured field (RFC 8941, 3.3.3) or stand bare.

@@ -70,7 +70,7 @@ func newEntry(r Record) *entry {
 
 // weight is about what a record holds in memory.
 func weight(r Record) int {
-	size := 2048 + len(r.Reason) + len(r.Actor)
+	size := 2048 + len(r.Reason) + len(r.Actor) + len(r.Traceparent)
 	for _, list := range [][]string{r.URLs, r.Tags, r.Prefixes, r.Hosts, r.Versions, r.Verify} {
 		for _, item := range list {
 			size += len(item) + 16

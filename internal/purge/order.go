@@ -67,6 +67,9 @@ type Order struct {
 	Actor  string `json:"actor,omitempty"`
 	// Node is the node of a fleet that accepted the order; empty for a node alone.
 	Node string `json:"node,omitempty"`
+	// Traceparent is the trace of the call that gave the order (W3C Trace
+	// Context), below which the purge's spans stand. It changes nothing.
+	Traceparent string `json:"traceparent,omitempty"`
 	// Created is when the order was accepted.
 	Created time.Time `json:"created,omitzero"`
 	// Deadline is when retrying ends. Default and bound: see Settings.
