@@ -223,6 +223,9 @@ func (ex *exchange) log(r *http.Request) {
 	if !ok {
 		return
 	}
+	if length := ex.cache.Length; length != "" {
+		ex.header["Content-Length"] = []string{length} // for the record, as it went out
+	}
 	for _, field := range ex.fields() {
 		extra.Set(field)
 	}

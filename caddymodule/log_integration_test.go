@@ -126,6 +126,9 @@ func TestTheAccessLogTellsWhatBecameOfARequest(t *testing.T) {
 					t.Errorf("%s is %v: want none", field, got)
 				}
 			}
+			if header, _ := record["resp_headers"].(map[string]any); c.want["cache"] == "hit" && fmt.Sprint(header["Content-Length"]) != fmt.Sprint(r.Header["Content-Length"]) {
+				t.Errorf("the record has the length %v: the client got %v", header["Content-Length"], r.Header["Content-Length"])
+			}
 			if forwarded := seen.idOf(c.method + " " + c.path); c.want["attempts"] != nil && forwarded != id {
 				t.Errorf("the replica was given the id %q: want %q", forwarded, id)
 			}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -234,5 +235,32 @@ func TestNobodyPoisonsAPage(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The length of a short answer is left to the server, which must write it in each
+// protocol as the cache writes that of a long one.
+func TestHitsHaveTheirLengthWhoeverWritesIt(t *testing.T) {
+	address, fetches := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.URL.Path[1:]) // the test asks for numbers
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Content-Length", strconv.Itoa(n))
+		_, _ = io.WriteString(w, patterned(n))
+	})
+	s := startSites(t, "", staticPool(address), "https://a.test:PORT "+indented("tls internal\n"+wholeSite))
+	for major := 1; major <= 2; major++ {
+		client := s.client()
+		client.Transport.(*http.Transport).ForceAttemptHTTP2 = major == 2
+		for _, n := range []int{0, 1, 2047, 2048, 2049, 4096, 4097} {
+			for i, method := range []string{"GET", "GET", "HEAD"} {
+				r := s.do(client, method, "https://a.test:PORT/"+strconv.Itoa(n), nil)
+				if r.ProtoMajor != major || r.hit() != (i > 0 || major == 2) || r.ContentLength != int64(n) || len(r.TransferEncoding) > 0 {
+					t.Errorf("%s, %d bytes, %s %d: length %d, %v", r.Proto, n, method, i, r.ContentLength, r.Header)
+				}
+			}
+		}
+	}
+	if got := fetches.Load(); got != 7 {
+		t.Errorf("%d fetches: want 7", got)
 	}
 }

@@ -165,6 +165,9 @@ type Result struct {
 	Generation uint64
 	// Version and Replica produced the answer.
 	Version, Replica string
+	// Length is the Content-Length that was left to the server to write, empty
+	// if the header had it.
+	Length string
 }
 
 // EventKind names an Event.

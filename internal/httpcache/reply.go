@@ -38,6 +38,11 @@ type reply struct {
 	tag        string
 	// open reads the body, if that is on disk.
 	open *openBody
+	// serverCounts: Content-Length is left to the server, which writes the same.
+	// With it a plain answer has nine fields, and a map of nine takes twice the
+	// time and room of one of eight, here and again where the server copies it: a
+	// tenth of what a short hit costs in all.
+	serverCounts bool
 }
 
 // reply answers with a stored answer.
@@ -80,6 +85,7 @@ func (h *Handler) replyHead(w http.ResponseWriter, r *http.Request, rp reply) (r
 	if rp.unmodified {
 		code = http.StatusNotModified
 	}
+	rp.serverCounts = r.Method != http.MethodHead && rp.isShort()
 	h.writeFields(w.Header(), rp, code)
 	h.answering(rp.o, e)
 	w.WriteHeader(code)
@@ -93,10 +99,27 @@ func (h *Handler) answering(o Origin, e *entry) {
 	}
 }
 
+// counted is the longest body whose Content-Length is left to the server: what
+// net/http's server holds back of a body until it sends the header, and so counts
+// itself (bufferBeforeChunkingSize there; 4096 for HTTP/2 and HTTP/3).
+const counted = 2048
+
+// isShort reports that the server counts the body as it is going to be written.
+func (rp *reply) isShort() bool {
+	if rp.firstHand || rp.trails() { // the fill may just be giving the entry its body
+		return false
+	}
+	b := rp.body()
+	return b.file == nil && b.size <= counted
+}
+
 func resultOf(rp reply, code int) Result {
 	res := Result{
 		Status: rp.status, Reason: rp.reason, Stored: rp.stored, Collapsed: rp.collapsed, Code: code,
 		Version: rp.e.madeBy, Replica: rp.e.replica,
+	}
+	if rp.serverCounts && code == rp.e.status {
+		res.Length = rp.length()
 	}
 	if !rp.firstHand || rp.stored {
 		res.Age, res.TTL = rp.e.currentAge(rp.now), rp.e.ttl(rp.now)
@@ -157,7 +180,7 @@ func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
 	}
 	put("Etag", rp.tag)
 	put("Age", age)
-	if code == e.status {
+	if code == e.status && !rp.serverCounts {
 		put("Content-Length", rp.length())
 	}
 	if rp.noCDN {
