@@ -70,7 +70,7 @@ func (f *folder) cutOff(random *rand.Rand) *folder {
 	names := maps.Clone(f.files)
 	maps.Copy(names, f.synced)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if now, known := f.files[name]; random.IntN(2) == 0 && known {
+		if now, known := f.files[name]; random.IntN(4) > 0 && known {
 			names[name] = now
 		} else if _, lasting := f.synced[name]; !lasting || random.IntN(2) == 0 && !known {
 			delete(names, name)
@@ -90,7 +90,7 @@ func (f *folder) leftOf(file *fstest.MapFile, random *rand.Rand) []byte {
 		return [][]byte{sure, file.Data}[random.IntN(2)]
 	}
 	rest := len(file.Data) - len(sure)
-	return file.Data[:len(sure)+[]int{0, rest, random.IntN(rest + 1)}[random.IntN(3)]]
+	return file.Data[:len(sure)+[]int{0, rest, rest, random.IntN(rest + 1)}[random.IntN(4)]]
 }
 
 // setPace says what becomes of reads and writes from now on.

@@ -111,15 +111,20 @@ func (m *model) join() *life {
 func (s *schedule) reaper(random *rand.Rand) {
 	var first []byte
 	for range 1 + random.IntN(8) {
-		s.nap(random, time.Second)
+		struck := false
+		select {
+		case <-time.After(s.moment(random, time.Second)):
+		case <-s.lightning:
+			struck = true
+		}
 		s.mu.Lock()
 		l, left := s.life, s.life.files
 		boot, what := l.boot, "end"
 		s.cut = false
 		s.life, s.born = nil, make(chan struct{})
-		if random.IntN(3) > 0 {
+		if struck || random.IntN(3) > 0 {
 			what = "kill"
-			if s.cut = s.plan.cuts && random.IntN(2) == 0; s.cut {
+			if s.cut = struck || s.plan.cuts && random.IntN(2) == 0; s.cut {
 				what, boot, left = "power cut", s.bootAfter(boot), l.files.cutOff(random)
 			} else {
 				left = l.files.crashed()

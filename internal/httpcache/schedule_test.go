@@ -111,9 +111,11 @@ var (
 // schedule runs visits, orders and deploys at random moments.
 type schedule struct {
 	*model
-	dir     string   // where the lock of the disk is
-	cut     bool     // the last process ended when the power failed
-	waiting sync.Map // what has not ended yet
+	dir string // where the lock of the disk is
+	cut bool   // the last process ended when the power failed
+	// lightning has the power fail at once.
+	lightning chan struct{}
+	waiting   sync.Map // what has not ended yet
 }
 
 // runSchedule returns what went wrong, and what came to pass.
@@ -123,7 +125,7 @@ func runSchedule(t *testing.T, p plan) (wrong []string, seen map[string]int) {
 		if p.versions {
 			m.live, m.current = []string{"v1"}, "v1"
 		}
-		s := &schedule{model: m}
+		s := &schedule{model: m, lightning: make(chan struct{}, 1)}
 		if p.lives {
 			s.dir = t.TempDir()
 		}
@@ -171,6 +173,12 @@ func (s *schedule) start() {
 			for range 10 {
 				s.nap(random, 500*time.Millisecond)
 				s.purge(random)
+				if s.plan.cuts && random.IntN(3) == 0 {
+					select {
+					case s.lightning <- struct{}{}: // before the purge is synced
+					default:
+					}
+				}
 			}
 		})
 	}
