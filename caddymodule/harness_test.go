@@ -253,7 +253,7 @@ func (e *edge) get(path string, headers ...string) response {
 }
 
 var testClient = &http.Client{
-	Timeout:       30 * time.Second,
+	Timeout:       2 * time.Minute,
 	Transport:     &http.Transport{MaxIdleConnsPerHost: 2000},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
@@ -285,7 +285,7 @@ func (e *edge) purge(order map[string]any) string {
 	if status := e.control(http.MethodPost, "purge", order, &record); status != http.StatusAccepted {
 		e.t.Fatalf("purge %v: %d", order, status)
 	}
-	if status := e.control(http.MethodGet, "purge/"+record.ID+"?wait=20s", nil, &record); status != http.StatusOK {
+	if status := e.control(http.MethodGet, "purge/"+record.ID+"?wait=1m", nil, &record); status != http.StatusOK {
 		e.t.Fatalf("purge %v: wait: %d", order, status)
 	}
 	return record.State

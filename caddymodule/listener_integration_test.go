@@ -17,7 +17,7 @@ func TestAReloadRefusesNoConnection(t *testing.T) {
 	e := startEdge(t, block, sampleSite)
 	e.get("/contacts") // stored: the load is on the sockets
 
-	fresh := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	fresh := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	var sent, failed atomic.Int64
 	var example atomic.Value
 	stop, stopped := make(chan struct{}), make(chan struct{})

@@ -246,7 +246,7 @@ func TestWebSocketsAndStreamsGoThrough(t *testing.T) {
 	one := startReplica(t, "v1")
 	e := startEdge(t, staticPool(one.address), sampleSite)
 	eventually(t, "the replica is up", func() bool { return e.replicasUp() == 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 
 	socket, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(e.URL, "http")+"/ws", nil)

@@ -43,7 +43,7 @@ func TestEventsArriveOneByOne(t *testing.T) {
 	})
 	e := startEdge(t, staticPool(address), wholeSite)
 	for n, round := range []string{"the first stream", "one of a key known to stream"} {
-		ctx, leave := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, leave := context.WithTimeout(t.Context(), time.Minute)
 		stream := e.open(ctx, "/events")
 		if status := stream.Header.Get("Cache-Status"); strings.Contains(status, "stored") {
 			t.Errorf("%s: Cache-Status %q", round, status)
@@ -137,7 +137,7 @@ func TestWebSocketsGoThroughTheCache(t *testing.T) {
 	})
 	e := startEdge(t, staticPool(address), wholeSite)
 	e.get("/socket") // a page is stored under the same URL
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	socket, answer, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(e.URL, "http")+"/socket", nil)
 	if err != nil {

@@ -173,9 +173,16 @@ func TestReadsHang(t *testing.T) {
 		})
 	}
 	all.Wait()
-	start := time.Now()
-	if _, _, err := s.Read(context.Background(), r); !errors.Is(err, errBusy) || time.Since(start) > readPatience/2 {
-		t.Errorf("error %v after %s: want %v at once", err, time.Since(start), errBusy)
+	quickest := readPatience // on a machine that may be busy
+	for range 5 {
+		start := time.Now()
+		if _, _, err := s.Read(context.Background(), r); !errors.Is(err, errBusy) {
+			t.Errorf("error %v, want %v", err, errBusy)
+		}
+		quickest = min(quickest, time.Since(start))
+	}
+	if quickest > readPatience/2 {
+		t.Errorf("%s: want it at once", quickest)
 	}
 	files.set(func(f *faulty) { f.hang = nil })
 	close(hang)

@@ -279,7 +279,7 @@ func TestMembersShareOrders(t *testing.T) {
 	for _, m := range members {
 		eventually(t, "trusted", m.Holds)
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	generation, err := members[0].Next(ctx, nodes[0].Generation())
 	if err != nil || generation != 10 {

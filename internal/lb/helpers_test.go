@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -226,6 +227,19 @@ func mustGet(t *testing.T, p *Pool) (int, string, Trace) {
 		t.Fatalf("GET: %v", err)
 	}
 	return code, text, trace
+}
+
+// usual does something n times and gives the median of how long it took: a machine
+// that is busy may hold up some of them.
+func usual(n int, do func()) time.Duration {
+	took := make([]time.Duration, 0, n)
+	for range n {
+		began := time.Now()
+		do()
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	return took[n/2]
 }
 
 // replicaOf is the status of the replica at an address.

@@ -17,7 +17,7 @@ func TestLookUpFindsReplicasOnce(t *testing.T) {
 	if err := os.WriteFile(list, []byte("10.0.0.7:3000\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	found, err := LookUp(ctx, []named.Spec{
 		{Name: "static", Args: []string{"127.0.0.1:3000", "127.0.0.1:3001"}}, {Name: "file", Args: []string{list}},

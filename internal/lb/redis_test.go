@@ -135,14 +135,12 @@ func TestRedisThatHangsOrDiesOrForgetsTakesNoReplicaAway(t *testing.T) {
 	p, seen := upPool(t, c, a, b)
 	serves := func(what string) {
 		t.Helper()
-		for range 50 {
-			began := time.Now()
+		if took := usual(50, func() {
 			if code, _, _ := mustGet(t, p); code != 200 {
 				t.Errorf("%s: %d", what, code)
 			}
-			if took := time.Since(began); took > time.Second {
-				t.Errorf("%s: a request took %s", what, took)
-			}
+		}); took > time.Second {
+			t.Errorf("%s: a request took %s", what, took)
 		}
 		if seen.count(ReplicaDraining) != 0 {
 			t.Errorf("%s: a replica was taken away", what)

@@ -220,7 +220,7 @@ func (w *world) learned(c *client, text string) {
 // ended waits until no exchange is running.
 func (w *world) ended() {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	waitFor(ctx, w.t, func() bool { return w.running.Load() == 0 })
 }
