@@ -55,11 +55,13 @@ lint:
 unit:
 	$(GO) test $(PACKAGES)
 
-# Compiled side by side, then run one package after another: several of them
-# run whole gateways, and want the machine for themselves.
+# Compiled side by side first; then the packages that run whole gateways, one after
+# another, since they want the machine for themselves; then the others, in pairs.
+ALONE := cmd/edge caddymodule internal/lb
 race:
-	$(GO) test -race -run '^$$' $(PACKAGES) >/dev/null
-	$(GO) test -race -shuffle=on -p 1 -timeout 20m $(PACKAGES)
+	$(GO) list -race -test -export $(PACKAGES) >/dev/null
+	$(GO) test -race -shuffle=on -p 1 -timeout 20m $(ALONE:%=./%)
+	$(GO) test -race -shuffle=on -p 2 -timeout 20m $$($(GO) list $(PACKAGES) | grep -vE '/($(subst $() ,|,$(ALONE)))$$')
 
 fuzz:
 	scripts/fuzz-smoke.sh $(FUZZTIME)
