@@ -124,7 +124,7 @@ func (s *schedule) reaper(random *rand.Rand) {
 		s.life, s.born = nil, make(chan struct{})
 		if struck || random.IntN(3) > 0 {
 			what = "kill"
-			if s.cut = struck || s.plan.cuts && random.IntN(2) == 0; s.cut {
+			if s.cut = s.plan.cuts && (struck || random.IntN(2) == 0); s.cut {
 				what, boot, left = "power cut", s.bootAfter(boot), l.files.cutOff(random)
 			} else {
 				left = l.files.crashed()

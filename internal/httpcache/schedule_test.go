@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"slices"
 	"sync"
@@ -113,7 +114,7 @@ type schedule struct {
 	*model
 	dir string // where the lock of the disk is
 	cut bool   // the last process ended when the power failed
-	// lightning has the power fail at once.
+	// lightning ends the process at once, with the system where the power fails.
 	lightning chan struct{}
 	waiting   sync.Map // what has not ended yet
 }
@@ -174,10 +175,7 @@ func (s *schedule) start() {
 				s.nap(random, 500*time.Millisecond)
 				s.purge(random)
 				if s.plan.cuts && random.IntN(3) == 0 {
-					select {
-					case s.lightning <- struct{}{}: // before the purge is synced
-					default:
-					}
+					s.strike() // before the purge is synced
 				}
 			}
 		})
@@ -209,6 +207,14 @@ func (s *schedule) start() {
 	}
 }
 
+// strike has the process end soon, unless it is about to.
+func (s *schedule) strike() {
+	select {
+	case s.lightning <- struct{}{}:
+	default:
+	}
+}
+
 // visitor asks for one page after another, mostly the same few.
 func (s *schedule) visitor(number int, random *rand.Rand) {
 	tags := make(map[resource]string)
@@ -223,6 +229,9 @@ func (s *schedule) visitor(number int, random *rand.Rand) {
 		v.run(l.handlers[random.IntN(len(l.handlers))])
 		leave()
 		l.busy.Done()
+		if v.r.Method == http.MethodPost && s.plan.lives && random.IntN(4) == 0 {
+			s.strike()
+		}
 		if tag := v.header.Get("ETag"); tag != "" {
 			tags[p] = tag
 		}
