@@ -40,7 +40,8 @@ type Member struct {
 	lease  time.Duration
 	report func(Event)
 
-	grant atomic.Pointer[grant]
+	grant  atomic.Pointer[grant]
+	course Course
 
 	close context.CancelFunc
 	done  chan struct{}
@@ -238,14 +239,8 @@ func (m *Member) follow(ctx context.Context, found []entry, head uint64) error {
 		return m.overtaken(v)
 	}
 	for _, e := range found {
-		// This process has applied its own orders before it announced them.
-		switch {
-		case isNews(e.order):
-			m.hear(string(e.order), e.from)
-		case e.from != m.id:
-			if err := m.node.Apply(e.order, e.generation); err != nil {
-				return fmt.Errorf("order %d: %w", e.position, err)
-			}
+		if err := m.take(e); err != nil {
+			return fmt.Errorf("order %d: %w", e.position, err)
 		}
 		m.drains = append(m.drains, drain{e.position, e.generation})
 		m.advance(place{m.at.Incarnation, e.position})
@@ -253,9 +248,23 @@ func (m *Member) follow(ctx context.Context, found []entry, head uint64) error {
 	return nil
 }
 
+// take does what an entry of the log says. This process has applied its own orders
+// before it announced them.
+func (m *Member) take(e entry) error {
+	switch {
+	case isNews(e.order):
+		m.hear(string(e.order), e.from)
+		return nil
+	case e.from == m.id:
+		return m.repeat(e)
+	}
+	return m.node.Apply(e.order, e.generation)
+}
+
 // advance notes how far this node has come.
 func (m *Member) advance(to place) {
 	m.at = to
+	m.course.Reach(to.Incarnation, to.Position, m.node.Generation())
 	// Without the note the next process applies some orders again. A disk that
 	// takes none is reported by who owns it.
 	_ = m.node.Note(to.text())
