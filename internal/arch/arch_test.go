@@ -21,7 +21,7 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/health", "internal/httpcache", "internal/lb", "internal/named", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/reason", "internal/report", "internal/sample", "internal/sighting", "internal/traffic", "internal/unit", "internal/warm"},
+	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/health", "internal/httpcache", "internal/lb", "internal/named", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/reason", "internal/report", "internal/sample", "internal/sharedcache", "internal/sighting", "internal/traffic", "internal/unit", "internal/warm"},
 	"internal/named":               {},
 	"internal/unit":                {},
 	"internal/coding":              {},
@@ -53,6 +53,7 @@ var arrows = map[string][]string{
 	"internal/cli":                 {"internal/control", "internal/deploy", "internal/purge", "internal/unit"},
 	"internal/sighting":            {"internal/cacherules"},
 	"internal/redisclient":         {},
+	"internal/sharedcache":         {"internal/redisclient", "internal/unit"},
 	"internal/sample":              {},
 	"internal/cloudflareips":       {},
 	"internal/freeport":            {},
@@ -69,7 +70,7 @@ var foreign = map[string][]string{
 	"github.com/prometheus/":              {"caddymodule"},
 	"github.com/cloudflare/cloudflare-go": {"internal/cloudflareips", "internal/purge"},
 	"github.com/getsentry/":               {"internal/report"},
-	"github.com/redis/":                   {"internal/fleet", "internal/lb", "internal/redisclient"},
+	"github.com/redis/":                   {"internal/fleet", "internal/lb", "internal/redisclient", "internal/sharedcache"},
 }
 
 const (
