@@ -130,6 +130,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.Leave.check(),
 		a.checkPools(),
 		a.checkFleet(),
+		a.checkShared(),
 		a.checkSentry(),
 		a.Purge.Validate(),
 		a.provisionControl(),

@@ -17,6 +17,7 @@ import (
 	"github.com/edgegw/edge/internal/disk"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/purge"
+	"github.com/edgegw/edge/internal/sharedcache"
 	"github.com/edgegw/edge/internal/unit"
 )
 
@@ -37,6 +38,9 @@ type CacheSize struct {
 	// not take it. Default, and at most, an eighth of Disk, or 1 GiB if that is
 	// less.
 	DiskMaxObject unit.Bytes `json:"disk_max_object,omitempty"`
+	// Shared says how much is kept in the fleet's Redis too, where all nodes find
+	// it. Default: nothing.
+	Shared *sharedcache.Config `json:"shared,omitempty"`
 }
 
 func (a *App) cacheOptions() httpcache.Options {

@@ -77,7 +77,7 @@ const noteOfFleet = "fleet"
 // join makes the gateway a member of its fleet, or the only one. It is called
 // when the store is what the last run left, and serves nobody yet.
 func (g *gateway) join(a *App) error {
-	g.fleetConfig = a.Fleet
+	g.fleetConfig, g.sharedConfig = a.Fleet, a.Cache.Shared
 	if a.Fleet == nil {
 		g.fleet = fleet.NewLocal(max(g.purges.Generation(), g.store.Generation()))
 		return nil
@@ -92,7 +92,7 @@ func (g *gateway) join(a *App) error {
 	}
 	g.store.Trust(member.Holds)
 	g.fleet, g.member = member, member
-	return nil
+	return g.openShared(a)
 }
 
 // fleetNode is this node's cache, as its membership sees it.

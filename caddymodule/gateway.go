@@ -15,6 +15,7 @@ import (
 	"github.com/edgegw/edge/internal/health"
 	"github.com/edgegw/edge/internal/httpcache"
 	"github.com/edgegw/edge/internal/purge"
+	"github.com/edgegw/edge/internal/sharedcache"
 	"github.com/edgegw/edge/internal/traffic"
 )
 
@@ -47,7 +48,11 @@ type gateway struct {
 	fleetConfig *fleet.Config
 	member      *fleet.Member // nil for a node alone
 	noted       []byte        // what the last run noted about the fleet
-	warmth      warmth        // after purges of other nodes
+
+	sharedConfig *sharedcache.Config
+	sharedCache  *sharedcache.Cache // nil without one
+
+	warmth warmth // after purges of other nodes
 
 	registrations registrations
 	asides        *asides // nil until a configuration has started
@@ -79,7 +84,7 @@ func (g *gateway) open(a *App) error {
 		if g.dir != a.StateDir {
 			return fmt.Errorf("state_dir %q: a running gateway cannot move its state from %q: restart it instead", a.StateDir, g.dir)
 		}
-		return errors.Join(keepsDisk(g.disk, a.diskFolder()), keepsFleet(g.fleetConfig, a.Fleet))
+		return errors.Join(keepsDisk(g.disk, a.diskFolder()), keepsFleet(g.fleetConfig, a.Fleet), keepsShared(g.sharedConfig, a.Cache.Shared))
 	}
 	if err := os.MkdirAll(a.StateDir, 0o700); err != nil {
 		return fmt.Errorf("state_dir %q: want a folder that can be written: %w", a.StateDir, err)
@@ -168,6 +173,7 @@ func (g *gateway) Destruct() error {
 		err = errors.Join(err, g.member.Close())
 	}
 	g.warmth.close()
+	err = errors.Join(err, g.closeShared())
 	g.store.Close()
 	return err
 }

@@ -112,6 +112,9 @@ type edge struct {
 	Admin     string
 	stateDir  string
 	accessLog string
+	// host is what requests name instead of the URL's host and port, if anything:
+	// a site that several gateways serve.
+	host string
 
 	// What a test may change before load.
 	global   string // lines of the global options
@@ -237,6 +240,9 @@ func (e *edge) try(method, path string, body io.Reader, headers ...string) (resp
 	}
 	for i := 0; i+1 < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
+	}
+	if e.host != "" {
+		request.Host = e.host
 	}
 	got, err := testClient.Do(request)
 	if err != nil {

@@ -106,9 +106,14 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 		LastNotStored: h.Store.lastNotStored(hash, now),
 	}
 	e := h.Store.peek(hash, key, r.Header, &x)
-	fromDisk := false
+	from := Reason("")
 	if onDisk := h.peekDisk(key, r.Header, &x, e == nil); e == nil && onDisk != nil {
-		e, fromDisk = onDisk, true
+		e, from = onDisk, ReasonDisk
+	}
+	if e == nil && !x.Uncacheable {
+		if shared := h.peekShared(key, r.Header); shared != nil {
+			e, from = shared, ReasonShared
+		}
 	}
 	stands := standsFirm
 	if e != nil {
@@ -134,8 +139,8 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 			d = decision{action: serve}
 		}
 	}
-	if d.action == serve && fromDisk {
-		d.reason = ReasonDisk
+	if d.action == serve && from != "" {
+		d.reason = from
 	}
 	x.Decision, x.Reason = actionNames[d.action], d.reason
 	return x

@@ -168,5 +168,6 @@ func (s *Store) replace(old, e *entry, at stamp) bool {
 	s.counters.entries.Add(1)
 	s.counters.stores.Add(1)
 	s.persist(e)
+	s.share(e)
 	return true
 }

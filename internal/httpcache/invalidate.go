@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // safe lists the registered methods that change nothing (RFC 9110, 9.2.1, and
@@ -93,5 +94,8 @@ func (s *Store) invalidateKey(sh *shard, hash uint64, key []byte) (found bool, d
 		found = true
 	}
 	deleted = s.unpersistKey(key)
+	if n := s.sharing.Load(); n != nil {
+		n.invalidated(string(key), time.Now())
+	}
 	return found || deleted != nil, deleted
 }

@@ -26,6 +26,13 @@ var faults = map[Reason]func(w *world) answer{
 		w.h.Store.Trust(func() bool { return false })
 		return w.get(site)
 	},
+	ReasonShared: func(w *world) answer {
+		other := newPair(w.t, "Cache-Control: max-age=60")
+		other.nodes[0].get(site)
+		other.settled()
+		w.h.Store.Share(other.users[1])
+		return w.get(site)
+	},
 	ReasonAbandoned: func(w *world) answer {
 		w.origin.answer = newGate().answer(200, "hello", "Cache-Control: max-age=60")
 		ctx, leave := context.WithCancel(context.Background())

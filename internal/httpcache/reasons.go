@@ -121,6 +121,9 @@ const (
 	// ReasonDisk: a hit that had to be read from disk. Memory has it now, unless it
 	// is too large.
 	ReasonDisk Reason = "disk"
+	// ReasonShared: a hit that came from the cache that the fleet has in common.
+	// Memory has it now.
+	ReasonShared Reason = "shared"
 )
 
 // Status says in one word where an answer came from, for logs and metrics.

@@ -176,18 +176,22 @@ func awaitDeleted(done <-chan struct{}) {
 	}
 }
 
-// recall looks on disk for what memory does not have, and decides anew if it is
-// there.
-func (x *exchange) recall(known bool, d decision) (*entry, bool, decision) {
+// recall looks on disk for what memory does not have, and in the shared cache, and
+// decides anew if it is there. It says where that was.
+func (x *exchange) recall(known bool, d decision) (*entry, bool, decision, Reason) {
 	e, onDisk := x.h.recall(x.hash, x.key, x.r)
+	from := ReasonDisk
+	if e == nil && d.action == fetch {
+		e, from = x.h.borrow(x.hash, x.key, x.r), ReasonShared
+	}
 	if e == nil {
-		return nil, known || onDisk, d
+		return nil, known || onDisk, d, ""
 	}
 	stands := x.h.Store.standing(e)
 	if stands == hardPurged {
-		return nil, known, d
+		return nil, known, d, ""
 	}
-	return e, true, decide(x.r, e, stands, time.Now())
+	return e, true, decide(x.r, e, stands, time.Now()), from
 }
 
 // loadKey names an answer that is being read.

@@ -108,9 +108,7 @@ func (x *exchange) run(e *entry, known bool, d decision) (Result, error) {
 	for range maxAttempts {
 		reason := Reason("")
 		if e == nil {
-			if e, known, d = x.recall(known, d); e != nil {
-				reason = ReasonDisk
-			}
+			e, known, d, reason = x.recall(known, d)
 		}
 		now := time.Now()
 		switch d.action {

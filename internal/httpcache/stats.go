@@ -58,6 +58,8 @@ type Stats struct {
 
 	// Disk is nil without one.
 	Disk *DiskStats `json:"disk,omitempty"`
+	// Shared is nil without a cache that nodes have in common.
+	Shared *SharedStats `json:"shared,omitempty"`
 }
 
 // DiskStats is the disk at one moment.
@@ -113,7 +115,7 @@ func (s *Store) Stats() Stats {
 		FillErrors: c.fillErrors.Load(), RefreshErrors: c.refreshErrors.Load(),
 		EncodedBytes: c.encodedBytes.Load(), Encoded: c.encoded.Load(),
 		UselessEncodings: c.uselessEncodings.Load(), FailedEncodings: c.failedEncodings.Load(),
-		Faults: c.faults.Load(), Refreshing: s.refreshes.Load(), Disk: s.diskStats(),
+		Faults: c.faults.Load(), Refreshing: s.refreshes.Load(), Disk: s.diskStats(), Shared: s.SharedStats(),
 	}
 }
 

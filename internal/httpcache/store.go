@@ -86,7 +86,8 @@ type Store struct {
 	yielded   atomic.Int64 // the part of maxBytes that is given up: see Yield
 	maxObject atomic.Int64
 	refreshes atomic.Int64
-	tier      atomic.Pointer[tier] // nil without a disk
+	tier      atomic.Pointer[tier]    // nil without a disk
+	sharing   atomic.Pointer[sharing] // nil without a shared cache
 	trust     atomic.Pointer[func() bool]
 	residents
 	hitLines shown // Cache-Status of plain hits, by TTL
@@ -242,6 +243,7 @@ func (s *Store) insertLocked(sh *shard, e *entry) (stored bool) {
 	}
 	s.counters.stores.Add(1)
 	s.persist(e)
+	s.share(e)
 	return true
 }
 

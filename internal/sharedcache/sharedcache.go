@@ -94,7 +94,7 @@ type Cache struct {
 	gets, found, failed, skipped, puts, refused atomic.Int64
 }
 
-// put is a value that waits to be written.
+// put is a value that waits to be written; without encode, a key to be dropped.
 type put struct {
 	key    string
 	ttl    time.Duration
@@ -253,6 +253,16 @@ func (s *Cache) Put(key string, size int64, ttl time.Duration, encode func() []b
 	}
 }
 
+// Drop removes what is under a key, when Redis gets to it. It does not block, and
+// may come to nothing.
+func (s *Cache) Drop(key string) {
+	select {
+	case s.queue <- put{key: key}:
+	default:
+		s.skipped.Add(1)
+	}
+}
+
 func (s *Cache) write(ctx context.Context) {
 	for {
 		select {
@@ -269,6 +279,10 @@ func (s *Cache) writeOne(ctx context.Context, p put) {
 		s.skipped.Add(1)
 		return
 	}
+	if p.encode == nil {
+		s.send(ctx, func(ctx context.Context) error { return s.client.Del(ctx, s.prefix+p.key).Err() })
+		return
+	}
 	value := p.encode()
 	if value == nil {
 		return
@@ -278,15 +292,20 @@ func (s *Cache) writeOne(ctx context.Context, p put) {
 		s.refused.Add(1)
 		return
 	}
+	if s.send(ctx, func(ctx context.Context) error { return s.client.Set(ctx, s.prefix+p.key, sealed, p.ttl).Err() }) {
+		s.puts.Add(1)
+	}
+}
+
+// send has a command carried out, by way of the breaker.
+func (s *Cache) send(ctx context.Context, command func(context.Context) error) bool {
 	_, err := s.breaker.Execute(func() (looked, error) {
 		ctx, cancel := context.WithTimeout(ctx, writePatience)
 		defer cancel()
-		return looked{}, s.client.Set(ctx, s.prefix+p.key, sealed, p.ttl).Err()
+		return looked{}, command(ctx)
 	})
 	s.count(err)
-	if err == nil {
-		s.puts.Add(1)
-	}
+	return err == nil
 }
 
 // Stats reads the counters.

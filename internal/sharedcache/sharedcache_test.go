@@ -119,6 +119,11 @@ func TestOneNodePutsAndAnotherGets(t *testing.T) {
 		t.Errorf("PTTL %d: want an end, after %s at most", left, a.Config().Keep)
 	}
 
+	b.Drop("key")
+	s.eventually("it is dropped", func() bool { _, _, found := a.Get("key"); return !found })
+	a.Put("key", 5, time.Hour, constant("hello"))
+	s.get(b, "key")
+
 	encoded := false
 	b.Put("large", 101, time.Hour, func() []byte { encoded = true; return nil })
 	b.Put("short", 1, time.Millisecond, func() []byte { encoded = true; return nil })
