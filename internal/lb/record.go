@@ -26,9 +26,14 @@ const (
 	// the first ones of a process pay for its start. Until then each answer
 	// brings the estimate at least half way down, and it fades four times as
 	// fast, so that an answer of 1.3 s among ones of 5 ms keeps a replica away
-	// for 14 s and not for a minute.
+	// for 14 s and not for a minute. One answer that was quick by chance must
+	// not draw a herd either: see cost.
 	youth      = 8
 	youngFades = 4
+
+	// unprovenTimes is how many times the median a process is taken for of which
+	// nothing is known.
+	unprovenTimes = 2
 )
 
 // record is what was learnt about one process behind an address. Another
@@ -78,8 +83,8 @@ func (r *record) observe(now int64, o outcome, elapsed time.Duration, median flo
 	// something too. Quick failures have not: they would attract traffic.
 	telling := o == good || o == late || (o == neutral && estimate > 0 && ms > estimate)
 	if elapsed != untimed && telling {
-		if estimate == 0 && median > 0 {
-			ms = min(ms, outlier*2*median) // The first answer is no less an outlier than a later one.
+		if estimate == 0 {
+			estimate = unprovenTimes * median // The first answer says no more than a later one.
 		}
 		store(&r.latency, peak(estimate, ms, now-r.latencyAt.Load(), r.young()))
 		r.latencyAt.Store(now)
@@ -143,7 +148,8 @@ func mix(share, miss float64, age int64) float64 {
 // tried again; the floor keeps a very fast or faded one from drawing a herd. A
 // replica of which nothing is known yet begins at twice the median and fades
 // like the others: with one request at a time nobody is ever busy, and it would
-// get none for ever.
+// get none for ever. While few answers speak for it, twice the median is the
+// floor of what a request costs beside others.
 func (r *record) cost(now int64, median, load1 float64) float64 {
 	estimate, floor := load(&r.latency), median/4
 	if median == 0 {
@@ -153,11 +159,15 @@ func (r *record) cost(now int64, median, load1 float64) float64 {
 	case estimate == 0 && median == 0:
 		estimate = unknownLatency
 	case estimate == 0:
-		estimate = 2 * median
+		estimate = unprovenTimes * median
 	case median == 0:
 		floor = 0
 	}
-	memory := memory(r.young())
+	young := r.young()
+	if young && load1 >= 2 {
+		floor = max(floor, unprovenTimes*median)
+	}
+	memory := memory(young)
 	if age := float64(now - r.latencyAt.Load()); age > memory/100 {
 		estimate *= math.Exp(-age / memory)
 	}

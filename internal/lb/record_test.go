@@ -63,6 +63,7 @@ func TestCost(t *testing.T) {
 		"a very fast one counts as a quarter of it": {known(0.1, 0, 0, 0), 20, 1, 5},
 		"idle for 10 s: a third of it is left":      {known(100, 10*time.Second, 0, 0), 20, 1, 100 / math.E},
 		"of few answers, after 2.5 s already":       {young, 20, 1, 100 / math.E},
+		"of few answers, beside another request":    {young, 20, 2, 80},
 		"unknown for 2.5 s: a third of it is left":  {unknown(2500 * time.Millisecond), 20, 1, 40 / math.E},
 		"unknown for an hour: the floor":            {unknown(time.Hour), 20, 1, 5},
 		"and in a pool that knows nothing":          {unknown(time.Hour), 0, 2, 2 * unknownLatency / 4},
@@ -108,6 +109,12 @@ func TestTheFirstAnswerIsAnOutlierToo(t *testing.T) {
 	// Four times what stands for the unknown, twice the median.
 	if got := load(&r.latency); got != 40 {
 		t.Errorf("latency %g: want 40", got)
+	}
+	var quick record
+	quick.observe(1, good, 5*time.Millisecond, 20)
+	// Half way down from 40.
+	if got := load(&quick.latency); got != 22.5 {
+		t.Errorf("latency %g: want 22.5", got)
 	}
 }
 

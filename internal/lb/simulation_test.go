@@ -125,6 +125,35 @@ func TestLeastTimeInSimulation(t *testing.T) {
 	})
 }
 
+// TestQuickFirstAnswersDrawNoHerd: of many cold replicas some answer quickly at
+// first, by chance. Without slow start, as in a pool that is young itself,
+// nothing but the caution about them keeps requests away.
+func TestQuickFirstAnswersDrawNoHerd(t *testing.T) {
+	t.Parallel()
+	inWorld(t, "the first two answers took a fifth of the usual time", 10, Config{}, func(t *testing.T, w *world) {
+		cold := w.apps[9]
+		cold.state.Store(uint32(joining))
+		rate := full(9) * 0.6
+		w.run(rate, 5*time.Second)
+		cold.record.Store(w.pool.newRecord(cold.replica))
+		answers := 0
+		cold.service = func(time.Duration) time.Duration {
+			if answers++; answers <= 2 {
+				return 4 * time.Millisecond
+			}
+			return 160 * time.Millisecond
+		}
+		cold.state.Store(uint32(up))
+		w.forget()
+		w.run(rate, time.Second)
+		// Those beside it have five or six each, up to a dozen or so in bursts: one
+		// that costs twice as much for each request has no more than half of that.
+		if cold.served < 2 || cold.most > virtualWorkers {
+			t.Errorf("it served %d and had up to %d in flight: want 2 at least, and %d at most", cold.served, cold.most, virtualWorkers)
+		}
+	})
+}
+
 // herd lets all but the first few join a pool that is at work; they are eight
 // times as slow for their first five seconds. It returns what went wrong.
 func herd(w *world, old int) (wrong string) {
