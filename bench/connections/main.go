@@ -116,12 +116,10 @@ type stand struct {
 
 // newStand builds or finds everything and starts the replicas.
 func newStand(ctx context.Context, o options, files int, dir string) (*stand, error) {
-	s := &stand{options: o, dir: dir, files: files, binaries: make(map[string]string), versions: make(map[string]string)}
+	s := &stand{options: o, dir: dir, files: files}
 	var err error
-	for _, name := range []string{"edge", "caddy", "nginx", "haproxy"} {
-		if s.binaries[name], s.versions[name], err = peers.Build(ctx, name, dir); err != nil {
-			return nil, err
-		}
+	if s.binaries, s.versions, err = peers.BuildAll(ctx, dir, "edge", "caddy", "nginx", "haproxy"); err != nil {
+		return nil, err
 	}
 	if s.certificate, err = newCertificate(); err != nil {
 		return nil, err
@@ -159,7 +157,7 @@ func (s *stand) close() error {
 }
 
 // serve runs a contestant, has work done with it, and ends it.
-func (s *stand) serve(ctx context.Context, c contestant, secure bool, work func(server *process.Process, listen string) error) (err error) {
+func (s *stand) serve(ctx context.Context, c contestant, secure bool, work func(server *process.Process, listen string) error) error {
 	dir, err := os.MkdirTemp(s.dir, cmp.Or(c.program, "server")+"-")
 	if err != nil {
 		return err
@@ -174,20 +172,7 @@ func (s *stand) serve(ctx context.Context, c contestant, secure bool, work func(
 	settings := c.configure(setup{
 		listen: addresses[0], dir: dir, replicas: s.addresses, secure: secure, most: s.n, root: os.Geteuid() == 0,
 	})
-	if err := os.WriteFile(filepath.Join(dir, settings.file), []byte(settings.text), 0o600); err != nil {
-		return err
-	}
-	server, err := process.Start(process.Command{
-		Name: c.name, Path: s.binaries[c.program], Args: settings.args, Env: peers.Environment(dir), Dir: dir, CPU: process.AnyCPU,
-		Grace: 30 * time.Second,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
-	if err = work(server, addresses[0]); err != nil {
-		said, _ := server.Output() // What cannot be read is not told.
-		err = fmt.Errorf("%w\n%s", err, said[max(0, len(said)-1000):])
-	}
-	return err
+	return gateway.Program{
+		Name: c.name, Binary: s.binaries[c.program], Dir: dir, File: settings.file, Text: settings.text, Args: settings.args,
+	}.Run(func(server *process.Process) error { return work(server, addresses[0]) })
 }

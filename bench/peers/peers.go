@@ -95,6 +95,18 @@ func Build(ctx context.Context, name, dir string) (binary, version string, err e
 	return binary, version, err
 }
 
+// BuildAll builds or finds several, and returns their binaries and versions by
+// name.
+func BuildAll(ctx context.Context, dir string, names ...string) (binaries, versions map[string]string, err error) {
+	binaries, versions = make(map[string]string), make(map[string]string)
+	for _, name := range names {
+		if binaries[name], versions[name], err = Build(ctx, name, dir); err != nil {
+			return nil, nil, err
+		}
+	}
+	return binaries, versions, nil
+}
+
 // Environment of a process whose folder is dir: nothing of the caller's but
 // PATH, so that a GOGC in someone's shell does not change the result.
 func Environment(dir string, more ...string) []string {

@@ -12,27 +12,14 @@ var ordinary = manners{Mean: 20 * time.Millisecond, Workers: 8}
 // slow makes one of ten replicas twenty times slower, and well again.
 func slow(ctx context.Context, s *stand) ([]row, error) {
 	const rate, settling = 800, 3 * time.Second
-	tail := row{
-		Criterion: "one of ten replicas twenty times slower: the tail",
-		Does:      "800 requests a second, 20 ms each on the average; p99 of nine that are well, then of these and one that is slow",
-		Bound:     "p99 ≤ 1.2 × of the healthy nine",
-		Virtual:   "TestLeastTimeInSimulation",
-		Numbers:   make(map[string]string),
+	asked := func(criterion, does, bound string) row {
+		return row{Criterion: criterion, Does: does, Bound: bound, Virtual: "TestLeastTimeInSimulation", Numbers: make(map[string]string)}
 	}
-	part := row{
-		Criterion: "one of ten replicas twenty times slower: its share",
-		Does:      "the same; the answers that came from it",
-		Bound:     "< 1.5 %",
-		Virtual:   "TestLeastTimeInSimulation",
-		Numbers:   make(map[string]string),
-	}
-	healed := row{
-		Criterion: "a replica that was slow is well again",
-		Does:      "the same; its share from 12 s to 15 s after it",
-		Bound:     "≥ 5 %, half of its part",
-		Virtual:   "TestLeastTimeInSimulation",
-		Numbers:   make(map[string]string),
-	}
+	tail := asked("one of ten replicas twenty times slower: the tail",
+		"800 requests a second, 20 ms each on the average; p99 of nine that are well, then of these and one that is slow",
+		"p99 ≤ 1.2 × of the healthy nine")
+	part := asked("one of ten replicas twenty times slower: its share", "the same; the answers that came from it", "< 1.5 %")
+	healed := asked("a replica that was slow is well again", "the same; its share from 12 s to 15 s after it", "≥ 5 %, half of its part")
 	for _, c := range contestants {
 		if err := s.staff(ctx, 10, ordinary); err != nil {
 			return nil, err

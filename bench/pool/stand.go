@@ -9,7 +9,6 @@ import (
 	"log"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/edgegw/edge/bench/gateway"
@@ -34,18 +33,14 @@ type replica struct {
 }
 
 func newStand(ctx context.Context, dir string) (*stand, error) {
-	s := &stand{
-		dir: dir, binaries: make(map[string]string), versions: make(map[string]string),
+	binaries, versions, err := peers.BuildAll(ctx, dir, "edge", "caddy", "nginx", "haproxy")
+	if err != nil {
+		return nil, err
+	}
+	return &stand{
+		dir: dir, binaries: binaries, versions: versions,
 		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
-	}
-	for _, name := range []string{"edge", "caddy", "nginx", "haproxy"} {
-		binary, version, err := peers.Build(ctx, name, dir)
-		if err != nil {
-			return nil, err
-		}
-		s.binaries[name], s.versions[name] = binary, version
-	}
-	return s, nil
+	}, nil
 }
 
 // start starts a replica. Its name is its place, from 1, if it has one.
@@ -158,7 +153,7 @@ func addresses(of []*replica) (all []string) {
 
 // serve runs a gateway in front of all replicas, has work done with it, and ends
 // it. The url is that of work at the replicas.
-func (s *stand) serve(ctx context.Context, c contestant, w wish, work func(url string) error) (err error) {
+func (s *stand) serve(ctx context.Context, c contestant, w wish, work func(url string) error) error {
 	dir, err := os.MkdirTemp(s.dir, c.program+"-")
 	if err != nil {
 		return err
@@ -172,27 +167,16 @@ func (s *stand) serve(ctx context.Context, c contestant, w wish, work func(url s
 	}
 	w.listen, w.dir, w.root = free[0], dir, os.Geteuid() == 0
 	settings := c.configure(w)
-	if err := os.WriteFile(filepath.Join(dir, settings.file), []byte(settings.text), 0o600); err != nil {
-		return err
-	}
-	server, err := process.Start(process.Command{
-		Name: c.name, Path: s.binaries[c.program], Args: settings.args, Env: peers.Environment(dir), Dir: dir, CPU: process.AnyCPU,
-		Grace: 30 * time.Second,
+	return gateway.Program{
+		Name: c.name, Binary: s.binaries[c.program], Dir: dir, File: settings.file, Text: settings.text, Args: settings.args,
+	}.Run(func(server *process.Process) error {
+		url := "http://" + w.listen + "/work"
+		if err := s.ready(ctx, server, url); err != nil {
+			return err
+		}
+		log.Printf("  %s", c.name)
+		return work(url)
 	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
-	url := "http://" + w.listen + "/work"
-	if err := s.ready(ctx, server, url); err != nil {
-		return fmt.Errorf("%s: %w", c.name, err)
-	}
-	log.Printf("  %s", c.name)
-	if err := work(url); err != nil {
-		said, _ := server.Output() // What cannot be read is not told.
-		return fmt.Errorf("%s: %w\n%s", c.name, err, said[max(0, len(said)-1000):])
-	}
-	return nil
 }
 
 // ready waits until the gateway answers, and a second more, in which it checks
