@@ -54,16 +54,19 @@ const adaptiveQueue = "\t\t\tqueue {\n\t\t\t\tadaptive\n\t\t\t}\n"
 // capacity takes the replicas down to 40 % of what they can do and back, at
 // three times that. What peers do with a fixed limit does not compare.
 func capacity(ctx context.Context, s *stand) ([]row, error) {
-	const settling, looking = 5 * time.Second, 6 * time.Second
+	const quiet, settling, looking = 2 * time.Second, 5 * time.Second, 6 * time.Second
 	r := row{
 		Criterion: "the capacity goes to 40 % and back",
-		Does:      "the same replicas at three times what they can do at the moment, with edge's adaptive limit; from 5 s to 11 s after each step: goodput, and the mean time at the replicas in units of the work itself",
+		Does:      "the same replicas, 2 s at half of what they can do, then at three times what they can do at the moment, with edge's adaptive limit; from 5 s to 11 s after each step: goodput, and the mean time at the replicas in units of the work itself",
 		Bound:     "≥ 90 %; ≤ 2 ×", Virtual: "TestTheAdaptiveLimitFollowsTheCapacity", Numbers: make(map[string]string), Held: true,
 	}
 	if err := s.staff(ctx, 10, heavy); err != nil {
 		return nil, err
 	}
 	err := s.serve(ctx, edge, wish{pool: adaptiveQueue}, func(url string) error {
+		if _, err := (load{url: url, rate: heavyRate / 2, duration: quiet}).run(ctx); err != nil {
+			return err
+		}
 		for _, slowness := range []float64{1, 2.5, 1} {
 			now := heavy
 			now.Slowness = slowness
