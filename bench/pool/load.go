@@ -131,6 +131,17 @@ func (all answers) bad() (n int) {
 	return n
 }
 
+// answered counts those whom a replica answered: what the gateway refused was
+// sent to nobody.
+func (all answers) answered() (n int) {
+	for _, a := range all {
+		if a.replica != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // inTime counts good answers within a time.
 func (all answers) inTime(within time.Duration) (n int) {
 	for _, a := range all {
