@@ -42,6 +42,9 @@ func newPlan(o options, args []string, allowed []int) (plan, error) {
 	errs = append(errs, err)
 	p.peers, err = choose("-peers", o.peers, peers.All(), func(p peers.Peer) string { return p.Name })
 	errs = append(errs, err)
+	if o.peers == "" {
+		p.peers = slices.DeleteFunc(p.peers, func(p peers.Peer) bool { return p.Apart })
+	}
 	p.command = p.commandLine() // before -1 gives way to this machine's numbers
 	errs = append(errs, p.chooseCPUs(allowed))
 	return p, errors.Join(errs...)

@@ -27,6 +27,8 @@ type Peer struct {
 	Build func(ctx context.Context, dir string) (binary string, err error)
 	// Version says exactly what was built or found.
 	Version func(ctx context.Context, binary string) (string, error)
+	// Apart: it takes part only when -peers names it.
+	Apart bool
 	// Ways to run it, each a process of its own and a row of the tables.
 	Ways []Way
 }
