@@ -36,7 +36,7 @@ func TestPlan(t *testing.T) {
 			func(o *options) {
 				*o = options{rounds: 0, seconds: 601, warmup: -1, peers: "nginx,apache", workloads: "hit-2k", serverCPU: 9, clientCPU: -1}
 			}, []string{"more"}, []int{0, 1}, "",
-			[]string{`"more"`, "-rounds 0", "-seconds 601", "-warmup -1", "-out", `-peers "apache": want some of caddy,edge,haproxy,nginx,varnish`, `-workloads "hit-2k"`, "-server-cpu 9"},
+			[]string{`"more"`, "-rounds 0", "-seconds 601", "-warmup -1", "-out", `-peers "apache": want some of caddy,edge,haproxy,nginx,observed,varnish`, `-workloads "hit-2k"`, "-server-cpu 9"},
 		},
 	}
 	for name, c := range cases {
