@@ -161,24 +161,28 @@ func (controlled) Register(name, address string, lease time.Duration) (string, e
 	if err != nil {
 		return "", err
 	}
-	id, err := p.Register(address, lease)
-	if err == nil {
-		p.sharing(id, func(m *fleet.Member, ctx context.Context, pool, address string) error {
-			return m.Enroll(ctx, pool, address, lease)
-		})()
-	}
+	var id string
+	err = p.share([]string{address}, func() (addresses []string, err error) {
+		if id, err = p.Register(address, lease); err == nil {
+			addresses = []string{p.addressOf(id)}
+		}
+		return addresses, err
+	}, func(m *fleet.Member, ctx context.Context, pool, address string) error {
+		return m.Enroll(ctx, pool, address, lease)
+	})
 	return id, err
 }
 
 // Deregister drains and then forgets a replica.
 func (controlled) Deregister(id string) error {
 	return eachPool(id, func(p *pool) error {
-		tell := p.sharing(id, (*fleet.Member).Dismiss)
-		err := p.Deregister(id)
-		if err == nil {
-			tell()
-		}
-		return err
+		gone := []string{p.addressOf(id)}
+		return p.share(gone, func() ([]string, error) {
+			if err := p.Deregister(id); err != nil {
+				return nil, err
+			}
+			return gone, nil
+		}, (*fleet.Member).Dismiss)
 	})
 }
 

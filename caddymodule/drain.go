@@ -23,18 +23,14 @@ func (a *App) controlledPool(name string) (*pool, error) {
 // Drain lets replicas finish what they have and gives them nothing new.
 func (controlled) Drain(name string, o control.DrainOrder) ([]control.Drainee, error) {
 	return drainees(name, o, func(p *pool, which lb.Selection) ([]lb.ReplicaStatus, error) {
-		list, err := p.SetAside(which, o.Force)
-		p.shareAside(list, true)
-		return list, err
+		return p.shareAside(true, func() ([]lb.ReplicaStatus, error) { return p.SetAside(which, o.Force) })
 	})
 }
 
 // Undrain takes back what Drain has set aside.
 func (controlled) Undrain(name string, o control.DrainOrder) ([]control.Drainee, error) {
 	return drainees(name, o, func(p *pool, which lb.Selection) ([]lb.ReplicaStatus, error) {
-		list, err := p.TakeBack(which)
-		p.shareAside(list, false)
-		return list, err
+		return p.shareAside(false, func() ([]lb.ReplicaStatus, error) { return p.TakeBack(which) })
 	})
 }
 

@@ -2,7 +2,9 @@ package caddymodule
 
 import (
 	"context"
+	"maps"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -15,28 +17,74 @@ import (
 type registrations struct {
 	mu    sync.Mutex
 	taken map[string]fleet.Replica // by pool and address
+	// changed are those that somebody registers, drains or deregisters at this node.
+	changed map[string]change
+}
+
+// change is what is done with a replica here. Until the fleet has noted it, the
+// fleet's roster is out of date about the replica.
+type change struct {
+	underWay int
+	ended    time.Time // the last one
+}
+
+// outdates reports whether a roster that was asked for then may lack it.
+func (c change) outdates(asked time.Time) bool {
+	return c.underWay > 0 || !c.ended.Before(asked)
+}
+
+// change notes that something is done with replicas of a pool here, and not told
+// to the fleet yet. The caller ends it when it is.
+func (known *registrations) change(pool string, addresses ...string) (end func()) {
+	note := func(by int, ended time.Time) {
+		known.mu.Lock()
+		defer known.mu.Unlock()
+		if known.changed == nil {
+			known.changed = make(map[string]change)
+		}
+		for _, address := range addresses {
+			c := known.changed[pool+" "+address]
+			known.changed[pool+" "+address] = change{c.underWay + by, ended}
+		}
+	}
+	note(1, time.Time{})
+	return func() { note(-1, time.Now()) }
 }
 
 // Roster takes over who has registered at other nodes: for the lease, and one of
-// the fleet's more, since the next renewal may be heard of late.
-func (n fleetNode) Roster(found []fleet.Replica) {
+// the fleet's more, since the next renewal may be heard of late. What was done
+// here since the roster was asked for holds:
+//
+//  1. the roster is read; a replica stands in it;
+//  2. somebody deregisters the replica here, and the fleet is told;
+//  3. the roster is taken over: the replica must not come back by it.
+func (n fleetNode) Roster(found []fleet.Replica, asked time.Time) {
 	a := live.Load()
 	if a == nil {
 		return // told again
 	}
-	known := &n.g.registrations
+	before := n.g.registrations.follow(a, found, asked)
+	n.g.asides.follow(a, found, before)
+}
+
+// follow does so, and gives what was taken over before.
+func (known *registrations) follow(a *App, found []fleet.Replica, asked time.Time) (before map[string]fleet.Replica) {
 	known.mu.Lock()
 	defer known.mu.Unlock()
-	taken := make(map[string]fleet.Replica, len(found))
+	before = known.taken
+	known.taken = make(map[string]fleet.Replica, len(found))
 	for _, r := range found {
 		key := r.Pool + " " + r.Address
-		before := known.taken[key]
-		taken[key] = r
-		p := a.pools[r.Pool]
-		if p == nil || r.Mine || r.Found || r.Mark == before.Mark {
+		if !r.Found && known.changed[key].outdates(asked) {
+			known.taken[key] = before[key]
 			continue
 		}
-		id, err := p.Register(r.Address, min(r.Lease+n.g.member.Lease(), lb.MaxLease))
+		known.taken[key] = r
+		p := a.pools[r.Pool]
+		if p == nil || r.Mine || r.Found || r.Mark == before[key].Mark {
+			continue
+		}
+		id, err := p.Register(r.Address, min(r.Lease+a.gateway.member.Lease(), lb.MaxLease))
 		if err == nil && r.Aside {
 			// The node where it was drained has judged whether it may be.
 			_, err = p.SetAside(lb.Selection{Replica: id}, true)
@@ -45,8 +93,8 @@ func (n fleetNode) Roster(found []fleet.Replica) {
 			logger().Warn("registration of another node", zap.String("pool", r.Pool), zap.String("address", r.Address), zap.Error(err))
 		}
 	}
-	n.g.asides.follow(a, found, known.taken)
-	known.taken = taken
+	maps.DeleteFunc(known.changed, func(_ string, c change) bool { return !c.outdates(asked) })
+	return before
 }
 
 // Dismiss ends a registration that was ended at another node.
@@ -56,39 +104,64 @@ func (n fleetNode) Dismiss(pool, address string) {
 	}
 }
 
-// sharing tells the other nodes, when it is called, what is done with a replica
-// here. Redis may be away: then they hear of it with the next registration, or let
-// the lease end.
-func (p *pool) sharing(id string, what func(m *fleet.Member, ctx context.Context, pool, address string) error) func() {
+// sharing tells another node what was done with a replica here.
+type sharing func(m *fleet.Member, ctx context.Context, pool, address string) error
+
+// share does something with replicas of the pool, among those given, and tells the
+// other nodes of each that do names. Redis may be away: then they hear of it with
+// the next registration, or let the lease end.
+func (p *pool) share(among []string, do func() (addresses []string, err error), tell sharing) error {
 	a := live.Load()
 	if a == nil || a.gateway.member == nil {
-		return func() {}
+		_, err := do()
+		return err
 	}
-	address := id
-	for _, r := range p.Status().Replicas {
-		if r.ID == id {
-			address = r.Address
-		}
-	}
-	return func() {
-		if err := what(a.gateway.member, context.Background(), p.name, address); err != nil {
+	defer a.gateway.registrations.change(p.name, among...)()
+	addresses, err := do()
+	for _, address := range addresses {
+		if err := tell(a.gateway.member, context.Background(), p.name, address); err != nil {
 			logger().Warn("registration not shared with the fleet", zap.String("pool", p.name), zap.String("address", address), zap.Error(err))
 		}
 	}
+	return err
 }
 
-// shareAside does so for replicas that were drained by hand, or taken back, and
+// shareAside does so for replicas that are drained by hand, or taken back, and
 // keeps it for the next process.
-func (p *pool) shareAside(list []lb.ReplicaStatus, aside bool) {
+func (p *pool) shareAside(aside bool, do func() ([]lb.ReplicaStatus, error)) (list []lb.ReplicaStatus, err error) {
 	a := live.Load()
-	if a == nil || len(list) == 0 {
-		return
+	if a == nil {
+		return do()
 	}
-	defer a.gateway.asides.keep(a.pools)
+	err = p.share(addressesOf(p.Status().Replicas), func() ([]string, error) {
+		list, err = do()
+		for _, r := range list {
+			a.gateway.asides.knows(p.name, r.Address, aside)
+		}
+		return addressesOf(list), err
+	}, func(m *fleet.Member, ctx context.Context, pool, address string) error {
+		return m.SetAside(ctx, pool, address, aside)
+	})
+	if len(list) > 0 {
+		a.gateway.asides.keep(a.pools)
+	}
+	return list, err
+}
+
+func addressesOf(list []lb.ReplicaStatus) []string {
+	addresses := make([]string, 0, len(list))
 	for _, r := range list {
-		a.gateway.asides.knows(p.name, r.Address, aside)
-		p.sharing(r.ID, func(m *fleet.Member, ctx context.Context, pool, address string) error {
-			return m.SetAside(ctx, pool, address, aside)
-		})()
+		addresses = append(addresses, r.Address)
 	}
+	return addresses
+}
+
+// addressOf is the address of a replica, that its id or itself names.
+func (p *pool) addressOf(id string) string {
+	for _, r := range p.Status().Replicas {
+		if r.ID == id {
+			return r.Address
+		}
+	}
+	return id
 }

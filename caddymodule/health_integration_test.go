@@ -111,8 +111,9 @@ func TestATargetIsJudgedByTheNewestPurgeThatReachedIt(t *testing.T) {
 	}
 }
 
-// A real redis-server goes and comes back, on a line that a test cuts.
-func TestRedisIsAmongTheDependenciesOfAFleet(t *testing.T) {
+// startRedis runs a redis-server until the test ends.
+func startRedis(t *testing.T) *redisProcess {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "redis") // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -121,9 +122,15 @@ func TestRedisIsAmongTheDependenciesOfAFleet(t *testing.T) {
 	redis := &redisProcess{t: t, dir: dir, socket: filepath.Join(dir, "s")}
 	redis.start()
 	t.Cleanup(func() { end(redis.command) })
-	line := newRedisLine(t, filepath.Join(dir, "line"), redis.socket)
+	return redis
+}
+
+// A real redis-server goes and comes back, on a line that a test cuts.
+func TestRedisIsAmongTheDependenciesOfAFleet(t *testing.T) {
+	redis := startRedis(t)
+	line := newRedisLine(t, filepath.Join(redis.dir, "line"), redis.socket)
 	address, _ := counting(t, func(http.ResponseWriter, *http.Request) {})
-	e := startEdge(t, fmt.Sprintf("fleet unix://%s {\n\tlease 2s\n}\n", filepath.Join(dir, "line"))+staticPool(address), pagesSite)
+	e := startEdge(t, fmt.Sprintf("fleet unix://%s {\n\tlease 2s\n}\n", filepath.Join(redis.dir, "line"))+staticPool(address), pagesSite)
 	is := func(ok bool) bool {
 		var r readiness
 		code := e.control(http.MethodGet, "readyz", nil, &r)

@@ -159,7 +159,7 @@ type hostNode struct {
 	dismissed string
 }
 
-func (n *hostNode) Roster(found []Replica) {
+func (n *hostNode) Roster(found []Replica, _ time.Time) {
 	n.Lock()
 	defer n.Unlock()
 	n.roster = ""

@@ -28,8 +28,9 @@ type Replica struct {
 // Host is a Node that wants to know of the replicas that register elsewhere.
 type Host interface {
 	// Roster tells of all that are registered, time and again. Who is not in it
-	// is not gone: Redis may have lost it.
-	Roster([]Replica)
+	// is not gone: Redis may have lost it. Redis was asked at the time given, or
+	// later: what the node has told since, the roster may lack.
+	Roster(found []Replica, asked time.Time)
 	// Dismiss tells of one that was deregistered.
 	Dismiss(pool, address string)
 }
@@ -118,7 +119,7 @@ func (m *Member) muster(ctx context.Context, now time.Time) {
 		// Who has renewed meanwhile stays.
 		_ = m.shelf.run(ctx, "expire", 0, r.key(), r.Mark).Err()
 	}
-	host.Roster(slices.DeleteFunc(found, func(r Replica) bool { return slices.Contains(ended, r) }))
+	host.Roster(slices.DeleteFunc(found, func(r Replica) bool { return slices.Contains(ended, r) }), now)
 }
 
 // Enroll tells the other members of a replica that has registered here, or has
