@@ -143,6 +143,29 @@ func adapted(k checkConfig) ([]byte, []caddyconfig.Warning, error) {
 	return a.Adapt(body, map[string]any{"filename": k.config})
 }
 
+// provisioned is the app of a configuration, as far as it goes without starting.
+// Whoever asked for it calls Cleanup.
+func provisioned(k checkConfig) (*App, error) {
+	text, _, err := adapted(k)
+	if err != nil {
+		return nil, err
+	}
+	var config caddy.Config
+	if err := caddy.StrictUnmarshalJSON(text, &config); err != nil {
+		return nil, err
+	}
+	quieten(&config)
+	ctx, err := caddy.ProvisionContext(&config)
+	if err != nil {
+		return nil, withoutTrail(err)
+	}
+	app, err := ctx.AppIfConfigured("edge")
+	if err != nil {
+		return nil, errors.New("no edge block, and none of edge's handlers: nothing to play")
+	}
+	return app.(*App), nil
+}
+
 // quieten leaves out of the log what provisioning has to say of a gateway that is
 // not going to run, unless the configuration asks for it.
 func quieten(config *caddy.Config) {

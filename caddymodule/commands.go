@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/edgegw/edge/internal/cli"
+	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/demo"
 	"github.com/edgegw/edge/internal/sample"
 )
@@ -160,7 +161,12 @@ func statusCommand(c *cobra.Command) {
 	c.Args = cobra.NoArgs
 	connectionFlags(c, &s.Connection)
 	c.Flags().BoolVar(&s.JSON, "json", false, "print the gateway's answer as JSON")
-	run(c, func(ctx context.Context, _ []string) int { return cli.Status(ctx, s, os.Stdout, os.Stderr) })
+	c.Flags().DurationVar(&s.Watch, "watch", 0, "print it again and again, so far apart, such as 2s, until Ctrl-C; alone: every 2s")
+	c.Flags().Lookup("watch").NoOptDefVal = "2s"
+	run(c, func(ctx context.Context, _ []string) int {
+		s.Clear = term.IsTerminal(int(os.Stdout.Fd())) && !s.JSON
+		return cli.Status(ctx, s, os.Stdout, os.Stderr)
+	})
 }
 
 func explainCommand(c *cobra.Command) {
@@ -170,12 +176,18 @@ func explainCommand(c *cobra.Command) {
 	c.Flags().StringVar(&e.Method, "method", "GET", "request method")
 	c.Flags().StringArrayVarP(&e.Header, "header", "H", nil, `request field, as "Name: value"; may be repeated`)
 	c.Flags().BoolVar(&e.JSON, "json", false, "print the gateway's answer as JSON")
+	var k checkConfig
+	c.Flags().StringVarP(&k.config, "config", "c", "", "explain by this configuration alone: no gateway is asked")
+	c.Flags().StringVarP(&k.adapter, "adapter", "a", "", "configuration adapter (default: caddyfile, unless the file ends in .json)")
 	run(c, func(ctx context.Context, args []string) int {
 		if len(args) != 1 {
 			fmt.Fprintf(os.Stderr, "edge explain: got %d arguments: want one URL\n", len(args))
 			return cli.ExitUsage
 		}
 		e.URL = args[0]
+		if k.config != "" {
+			e.Ask = func(q control.ExplainQuery) (any, error) { return explainAlone(ctx, k, q) }
+		}
 		return cli.Explain(ctx, e, os.Stdout, os.Stderr)
 	})
 }

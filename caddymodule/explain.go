@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/edgegw/edge/internal/cacherules"
@@ -32,10 +33,13 @@ type explanation struct {
 	URL    string `json:"url"`
 	Method string `json:"method"`
 	// Answers names the handler that answers, or asks a replica.
-	Answers string                `json:"answers"`
-	Notes   []string              `json:"notes,omitempty"`
-	Verdict verdictView           `json:"verdict"`
-	Cache   httpcache.Explanation `json:"cache"`
+	Answers string      `json:"answers"`
+	Notes   []string    `json:"notes,omitempty"`
+	Verdict verdictView `json:"verdict"`
+	// Sends is what edge_rules writes into a plain 200 of an application that
+	// says nothing about caching. Only of a configuration alone.
+	Sends map[string]string     `json:"sends,omitempty"`
+	Cache httpcache.Explanation `json:"cache"`
 	// Pick is the replica that a request would go to, if it went to one.
 	Pick  *lb.Prospect `json:"pick,omitempty"`
 	Pools []lb.Status  `json:"pools"`
@@ -85,12 +89,57 @@ func (a *App) explain(r *http.Request) (explanation, error) {
 	if c.cache == nil {
 		e.Cache.Decision, e.Cache.Reason = "pass", ""
 	}
+	if live.Load() != a {
+		e.Sends = c.sends()
+	}
 	if c.proxy != nil {
 		pool := a.pools[c.proxy.Pool]
 		pick := pool.Prospect(c.r)
 		e.Pick, e.Pools = &pick, append(e.Pools, pool.Status())
 	}
 	return e, nil
+}
+
+// explainAlone says what a configuration would make of a request. Nothing is
+// stored and no replica is known, since nothing runs.
+func explainAlone(ctx context.Context, k checkConfig, q control.ExplainQuery) (any, error) {
+	app, err := provisioned(k)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", k.config, err)
+	}
+	defer func() { _ = app.Cleanup() }() // of what never started
+	r, err := http.NewRequestWithContext(ctx, q.Method, q.URL, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header = q.Header
+	e, err := app.explain(r)
+	if err != nil {
+		return nil, err
+	}
+	e.Pick, e.Pools = nil, []lb.Status{}
+	e.Notes = append(e.Notes, "by the configuration alone: nothing runs, so nothing is stored and no replica is known")
+	return e, nil
+}
+
+// sends is what rules write into an answer that says nothing itself.
+func (c *course) sends() map[string]string {
+	if c.rules == nil || c.answers == "edge_rules" {
+		return nil
+	}
+	header := http.Header{"Content-Type": {"text/html; charset=utf-8"}}
+	if c.verdict.Fingerprinted {
+		header.Set("Content-Type", "application/javascript")
+	}
+	c.verdict.Respond(cacherules.Response{
+		Request: c.r, Status: http.StatusOK, Header: header, Bypassed: c.verdict.Bypasses(c.r), Path: askedPath(c.r),
+	})
+	delete(header, "Content-Type")
+	written := make(map[string]string, len(header))
+	for name, lines := range header {
+		written[name] = strings.Join(lines, ", ")
+	}
+	return written
 }
 
 func (v *verdictView) show(verdict *cacherules.Verdict, r *http.Request) {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+
+	"github.com/edgegw/edge/internal/control"
 )
 
 // ExplainConfig is what edge explain takes; the fields are its argument and
@@ -21,6 +23,8 @@ type ExplainConfig struct {
 	Header []string
 	// JSON prints the gateway's answer as it is.
 	JSON bool
+	// Ask answers instead of a gateway. Nil: a gateway is asked.
+	Ask func(control.ExplainQuery) (any, error)
 }
 
 // Explain prints what the gateway would do with a request, and why: verdict,
@@ -38,11 +42,42 @@ func Explain(ctx context.Context, c ExplainConfig, stdout, stderr io.Writer) int
 	if len(c.Header) > 0 {
 		query["header"] = c.Header
 	}
+	if c.Ask != nil {
+		return answerAlone(c, query, stdout, stderr)
+	}
 	return inspect(ctx, inspection{
 		command: "explain", connection: c.Connection, json: c.JSON,
 		request: request{method: http.MethodGet, path: "explain", query: query},
 		print:   printExplanation,
 	}, stdout, stderr)
+}
+
+// answerAlone prints what c.Ask says as if a gateway had.
+func answerAlone(c ExplainConfig, query url.Values, stdout, stderr io.Writer) int {
+	errs := &console{w: stderr}
+	q, mistakes := control.ParseExplain(query)
+	for _, m := range mistakes {
+		errs.complain("explain", fmt.Errorf("%s %s: want %s", m.Field, m.Value, m.Want))
+	}
+	if len(mistakes) > 0 {
+		return ExitUsage
+	}
+	explanation, err := c.Ask(q)
+	if err != nil {
+		errs.complain("explain", err)
+		return ExitUsage
+	}
+	answer, err := json.Marshal(explanation)
+	if err == nil && c.JSON {
+		err = printJSON(stdout, answer)
+	} else if err == nil {
+		err = printExplanation(stdout, answer)
+	}
+	if err != nil {
+		errs.complain("explain", err)
+		return ExitUsage
+	}
+	return ExitDone
 }
 
 // printExplanation prints all that the gateway says, and the pool as edge status

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,16 +21,62 @@ type StatusConfig struct {
 	Connection
 	// JSON prints the gateway's answer as it is.
 	JSON bool
+	// Watch prints it again and again, so far apart, until ctx ends. 0: once.
+	Watch time.Duration
+	// Clear begins each time at the top of an empty screen.
+	Clear bool
 }
+
+// leastWatch is as often as a gateway is asked.
+const leastWatch = 100 * time.Millisecond
 
 // Status prints pools, replicas, cache, purges and dependencies. The exit code
 // is 0 when there was an answer, whatever it says.
 func Status(ctx context.Context, c StatusConfig, stdout, stderr io.Writer) int {
-	return inspect(ctx, inspection{
+	i := inspection{
 		command: "status", connection: c.Connection, json: c.JSON,
 		request: request{method: http.MethodGet, path: "status"},
 		print:   printStatus,
-	}, stdout, stderr)
+	}
+	if c.Watch == 0 {
+		return inspect(ctx, i, stdout, stderr)
+	}
+	if c.Watch < leastWatch {
+		(&console{w: stderr}).complain("status", fmt.Errorf("--watch %s: want %s or more", c.Watch, leastWatch))
+		return ExitUsage
+	}
+	return watch(ctx, i, c, stdout, stderr)
+}
+
+// watch shows the status until ctx ends, which is how it is meant to end. A
+// gateway that does not answer may do so again.
+func watch(ctx context.Context, i inspection, c StatusConfig, stdout, stderr io.Writer) int {
+	tick := time.NewTicker(c.Watch)
+	defer tick.Stop()
+	for {
+		var screen, complaint bytes.Buffer
+		code := inspect(ctx, i, &screen, &complaint)
+		if ctx.Err() != nil {
+			return ExitDone
+		}
+		if code == ExitUsage {
+			_, _ = stderr.Write(complaint.Bytes()) // there is nobody else to tell
+			return code
+		}
+		top := ""
+		if c.Clear {
+			top = "\x1b[H\x1b[2J"
+		}
+		// In one piece, so that a terminal does not flicker.
+		if _, err := io.WriteString(stdout, top+screen.String()+complaint.String()); err != nil {
+			return ExitDone // nobody reads any more
+		}
+		select {
+		case <-ctx.Done():
+			return ExitDone
+		case <-tick.C:
+		}
+	}
 }
 
 // inspection is a command that asks one question and prints the answer.

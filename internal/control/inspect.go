@@ -102,7 +102,20 @@ func (c *call) autoscale() error {
 const maxExplainFields = 50
 
 func (c *call) explain() error {
-	q := ExplainQuery{URL: c.query.Get("url"), Method: c.query.Get("method"), Header: make(http.Header)}
+	q, mistakes := ParseExplain(c.query)
+	if len(mistakes) > 0 {
+		return invalid(http.StatusUnprocessableEntity, mistakes...)
+	}
+	explanation, err := c.gateway.Explain(c.r.Context(), q)
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, explanation)
+}
+
+// ParseExplain reads url, method and header as GET explain takes them.
+func ParseExplain(query url.Values) (ExplainQuery, []Mistake) {
+	q := ExplainQuery{URL: query.Get("url"), Method: query.Get("method"), Header: make(http.Header)}
 	var mistakes []Mistake
 	u, err := url.Parse(q.URL)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
@@ -115,7 +128,7 @@ func (c *call) explain() error {
 	if !httpguts.ValidHeaderFieldName(q.Method) {
 		mistakes = append(mistakes, Mistake{"method", shorten(q.Method), "a method such as GET"})
 	}
-	fields := c.query["header"]
+	fields := query["header"]
 	if len(fields) > maxExplainFields {
 		mistakes = append(mistakes, Mistake{"header", shorten(fields[maxExplainFields]), "at most 50 of them"})
 		fields = nil
@@ -129,12 +142,5 @@ func (c *call) explain() error {
 		}
 		q.Header.Add(name, value)
 	}
-	if len(mistakes) > 0 {
-		return invalid(http.StatusUnprocessableEntity, mistakes...)
-	}
-	explanation, err := c.gateway.Explain(c.r.Context(), q)
-	if err != nil {
-		return err
-	}
-	return c.answer(http.StatusOK, explanation)
+	return q, mistakes
 }
