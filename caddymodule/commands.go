@@ -28,6 +28,7 @@ func init() {
 		{Name: "drain", Short: "Sets replicas aside: one, or all that run a version; and takes them back", Long: drainLong, CobraFunc: drainCommand},
 		{Name: "status", Short: "Shows pools, replicas, breakers, cache, versions, deploys, purges and dependencies", CobraFunc: statusCommand},
 		{Name: "explain", Short: "Says why a URL was or was not cached", CobraFunc: explainCommand},
+		{Name: "replay", Short: "Plays an access log through another configuration, and says what would change", Long: replayLong, CobraFunc: replayCommand},
 		{Name: "check", Short: "Finds every problem of a configuration at once, before traffic does", CobraFunc: checkCommand},
 		{Name: "demo", Short: "Runs the whole system on this machine, with visitors and a deploy", CobraFunc: demoCommand},
 		{Name: "sample", Short: "Runs one replica of the sample application", CobraFunc: sampleCommand},

@@ -85,7 +85,7 @@ func TestCommandsThatWouldReplaceTheBinaryRefuse(t *testing.T) {
 
 func TestHelpNamesOurCommands(t *testing.T) {
 	r := command(t, nil, "help")
-	for _, word := range []string{"edge demo", "purge", "status", "explain", "drain", "check", "standin", "deploy", "deploys", "reverse-proxy"} {
+	for _, word := range []string{"edge demo", "purge", "status", "explain", "replay", "drain", "check", "standin", "deploy", "deploys", "reverse-proxy"} {
 		if !strings.Contains(r.stdout, word) {
 			t.Errorf("edge help does not mention %q", word)
 		}

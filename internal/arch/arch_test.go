@@ -21,7 +21,7 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/health", "internal/httpcache", "internal/lb", "internal/named", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/reason", "internal/report", "internal/sample", "internal/sharedcache", "internal/sighting", "internal/traffic", "internal/unit", "internal/warm"},
+	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/health", "internal/httpcache", "internal/lb", "internal/named", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/reason", "internal/replay", "internal/report", "internal/sample", "internal/sharedcache", "internal/sighting", "internal/traffic", "internal/unit", "internal/warm"},
 	"internal/named":               {},
 	"internal/unit":                {},
 	"internal/coding":              {},
@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"internal/report":              {},
 	"internal/report/standin":      {},
 	"internal/otlp/standin":        {},
+	"internal/replay":              {"internal/unit"},
 	"internal/rawhit/streams":      {},
 	"internal/reason":              {},
 	"internal/cacherules":          {"internal/named", "internal/unit"},
