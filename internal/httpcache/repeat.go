@@ -71,12 +71,11 @@ func (s *Store) repeat(r *http.Request, rp reply) (Offer, bool) {
 	}
 	p := &Repeat{store: s, entry: weak.Make(e), change: s.changes.at(e.hash)}
 	p.at = p.change.Load()
+	if e.encodings.Load() != rp.among {
+		return Offer{}, false // there are others since it was chosen
+	}
 	if rp.encoded != nil {
-		of := slices.Index(e.encodings.Load().of[:], rp.encoded)
-		if of < 0 {
-			return Offer{}, false // there are others since it was chosen
-		}
-		p.coding = coding.Coding(of)
+		p.coding = coding.Coding(slices.Index(rp.among.of[:], rp.encoded))
 	}
 	o := Offer{
 		Repeat: p, Date: e.fields.first("Date"), Body: rp.body().chunks, Version: strings.Clone(e.madeBy), Replica: e.replica,

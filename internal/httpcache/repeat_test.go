@@ -3,6 +3,7 @@ package httpcache
 import (
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +154,29 @@ func TestARepeatIsOfTheCodingThatWasChosen(t *testing.T) {
 			t.Errorf("%v, %d bytes: want those of gzip", ok, len(use.Body[0]))
 		}
 		use.Exchange.End()
+	})
+}
+
+// An encoding may be ready just after the answer to a hit was chosen.
+func TestNothingIsOfferedThatIsNotTheBestAnyMore(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.origin.answer = respond(http.StatusOK, strings.Repeat("hello ", 1000), "Cache-Control: max-age=60", "Content-Type: text/plain")
+		t.Cleanup(w.h.Store.Close)
+		var offers []bool
+		w.h.Repeatable = func(_ *http.Request, offer func() (Offer, bool)) {
+			w.settled() // the encoding that this hit has asked for is made meanwhile
+			_, ok := offer()
+			offers = append(offers, ok)
+		}
+		w.get("http://a.example/") // stored, with nothing to encode
+		w.settled()
+		for range 2 {
+			w.get("http://a.example/", "Accept-Encoding: gzip")
+		}
+		if !slices.Equal(offers, []bool{false, true}) {
+			t.Errorf("offers %v: want none of the body as it was, then that of gzip", offers)
+		}
 	})
 }
 

@@ -32,8 +32,9 @@ type reply struct {
 	cookies []string
 	// unmodified: the client has it. encoded is the body in the coding that it
 	// is to get, nil for the body as it is; tag an entity tag instead of the
-	// entry's. represent decides on these.
+	// entry's. among is what there was to choose from. represent decides on these.
 	unmodified bool
+	among      *encodings
 	encoded    *encoded
 	tag        string
 	// open reads the body, if that is on disk.

@@ -14,13 +14,14 @@ func (h *Handler) represent(r *http.Request, rp *reply) {
 	e := rp.e
 	// An answer that is not stored was asked for as a whole; it goes as one.
 	conditional := !rp.firstHand || rp.stored
+	rp.among = e.encodings.Load()
 	// Trailing fields may be about the bytes as they are.
 	if !e.encodable || h.Policy.Encode.Off || rp.trails() {
 		rp.unmodified = conditional && notModified(r.Header, e)
 		return
 	}
 	accept := acceptOf(r.Header)
-	now, encodings := coding.Identity, e.encodings.Load()
+	now, encodings := coding.Identity, rp.among
 	if !rp.firstHand {
 		order := h.Policy.Encode.order()
 		ready, possible := encodings.offered()
