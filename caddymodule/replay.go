@@ -143,6 +143,10 @@ type player struct {
 	app    *App
 	wrote  *player // the configuration that wrote the log; nil if it is not known
 	caches map[*Cache]*httpcache.Replay
+
+	// at is the line that took way: what wrote a line is asked for it again.
+	at  *replay.Line
+	way *course
 }
 
 func newPlayer(k checkConfig, wrote *player) (*player, error) {
@@ -200,6 +204,9 @@ func seenAsSent(r *http.Request) (scheme, target string) {
 }
 
 func (p *player) courseOf(l *replay.Line) (*course, error) {
+	if p.at == l {
+		return p.way, nil
+	}
 	r, err := l.Ask()
 	if err != nil {
 		return nil, err
@@ -208,7 +215,11 @@ func (p *player) courseOf(l *replay.Line) (*course, error) {
 	if r.TLS != nil {
 		r.URL.Scheme = "https"
 	}
-	return p.app.course(r)
+	way, err := p.app.course(r)
+	if err == nil {
+		p.at, p.way = l, way
+	}
+	return way, err
 }
 
 // withCookies gives a request whose cookies are redacted those for which the log
