@@ -21,8 +21,10 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/autoscale", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/health", "internal/httpcache", "internal/lb", "internal/named", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/reason", "internal/replay", "internal/report", "internal/sample", "internal/sharedcache", "internal/sighting", "internal/traffic", "internal/unit", "internal/warm"},
+	"caddymodule":                  {"internal/autoscale", "internal/backup", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/health", "internal/httpcache", "internal/lb", "internal/named", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/reason", "internal/replay", "internal/report", "internal/sample", "internal/sharedcache", "internal/sighting", "internal/traffic", "internal/unit", "internal/warm"},
 	"internal/named":               {},
+	"internal/backup":              {},
+	"internal/backup/standin":      {},
 	"internal/unit":                {},
 	"internal/coding":              {},
 	"internal/datasync":            {},
@@ -71,6 +73,9 @@ var foreign = map[string][]string{
 	"github.com/prometheus/":              {"caddymodule"},
 	"github.com/cloudflare/cloudflare-go": {"internal/cloudflareips", "internal/purge"},
 	"github.com/getsentry/":               {"internal/report"},
+	"github.com/minio/":                   {"internal/backup"},
+	"filippo.io/":                         {"internal/backup"},
+	"github.com/rclone/":                  {"internal/backup/standin"},
 	"github.com/redis/":                   {"internal/fleet", "internal/lb", "internal/redisclient", "internal/sharedcache"},
 }
 
