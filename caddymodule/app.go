@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
+	"github.com/edgegw/edge/internal/backup"
 	"github.com/edgegw/edge/internal/cacherules"
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/fleet"
@@ -61,6 +62,9 @@ type App struct {
 	// Sentry says where errors are reported. Without it, nowhere.
 	Sentry *report.Config `json:"sentry,omitempty"`
 
+	// Backup says where the state is copied, and how often. Without it, nowhere.
+	Backup *BackupConfig `json:"backup,omitempty"`
+
 	// Tracing exports a trace of each purge, to where OpenTelemetry's variables
 	// say. Requests are traced by Caddy's tracing directive. Default: off.
 	Tracing bool `json:"tracing,omitempty"`
@@ -74,6 +78,7 @@ type App struct {
 	pools   map[string]*pool
 	tokens  []string
 	targets []purge.Target
+	vault   *backup.Vault // nil for no backups
 
 	reports   *report.Reporter // nil for nobody
 	reporting reporterKey
@@ -132,6 +137,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.checkFleet(),
 		a.checkShared(),
 		a.checkSentry(),
+		a.checkBackup(),
 		a.Purge.Validate(),
 		a.provisionControl(),
 		a.provisionTargets(),
@@ -177,6 +183,7 @@ func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 	replace("cache disk", &a.Cache.DiskFolder)
 	a.replaceInFleet(replace)
 	a.replaceInSentry(replace)
+	a.replaceInBackup(replace)
 	a.tokens = slices.Clone(a.Control.Tokens)
 	for i := range a.tokens {
 		replace("control token", &a.tokens[i])

@@ -29,6 +29,8 @@ func init() {
 		{Name: "status", Short: "Shows pools, replicas, breakers, cache, versions, deploys, purges and dependencies", CobraFunc: statusCommand},
 		{Name: "explain", Short: "Says why a URL was or was not cached", CobraFunc: explainCommand},
 		{Name: "replay", Short: "Plays an access log through another configuration, and says what would change", Long: replayLong, CobraFunc: replayCommand},
+		{Name: "backup", Short: "Copies what a gateway must not lose, and tries the copy", CobraFunc: backupCommand},
+		{Name: "restore", Short: "Brings a backup back: what was purged stays purged", CobraFunc: restoreCommand},
 		{Name: "check", Short: "Finds every problem of a configuration at once, before traffic does", CobraFunc: checkCommand},
 		{Name: "demo", Short: "Runs the whole system on this machine, with visitors and a deploy", CobraFunc: demoCommand},
 		{Name: "sample", Short: "Runs one replica of the sample application", CobraFunc: sampleCommand},

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/edgegw/edge/internal/backup"
 	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/fleet"
 	"github.com/edgegw/edge/internal/health"
@@ -57,6 +59,10 @@ type gateway struct {
 	registrations registrations
 	asides        *asides // nil until a configuration has started
 
+	backups  *backup.Runner // nil until a configuration has started
+	held     io.Closer      // the state folder; nil until a configuration has started
+	restored *restored      // what a restore before this start has left to do; nil for nothing
+
 	unwatch func() // ends the watch over the traffic; nil before it began
 }
 
@@ -89,6 +95,19 @@ func (g *gateway) open(a *App) error {
 	if err := os.MkdirAll(a.StateDir, 0o700); err != nil {
 		return fmt.Errorf("state_dir %q: want a folder that can be written: %w", a.StateDir, err)
 	}
+	held, err := g.holdState(a.StateDir)
+	if err != nil {
+		return err
+	}
+	if err := g.openHeld(a); err != nil {
+		return errors.Join(err, held.Close())
+	}
+	g.held = held
+	return nil
+}
+
+// openHeld is open, in a state folder that is held.
+func (g *gateway) openHeld(a *App) error {
 	journal, err := purge.OpenJournal(a.StateDir, onPurgeEvent)
 	if err != nil {
 		return fmt.Errorf("state_dir %q: want a folder that can be written: %w", a.StateDir, err)
@@ -104,6 +123,7 @@ func (g *gateway) open(a *App) error {
 	g.store.Configure(a.cacheOptions())
 	g.openCache(a, journal)
 	g.fresh = true
+	g.backups = backup.NewRunner(onBackupEvent)
 	g.unwatch = g.watch()
 	return g.join(a)
 }
@@ -113,12 +133,14 @@ func (g *gateway) configure(a *App) {
 	g.store.Configure(a.cacheOptions())
 	g.store.ConfigureDisk(int64(a.Cache.Disk), int64(a.Cache.DiskMaxObject))
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.purges.Configure(g.parts(a))
 	if g.fresh {
 		g.fresh = false
 		g.purges.Resume()
 	}
+	g.mu.Unlock()
+	g.makeUp(a)
+	g.backups.Configure(a.backupPlan())
 }
 
 func (g *gateway) parts(a *App) purge.Parts {
@@ -164,6 +186,9 @@ func (g *gateway) Destruct() error {
 	if g.unwatch != nil {
 		g.unwatch()
 	}
+	if g.backups != nil {
+		g.backups.Close()
+	}
 	// The purges first: those under way must not find the disk closed.
 	var err error
 	if g.purges != nil {
@@ -175,6 +200,9 @@ func (g *gateway) Destruct() error {
 	g.warmth.close()
 	err = errors.Join(err, g.closeShared())
 	g.store.Close()
+	if g.held != nil {
+		err = errors.Join(err, g.held.Close())
+	}
 	return err
 }
 

@@ -27,6 +27,7 @@ import (
 //	    purge { … }
 //	    control { … }
 //	    sentry { … }
+//	    backup { … }
 //	    tracing
 //	    stop { … }
 //	}
@@ -52,6 +53,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 		},
 		"fleet":   app.parseFleet,
 		"sentry":  app.parseSentry,
+		"backup":  app.parseBackup,
 		"tracing": app.parseTracing,
 		"purge":   block(func() words { return purgeWords(&app.Purge) }),
 		"control": block(func() words {

@@ -159,6 +159,10 @@ func (a *App) dependencies() []control.Dependency {
 	if a.gateway.disk != "" {
 		add(diskState(a.gateway.disk, a.gateway.store.Stats().Disk), health.Degraded)
 	}
+	if a.vault != nil {
+		d := backupState(a.gateway.backups.Status(), now)
+		add(d, health.Notice)
+	}
 	if a.watch == nil {
 		return all
 	}

@@ -37,6 +37,7 @@ Start with:
   edge drain --version V             takes the replicas of a version out of use
   edge purge --url URL --wait 60s    what CI calls after a deploy
   edge explain URL                   why a URL was or was not cached
+  edge backup, edge restore          a copy of what must not be lost, and its way back
 
 All of Caddy's own commands work too.`
 

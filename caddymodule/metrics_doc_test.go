@@ -43,7 +43,7 @@ func metricLabels(t *testing.T) map[string]string {
 func declared(t *testing.T) []string {
 	t.Helper()
 	var source []byte
-	for _, file := range []string{"metrics.go", "visits.go", "errors.go", "fleet_metrics.go", "shared_metrics.go"} {
+	for _, file := range []string{"metrics.go", "visits.go", "errors.go", "fleet_metrics.go", "shared_metrics.go", "backup_metrics.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edgegw/edge/internal/backup"
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/fleet"
@@ -47,6 +48,7 @@ type sights struct {
 	fleet        *fleet.Status
 	certificates map[string]*x509.Certificate
 	lately       []traffic.Point // the last minute
+	backups      *backup.Status  // nil without a backup block
 }
 
 // troubles decides what is wrong, the worst first.
@@ -61,6 +63,11 @@ func (s sights) troubles() []control.Trouble {
 	s.inVersions(say)
 	s.inPurges(say)
 	s.inFleet(say)
+	if s.backups != nil {
+		if err := backupOverdue(*s.backups, s.now); err != nil {
+			say("EdgeBackupFails", critical, s.backups.Since, "No good backup: %v.", err)
+		}
+	}
 	refused := int64(0)
 	for _, p := range s.lately {
 		refused += p.Refused
@@ -174,6 +181,10 @@ func (a *App) sights(now time.Time) sights {
 	if m := a.gateway.member; m != nil {
 		status := m.Status()
 		s.fleet = &status
+	}
+	if a.vault != nil {
+		status := a.gateway.backups.Status()
+		s.backups = &status
 	}
 	return s
 }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"crypto/x509"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edgegw/edge/internal/backup"
 	"github.com/edgegw/edge/internal/deploy"
 	"github.com/edgegw/edge/internal/fleet"
 	"github.com/edgegw/edge/internal/httpcache"
@@ -99,6 +101,8 @@ func TestTroubles(t *testing.T) {
 		"a purge that reached not everything": {sights{purges: order(purge.Partial, ago(time.Hour), ago(time.Minute))}, "EdgePurgeFailed", "partial"},
 		"one of this morning":                 {sights{purges: order(purge.Failed, ago(3*time.Hour), ago(2*time.Hour))}, "", ""},
 		"a disk that is not used":             {sights{diskWanted: true, disk: &httpcache.DiskStats{}}, "EdgeCacheDiskOff", ""},
+		"a backup that failed":                {sights{backups: &backup.Status{Err: errors.New("store is full"), Every: time.Minute}}, "EdgeBackupFails", ""},
+		"backups that are overdue":            {sights{now: now, backups: &backup.Status{Last: backup.Marker{Created: now.Add(-4 * time.Minute)}, Every: time.Minute}}, "EdgeBackupFails", ""},
 		"a disk that was not opened":          {sights{diskWanted: true}, "EdgeCacheDiskOff", ""},
 		"a fleet that is not reached":         {sights{fleet: &fleet.Status{}}, "EdgeFleetDistrusts", ""},
 		"a node behind":                       {sights{fleet: &fleet.Status{Trusted: true, Position: 7, Members: []fleet.MemberStatus{{Self: true, Applied: 7}, {Node: "b", Applied: 5}}}}, "EdgeFleetBehind", "Node b has not applied 2"},

@@ -22,7 +22,7 @@ func sample() Content {
 		Files: []File{
 			{Name: "state/purge.journal", Data: []byte("line\n"), From: "/var/lib/edge/purge.journal"},
 			{Name: "state/empty", Data: []byte{}},
-			{Name: "storage/certificates/a/a.key", Data: bytes.Repeat([]byte{0, 255}, 5000)},
+			{Name: "storage/certificates/a/a.key", Data: bytes.Repeat([]byte{0, 255}, 300)},
 		},
 	}
 }
