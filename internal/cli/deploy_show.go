@@ -84,6 +84,9 @@ func (d *deploying) planned(out *console) {
 	for _, t := range plan.Targets {
 		out.say("  %s", targetLine(t))
 	}
+	if plan.Takes > 0 {
+		out.say("  %s", takesLine(plan))
+	}
 }
 
 // plan is the purge that a dry run would order.

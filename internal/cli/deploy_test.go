@@ -182,4 +182,19 @@ func TestPurgeCancelsAPurge(t *testing.T) {
 			t.Errorf("%s: %+v", name, o)
 		}
 	}
+	r, err := g.Submit(t.Context(), purge.Order{Selectors: purge.Selectors{Tags: []string{"a"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It ends when what is under way has.
+	asked := 0
+	g.become = func(r *purge.Record) {
+		if asked++; asked == 2 {
+			r.State = purge.Canceled
+		}
+	}
+	o := runPurge(t.Context(), PurgeConfig{Connection: s.connection(), Cancel: r.ID})
+	if o.code != 0 || !strings.Contains(o.stdout, "purge "+r.ID+" canceled") || asked != 2 {
+		t.Errorf("%d looks: %+v: want what became of it", asked, o)
+	}
 }

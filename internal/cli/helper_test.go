@@ -127,9 +127,15 @@ func (g *gateway) Undrain(pool string, o control.DrainOrder) ([]control.Drainee,
 	return g.drained(pool, o, true)
 }
 
-func (g *gateway) Ready(context.Context) control.Readiness                { return control.Readiness{Ready: true} }
-func (g *gateway) Purges(context.Context, int) []purge.Record             { return nil }
-func (g *gateway) CancelPurge(string) error                               { return purge.ErrUnknown }
+func (g *gateway) Ready(context.Context) control.Readiness    { return control.Readiness{Ready: true} }
+func (g *gateway) Purges(context.Context, int) []purge.Record { return nil }
+func (g *gateway) CancelPurge(id string) error {
+	if _, ok := g.Purge(id); !ok {
+		return purge.ErrUnknown
+	}
+	return nil
+}
+
 func (g *gateway) Traffic(time.Time) any                                  { return nil }
 func (g *gateway) Register(string, string, time.Duration) (string, error) { return "", nil }
 func (g *gateway) Deregister(string) error                                { return nil }

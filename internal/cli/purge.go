@@ -21,6 +21,8 @@ const (
 	defaultVersionHeader = "X-App-Version"
 	// submitFor is how long a gateway that restarts is waited for.
 	submitFor = 10 * time.Second
+	// cancelFor is how long the end of a canceled purge is waited for.
+	cancelFor = 10 * time.Second
 	// pollWait is how long one question about an order may take: as often
 	// can progress be shown.
 	pollWait = 2 * time.Second
@@ -182,7 +184,15 @@ func (p *purging) withdraw(ctx context.Context) (int, error) {
 	if err := client.cancel(ctx, "purge", p.Cancel, &r); err != nil {
 		return exitOf(err), err
 	}
-	p.record = &r
+	p.client, p.record = client, &r
+	// What is under way ends first.
+	p.deadline = time.Now().Add(min(p.Wait, cancelFor))
+	if err := p.follow(ctx); err != nil {
+		return p.followFailed(err)
+	}
+	if !p.record.State.Final() {
+		p.err.say("edge purge: purge %s will be canceled, and is still %s", p.record.ID, p.record.State)
+	}
 	return ExitDone, nil
 }
 

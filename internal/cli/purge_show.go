@@ -37,6 +37,12 @@ func stepLine(s purge.Step) string {
 
 func targetLine(t purge.TargetState) string {
 	parts := []string{fmt.Sprintf("target %s %s: %d batches, %d items, %d attempts", t.Name, t.State, t.Batches, t.Items, t.Attempts)}
+	if t.State == purge.Planned {
+		parts[0] = fmt.Sprintf("target %s planned: %d batches, %d items", t.Name, t.Batches, t.Items)
+	}
+	if t.Cost != nil {
+		parts = append(parts, t.Cost.String())
+	}
 	if t.RateLimited > 0 {
 		parts = append(parts, "rate limited for "+t.RateLimited.String())
 	}
@@ -66,12 +72,20 @@ func (p *purging) receipt(out *console, code int) {
 	for _, t := range r.Targets {
 		out.say("  %s", targetLine(t))
 	}
+	if r.Takes > 0 {
+		out.say("  %s", takesLine(*r))
+	}
 	for _, w := range r.Warmed {
 		out.say("  %s", warmedLine(w))
 	}
 	for _, v := range p.checked {
 		out.say("  %s", p.checkedLine(v))
 	}
+}
+
+// takesLine is for a dry run.
+func takesLine(r purge.Record) string {
+	return fmt.Sprintf("would take %s, if nothing has to be tried again", unit.Duration(r.Takes.D().Round(100*time.Millisecond)))
 }
 
 func tookText(r purge.Record) string {

@@ -159,6 +159,7 @@ func cloudflareFromSpec(s named.Spec) (Target, error) {
 // cloudflare is the Target of that name.
 type cloudflare struct {
 	zones   []zone
+	plan    string
 	account *account
 	caller  *caller
 }
@@ -174,7 +175,7 @@ func newCloudflare(c CloudflareConfig, over http.RoundTripper) (*cloudflare, err
 		return nil, err
 	}
 	c = c.withDefaults()
-	t := &cloudflare{account: accountFor(c), caller: newCaller(c.APIURL, c.APIToken, over)}
+	t := &cloudflare{plan: c.Plan, account: accountFor(c), caller: newCaller(c.APIURL, c.APIToken, over)}
 	for _, text := range c.ZoneIDs {
 		t.zones = append(t.zones, parseZone(text))
 	}
@@ -186,13 +187,18 @@ func (t *cloudflare) Name() string { return "cloudflare" }
 
 // Plan counts calls, and the time that they take on the account's limits.
 func (t *cloudflare) Plan(o Order, passes int) Result {
-	var r Result
 	idle := newAccount(t.account.limits)
+	r := Result{Cost: &Cost{Plan: t.plan, Bucket: idle.flex.limiter.Burst()}}
 	now := time.Now()
 	for range passes {
 		for _, b := range batches(o.Selectors, t.zones, t.account.limits.fileItems) {
 			r.Batches++
 			r.Items += b.count()
+			if b.kind == batchFiles {
+				r.Cost.URLs += b.count()
+			} else {
+				r.Cost.Tokens++
+			}
 			wait, _ := idle.reserve(now, b, now.Add(365*24*time.Hour))
 			r.RateLimited = max(r.RateLimited, wait)
 		}

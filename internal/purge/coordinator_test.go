@@ -199,6 +199,14 @@ func TestDryRunChangesNothing(t *testing.T) {
 	if err != nil || r.State != Planned || r.Exit != ExitDone || r.Targets[0].Batches != 22 || r.Targets[0].RateLimited.D().Round(time.Second) != 30*time.Second {
 		t.Errorf("%+v, %v: want 22 calls that take 30s", r.Targets, err)
 	}
+	// Of the bucket of 25, a fifth is left to others. 3 s between the passes, and a third of it.
+	if cost := r.Targets[0].Cost; cost == nil || *cost != (Cost{Plan: "free", Tokens: 22, Bucket: 20}) || r.Takes.D().Round(time.Second) != 34*time.Second {
+		t.Errorf("%+v, takes %s: want 22 tokens of 20 and 34s", cost, r.Takes)
+	}
+	o.Selectors = Selectors{URLs: numbered("https://h/%d", 150), Tags: []string{"a"}}
+	if r, err := c.Submit(t.Context(), o); err != nil || *r.Targets[0].Cost != (Cost{Plan: "free", Tokens: 2, Bucket: 20, URLs: 300}) || r.Takes.D() != 4*time.Second {
+		t.Errorf("%+v, %v: want two tokens and 300 URLs, within 4s", r.Targets, err)
+	}
 	if len(r.Steps) != 7 || len(w.history()) != 0 || len(w.whole) != 0 || s.Requests() != 0 {
 		t.Errorf("%d steps, did %v, journaled %v, %d calls: want only a plan of 7 steps", len(r.Steps), w.history(), w.whole, s.Requests())
 	}

@@ -170,6 +170,8 @@ type TargetState struct {
 	// Note says what the target did otherwise than ordered, such as purging
 	// where it could not invalidate.
 	Note string `json:"note,omitempty"`
+	// Cost is what a dry run would draw on the target's limits.
+	Cost *Cost `json:"cost,omitempty"`
 	// Error is the last attempt's, nil after one that succeeded.
 	Error *TargetError `json:"error,omitempty"`
 }
@@ -197,6 +199,9 @@ type Record struct {
 	Targets    []TargetState  `json:"targets"`
 	Verified   []Verification `json:"verified,omitempty"`
 	Warmed     []Warmed       `json:"warmed,omitempty"`
+	// Takes is how long a dry run's order would take from its first call of a
+	// target to its last, if nothing has to be tried again.
+	Takes unit.Duration `json:"takes,omitempty"`
 	// Error says why the order failed or is partial, when no target does.
 	Error string `json:"error,omitempty"`
 	// Exit is ExitCode of the record.

@@ -1,6 +1,10 @@
 package purge
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/edgegw/edge/internal/unit"
+)
 
 // plan is the record of a dry run: the steps that would be applied, and what
 // they would cost. Nothing is journaled, sent or purged.
@@ -17,6 +21,11 @@ func (p *Parts) plan(r Record) Record {
 			continue
 		}
 		r.Targets[i] = r.Targets[i].plus(planner.Plan(r.Order, 2))
+		r.Takes = max(r.Takes, r.Targets[i].RateLimited)
+	}
+	if len(r.Targets) > 0 {
+		s := p.Settings.withDefaults()
+		r.Takes += unit.Duration(s.settle(r.Order) + s.spread(r.Order))
 	}
 	r.Exit = ExitCode(r)
 	return r

@@ -110,6 +110,9 @@ func (t TargetState) plus(r Result) TargetState {
 	if r.Note != "" {
 		t.Note = r.Note
 	}
+	if r.Cost != nil {
+		t.Cost = r.Cost
+	}
 	t.Error = r.Last
 	return t
 }

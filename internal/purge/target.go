@@ -26,9 +26,31 @@ type Target interface {
 
 // Planner is a Target that can say beforehand what an order will cost it.
 type Planner interface {
-	// Plan counts the calls and items that so many passes send; RateLimited
-	// is the time they must wait for the target's limits, were it idle now.
+	// Plan counts the calls and items that so many passes send, and their cost;
+	// RateLimited is the time they must wait for the target's limits, were it
+	// idle now.
 	Plan(o Order, passes int) Result
+}
+
+// Cost is what an order draws on a target's limits.
+type Cost struct {
+	// Plan is the one that has these limits.
+	Plan string `json:"plan"`
+	// Tokens is what calls by tag, prefix or host, and those for everything,
+	// draw: one each. Bucket is how many of them edge spends at once.
+	Tokens int `json:"tokens"`
+	Bucket int `json:"bucket"`
+	// URLs have a limit of their own.
+	URLs int `json:"urls,omitempty"`
+}
+
+// String reads "2 tokens of the 20 that plan free has at once, 350 URLs".
+func (c Cost) String() string {
+	text := fmt.Sprintf("%d tokens of the %d that plan %s has at once", c.Tokens, c.Bucket, c.Plan)
+	if c.URLs > 0 {
+		text += fmt.Sprintf(", %d URLs", c.URLs)
+	}
+	return text
 }
 
 // Result is what one call of a target's Purge has done so far.
@@ -36,6 +58,8 @@ type Result struct {
 	Batches, Items, Attempts int
 	RateLimited              time.Duration
 	Note                     string
+	// Cost is only planned: nil after a call.
+	Cost *Cost
 	// Last is the last attempt's error, nil when it succeeded.
 	Last *TargetError
 	// Wait is how long the target waits before the next attempt.
