@@ -26,7 +26,7 @@ import (
 type checkConfig struct {
 	config, adapter string
 	json            bool
-	samples         []string
+	samples, visits []string
 }
 
 // finding is one thing that edge check has to say.
@@ -49,12 +49,16 @@ the path or URL, and looks at the answers: validators that differ between
 replicas of one version, s-maxage and other fields that Cloudflare takes in
 another sense, caches in between, versions that are not told.
 
+With --visit it asks for the URL twice as visitors do, and looks whether the
+answers came through Cloudflare and edge, and through nothing else that caches.
+
 Exit codes: 0 no error (warnings may be printed), 2 at least one error.`
 	f := c.Flags()
 	f.StringVarP(&k.config, "config", "c", "Caddyfile", "configuration file")
 	f.StringVarP(&k.adapter, "adapter", "a", "", "configuration adapter (default: caddyfile, unless the file ends in .json)")
 	f.BoolVar(&k.json, "json", false, "print the findings as JSON")
 	f.StringArrayVar(&k.samples, "sample", nil, "path, or URL whose host is to be asked for, such as https://crm.example.com/; may be repeated")
+	f.StringArrayVar(&k.visits, "visit", nil, "URL to be asked for as visitors do, through the CDN, from the gateway that runs; may be repeated")
 	run(c, func(ctx context.Context, _ []string) int { return check(ctx, k, os.Stdout, os.Stderr) })
 }
 
@@ -107,6 +111,7 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 		return findings
 	}
 	quieten(&config)
+	sites := slices.Clone(config.AppsRaw["http"]) // gone once it is provisioned
 	ctx, err := caddy.ProvisionContext(&config)
 	if err != nil {
 		problem("error", withoutTrail(err))
@@ -118,7 +123,12 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 		return findings
 	}
 	findings = append(findings, app.(*App).advise(asking)...)
-	for _, regret := range app.(*App).regrets(asking, k.samples) {
+	regrets := app.(*App).regrets(asking, k.samples)
+	regrets = append(regrets, app.(*App).asVisitors(asking, k.visits)...)
+	if app.(*App).Cloudflare != nil {
+		regrets = append(regrets, untrustedProxies(sites)...)
+	}
+	for _, regret := range regrets {
 		findings = append(findings, finding{"warning", regret})
 	}
 	return findings

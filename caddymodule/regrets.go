@@ -22,6 +22,9 @@ const (
 	// lookTime is how long edge check looks for the replicas of a pool, and
 	// waits for each answer.
 	lookTime = 5 * time.Second
+	// lookVisits is how often a visitor asks for a URL: what is stored the first
+	// time is there the second.
+	lookVisits = 2
 	// lookReplicas is how many replicas of a pool it asks.
 	lookReplicas = 20
 )
@@ -50,6 +53,31 @@ func (a *App) regrets(ctx context.Context, asked []string) (all []string) {
 		}
 	}
 	return all
+}
+
+// asVisitors asks for URLs as visitors do, through whatever is in between, and
+// says what will be regretted.
+func (a *App) asVisitors(ctx context.Context, visits []string) (all []string) {
+	var answers []sighting.Answer
+	client := &http.Client{
+		Timeout:       lookTime,
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true, ForceAttemptHTTP2: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	defer client.CloseIdleConnections()
+	for _, text := range visits {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			all = append(all, fmt.Sprintf("visit %q: want a URL such as https://crm.example.com/", text))
+			continue
+		}
+		for range lookVisits {
+			answer := askOne(ctx, client, u.Scheme, u.Host, u)
+			answer.Target = text
+			answers = append(answers, answer)
+		}
+	}
+	return append(all, sighting.Visits(answers, a.Cloudflare != nil)...)
 }
 
 // sampleTargets reads samples.
@@ -100,7 +128,9 @@ func askOne(ctx context.Context, client *http.Client, scheme, replica string, ta
 	}
 	if target.Host != "" {
 		r.Host = target.Host
-		r.Header.Set("X-Forwarded-Proto", target.Scheme)
+		if replica != target.Host {
+			r.Header.Set("X-Forwarded-Proto", target.Scheme)
+		}
 	}
 	got, err := client.Do(r)
 	if err != nil {

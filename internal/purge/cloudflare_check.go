@@ -13,8 +13,9 @@ import (
 // codeNoPermission: the token is known, and may not do this.
 const codeNoPermission = 9109
 
-// CheckCloudflare asks Cloudflare whether it knows the token, and whether the
-// zones are what the configuration says: there, active, of that domain and plan.
+// CheckCloudflare asks Cloudflare whether it knows the token, whether the zones
+// are what the configuration says: there, active, of that domain and plan; and
+// whether they are set up so that what the gateway says about caching holds.
 // It changes nothing. All problems are given at once. A token that may do no
 // more than purge cannot read zones: then that is what is given, once. Whether a
 // token may purge can only be found out by purging.
@@ -28,20 +29,20 @@ func CheckCloudflare(ctx context.Context, c CloudflareConfig) []error {
 		return []error{err}
 	}
 	var problems []error
-	unread := false
+	unread := make(map[string]bool)
 	for _, text := range c.ZoneIDs {
 		z := parseZone(text)
 		found, err := caller.zone(ctx, z.id)
-		switch failed := (*TargetError)(nil); {
-		case errors.As(err, &failed) && (failed.Code == codeNoPermission || failed.Code == codeAuth):
-			if !unread {
-				problems = append(problems, fmt.Errorf("cloudflare api_token may not read zone %s: its plan and domain were not checked: add the permission Zone Read to have them checked", z.id))
-			}
-			unread = true
-		case err != nil:
-			problems = append(problems, fmt.Errorf("cloudflare zone_id %s: %w", z.id, err))
-		default:
+		if err == nil {
 			problems = append(problems, found.problems(caller, z, c.Plan)...)
+			err = caller.setup(ctx, z, func(problem error) { problems = append(problems, problem) })
+		}
+		switch missing := lacking(err); {
+		case missing != "" && !unread[missing]:
+			problems = append(problems, fmt.Errorf("cloudflare api_token may not read %s of zone %s: not checked: add the permissions Zone Read, Zone Settings Read and Cache Settings Read to have it checked", missing, z.id))
+			unread[missing] = true
+		case missing == "" && err != nil:
+			problems = append(problems, fmt.Errorf("cloudflare zone_id %s: %w", z.id, err))
 		}
 	}
 	return problems
@@ -72,7 +73,10 @@ type foundZone struct {
 	Name   string `json:"name"`
 	Status string `json:"status"`
 	Paused bool   `json:"paused"`
-	Plan   struct {
+	// DevelopmentMode is how many seconds it lasts still; negative, since when
+	// it is over.
+	DevelopmentMode float64 `json:"development_mode"`
+	Plan            struct {
 		LegacyID string `json:"legacy_id"`
 	} `json:"plan"`
 }
@@ -89,6 +93,9 @@ func (f foundZone) problems(c *caller, z zone, plan string) []error {
 	}
 	if f.Paused {
 		say("cloudflare zone %s is paused: nothing passes Cloudflare's cache", z.id)
+	}
+	if f.DevelopmentMode > 0 {
+		say("cloudflare zone %s is in Development Mode: nothing is cached there", z.id)
 	}
 	if _, known := plans[f.Plan.LegacyID]; known && f.Plan.LegacyID != plan {
 		say("cloudflare plan %q: zone %s has the plan %s: write plan %s, or purges go at the wrong rate", plan, z.id, f.Plan.LegacyID, f.Plan.LegacyID)

@@ -82,8 +82,8 @@ func TestCheckCloudflare(t *testing.T) {
 	if problems := CheckCloudflare(t.Context(), config); len(problems) != 1 || !strings.Contains(problems[0].Error(), `"expired"`) {
 		t.Errorf("an expired token: %v", problems)
 	}
-	if s.Requests() != 3 || len(s.Calls()) != 0 {
-		t.Errorf("%d requests, %d calls: want three and none", s.Requests(), len(s.Calls()))
+	if s.Requests() != 6 || len(s.Calls()) != 0 {
+		t.Errorf("%d requests, %d calls: want six and none", s.Requests(), len(s.Calls()))
 	}
 }
 
@@ -111,7 +111,7 @@ func TestCheckCloudflareReadsZones(t *testing.T) {
 		"another plan":       {[]string{right}, "free", "", []string{`plan "free": zone ` + right + " has the plan business"}},
 		"a zone that is not": {[]string{"a.example=" + strings.Repeat("0", 32), "b.example=" + strings.Repeat("1", 32)}, "business", "", []string{strings.Repeat("0", 32), strings.Repeat("1", 32)}},
 		"another's domain":   {[]string{"shop.example=" + right}, "business", "", []string{"want that of shop.example"}},
-		"pending and paused": {[]string{right}, "pro", paused.URL, []string{`"pending"`, "paused"}},
+		"pending and paused": {[]string{right}, "pro", paused.URL, []string{`"pending"`, "paused", "no cache rule"}},
 	} {
 		asked := config
 		asked.ZoneIDs, asked.Plan = c.zones, c.plan
@@ -144,5 +144,44 @@ func TestATokenThatMayOnlyPurgeIsTold(t *testing.T) {
 	})
 	if len(got) != 1 || !strings.Contains(got[0].Error(), "Zone Read") {
 		t.Errorf("%v: want one line, about Zone Read", got)
+	}
+}
+
+// A zone that is set up so that Cloudflare does not do what edge says.
+func TestCheckCloudflareReadsSetUps(t *testing.T) {
+	overrides, off, silent := standin.Eligible(), standin.Eligible(), standin.Eligible()
+	overrides.Parameters.EdgeTTL = &standin.TTL{Mode: "override_origin", Default: 3600}
+	off.Enabled, silent.Parameters.Cache, silent.Parameters.EdgeTTL = false, nil, nil
+	for name, c := range map[string]struct {
+		setup    standin.Setup
+		zoneOnly bool
+		want     []string
+	}{
+		"a new zone":                       {standin.Setup{BrowserCacheTTL: 14400}, false, []string{"Browser Cache TTL of 4h0m0s", "no cache rule"}},
+		"as it should be":                  {standin.Setup{CacheRules: []standin.CacheRule{standin.Eligible()}}, false, nil},
+		"in development":                   {standin.Setup{DevelopmentMode: 600, CacheRules: []standin.CacheRule{standin.Eligible()}}, false, []string{"Development Mode"}},
+		"where it is over":                 {standin.Setup{DevelopmentMode: -600, CacheRules: []standin.CacheRule{standin.Eligible()}}, false, nil},
+		"always online":                    {standin.Setup{AlwaysOnline: true, CacheRules: []standin.CacheRule{standin.Eligible()}}, false, []string{"Always Online"}},
+		"a rule with a lifetime":           {standin.Setup{CacheRules: []standin.CacheRule{standin.Eligible(), overrides}}, false, []string{`cache rule "pages" overrides`}},
+		"rules that are off, or say less":  {standin.Setup{CacheRules: []standin.CacheRule{off, silent}}, false, []string{"no cache rule"}},
+		"a token that reads only the zone": {standin.Setup{DevelopmentMode: 1, AlwaysOnline: true}, true, []string{"Development Mode", "may not read settings and cache rules"}},
+	} {
+		const token = "a-token-for-setups-of-zones"
+		s, err := standin.New(standin.Options{Token: token, Setup: &c.setup, ZoneOnly: c.zoneOnly, Zones: []standin.Zone{{ID: strings.Repeat("0", 32)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewServer(s)
+		got := CheckCloudflare(t.Context(), CloudflareConfig{APIToken: token, APIURL: server.URL + "/client/v4", ZoneIDs: []string{strings.Repeat("0", 32)}})
+		server.Close()
+		for i, want := range c.want {
+			if i >= len(got) || !strings.Contains(got[i].Error(), want) {
+				t.Errorf("%s: %v: want %q", name, got, c.want)
+				break
+			}
+		}
+		if len(got) != len(c.want) {
+			t.Errorf("%s: %v: want %d lines", name, got, len(c.want))
+		}
 	}
 }

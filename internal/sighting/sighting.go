@@ -63,6 +63,75 @@ func Regrets(answers []Answer, versionHeader string) []string {
 	return append(all, disagreements(answers, versionHeader)...)
 }
 
+// Visits lists what will be regretted of answers as visitors get them, each
+// once. Targets are URLs, each asked for several times in a row. cloudflare says
+// that they should come through it.
+func Visits(answers []Answer, cloudflare bool) []string {
+	var all []string
+	say := func(format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	asked := make(map[string]bool)
+	for _, a := range answers {
+		again := asked[a.Target]
+		asked[a.Target] = true
+		switch {
+		case a.Err != nil:
+			say("visit %s: %v", a.Target, a.Err)
+			continue
+		case a.Status >= 500:
+			say("visit %s: status %d", a.Target, a.Status)
+			continue
+		}
+		if cloudflare && a.Header.Get("Cf-Ray") == "" {
+			say("visit %s did not come through Cloudflare: is its DNS record proxied?", a.Target)
+		}
+		said := a.Header.Get("Cache-Status")
+		if !throughEdge(said) {
+			say("visit %s did not come through edge_cache: its answer has no Cache-Status of edge", a.Target)
+		}
+		if field, value := platformCache(a.Header); field != "" {
+			say("visit %s came through another cache in front of edge (%s: %s), which no purge of edge reaches: turn that cache off%s", a.Target, field, value, howToTurnOff(a.Header))
+		}
+		// The first request of all may be the one that fills.
+		if at := a.Header.Get("Cf-Cache-Status"); again && (at == "DYNAMIC" || at == "NONE") && strings.Contains(said, "; hit") {
+			say("visit %s is a hit at edge, and not cached at Cloudflare (cf-cache-status: %s): a cache rule has to make it eligible", a.Target, at)
+		}
+	}
+	return all
+}
+
+// throughEdge reports whether a Cache-Status (RFC 9211, 2) has a member of edge.
+func throughEdge(status string) bool {
+	for member := range strings.SplitSeq(status, ",") {
+		if name, _, _ := strings.Cut(member, ";"); strings.TrimSpace(name) == "edge" {
+			return true
+		}
+	}
+	return false
+}
+
+// platformCache is the field of a cache that is neither edge's nor Cloudflare's.
+// Both of these say Age.
+func platformCache(h http.Header) (field, value string) {
+	rest := h.Clone()
+	rest.Del("Cf-Cache-Status")
+	rest.Del("Age")
+	return cachedBy(rest)
+}
+
+// howToTurnOff names the command of a platform that gives itself away.
+func howToTurnOff(h http.Header) string {
+	for name := range h {
+		if strings.HasPrefix(name, "X-Railway-") {
+			return " (railway cdn disable)"
+		}
+	}
+	return ""
+}
+
 // hidden are fields by which caches give themselves away.
 var hidden = []string{"Cf-Cache-Status", "X-Cache", "X-Cache-Hits", "X-Varnish", "X-Vercel-Cache", "X-Nf-Cache-Status", "X-Proxy-Cache", "X-Served-By", "Age"}
 

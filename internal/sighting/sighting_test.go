@@ -55,3 +55,40 @@ func TestRegrets(t *testing.T) {
 		}
 	}
 }
+
+func TestVisits(t *testing.T) {
+	through := func(more ...string) Answer {
+		a := said("", 200, append([]string{"Cf-Ray", "1-A", "Cache-Status", "edge; hit; ttl=9"}, more...)...)
+		a.Target = "https://a.example/"
+		return a
+	}
+	bare := said("", 200, "Cache-Status", "Souin; hit")
+	for name, c := range map[string]struct {
+		answers    []Answer
+		cloudflare bool
+		want       []string
+	}{
+		"nothing to regret":        {[]Answer{through("Cf-Cache-Status", "MISS"), through("Cf-Cache-Status", "HIT", "Age", "3")}, true, nil},
+		"not through Cloudflare":   {[]Answer{said("", 200, "Cache-Status", "edge; fwd=bypass")}, true, []string{"did not come through Cloudflare"}},
+		"nor is it wanted":         {[]Answer{said("", 200, "Cache-Status", "edge; fwd=bypass")}, false, nil},
+		"past edge":                {[]Answer{bare, bare}, false, []string{"did not come through edge_cache"}},
+		"through two caches":       {[]Answer{said("", 200, "Cache-Status", "other; hit, edge; hit")}, false, nil},
+		"a platform's CDN":         {[]Answer{through("X-Cache", "HIT"), through("X-Cache", "HIT")}, true, []string{"(X-Cache: HIT)"}},
+		"Railway's":                {[]Answer{through("X-Cache", "MISS", "X-Railway-Edge", "a")}, true, []string{"railway cdn disable"}},
+		"pages are not eligible":   {[]Answer{through("Cf-Cache-Status", "DYNAMIC"), through("Cf-Cache-Status", "DYNAMIC")}, true, []string{"(cf-cache-status: DYNAMIC)"}},
+		"the first one fills":      {[]Answer{through("Cf-Cache-Status", "DYNAMIC")}, true, nil},
+		"a failure, and no answer": {[]Answer{said("", 521), {Target: "x", Err: errors.New("refused")}}, true, []string{"status 521", "visit x: refused"}},
+		"what edge does not store": {[]Answer{said("", 200, "Cf-Ray", "1", "Cf-Cache-Status", "DYNAMIC", "Cache-Status", "edge; fwd=bypass"), said("", 200, "Cf-Ray", "1", "Cf-Cache-Status", "DYNAMIC", "Cache-Status", "edge; fwd=bypass")}, true, nil},
+	} {
+		got := Visits(c.answers, c.cloudflare)
+		for i, want := range c.want {
+			if i >= len(got) || !strings.Contains(got[i], want) {
+				t.Errorf("%s: %q: want %q", name, got, c.want)
+				break
+			}
+		}
+		if len(got) != len(c.want) {
+			t.Errorf("%s: %q: want %d lines", name, got, len(c.want))
+		}
+	}
+}

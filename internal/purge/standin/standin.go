@@ -32,6 +32,10 @@ type Options struct {
 	Now  func() time.Time
 	// PurgeOnly: the token may purge, and may not read zones.
 	PurgeOnly bool
+	// ZoneOnly: it may read zones, and neither their settings nor their rules.
+	ZoneOnly bool
+	// Setup is how the zones are set up. nil: as gateways like it.
+	Setup *Setup
 	// NoInvalidate answers as an API that has no invalidate_cache yet.
 	NoInvalidate bool
 	// Accepted is called with each accepted call, before it is answered, so
@@ -96,6 +100,8 @@ func New(o Options) (*Server, error) {
 	}
 	s.mux.Handle("GET "+base+"/zones", s.api(s.zones))
 	s.mux.Handle("GET "+base+"/zones/{zone}", s.api(s.zone))
+	s.mux.Handle("GET "+base+"/zones/{zone}/settings/{setting}", s.api(s.setting))
+	s.mux.Handle("GET "+base+"/zones/{zone}/rulesets/phases/{phase}/entrypoint", s.api(s.ruleset))
 	s.mux.Handle("GET "+base+"/user/tokens/verify", s.api(s.verify))
 	s.mux.Handle(base+"/", s.api(func(*http.Request, []byte) reply { return noRoute() }))
 	s.mux.HandleFunc("GET /standin/calls", s.show)
@@ -225,49 +231,6 @@ func (s *Server) accept(call *Call) reply {
 	}
 	s.id++
 	return reply{status: http.StatusOK, header: header, result: map[string]string{"id": fmt.Sprintf("%032x", s.id)}}
-}
-
-// zones answers GET /zones, by exact name if one is given.
-func (s *Server) zones(r *http.Request, _ []byte) reply {
-	name := strings.TrimPrefix(r.URL.Query().Get("name"), "equal:")
-	found := []described{}
-	for _, z := range s.options.Zones {
-		if !s.options.PurgeOnly && (name == "" || name == z.Name) {
-			found = append(found, s.describe(z))
-		}
-	}
-	info := map[string]int{"page": 1, "per_page": 20, "count": len(found), "total_count": len(found), "total_pages": 1}
-	return reply{status: http.StatusOK, result: found, info: info}
-}
-
-// described is a zone as the API describes it.
-type described struct {
-	Zone
-
-	Status string `json:"status"`
-	Paused bool   `json:"paused"`
-	Plan   struct {
-		LegacyID string `json:"legacy_id"`
-	} `json:"plan"`
-}
-
-func (s *Server) describe(z Zone) described {
-	d := described{Zone: z, Status: "active"}
-	d.Plan.LegacyID = s.options.Plan
-	return d
-}
-
-// zone answers GET /zones/ID.
-func (s *Server) zone(r *http.Request, _ []byte) reply {
-	if s.options.PurgeOnly {
-		return refuse(http.StatusForbidden, 9109, "Unauthorized to access requested resource")
-	}
-	for _, z := range s.options.Zones {
-		if z.ID == r.PathValue("zone") {
-			return reply{status: http.StatusOK, result: s.describe(z)}
-		}
-	}
-	return noRoute()
 }
 
 func (s *Server) verify(*http.Request, []byte) reply {

@@ -183,6 +183,31 @@ func TestZonesByName(t *testing.T) {
 	}
 }
 
+func TestSetUps(t *testing.T) {
+	for path, want := range map[string][2]int{ // status and code
+		"/zones/" + zone + "/settings/always_online":                                      {200, 0},
+		"/zones/" + zone + "/settings/browser_cache_ttl":                                  {200, 0},
+		"/zones/" + zone + "/settings/none":                                               {404, 7003},
+		"/zones/none/settings/always_online":                                              {404, 7003},
+		"/zones/" + zone + "/rulesets/phases/http_request_cache_settings/entrypoint":      {404, 10003},
+		"/zones/" + zone + "/rulesets/phases/http_request_firewall_custom/entrypoint":     {404, 10003},
+		"/zones/none/rulesets/phases/http_request_cache_settings/entrypoint":              {404, 7003},
+		"/zones/" + zone + "/rulesets/phases/http_request_cache_settings/entrypoint/more": {404, 7003},
+	} {
+		if a := ask(t, start(t, Options{Setup: new(Setup)}), "GET", path, "", nil); a.status != want[0] || a.code() != want[1] {
+			t.Errorf("%s: status %d, code %d: want %v", path, a.status, a.code(), want)
+		}
+	}
+	var found struct{ Rules []CacheRule }
+	a := ask(t, start(t, Options{}), "GET", "/zones/"+zone+"/rulesets/phases/http_request_cache_settings/entrypoint", "", nil)
+	if err := json.Unmarshal(a.body.Result, &found); err != nil || len(found.Rules) != 1 || !*found.Rules[0].Parameters.Cache {
+		t.Errorf("%+v, %v: want a rule", found, err)
+	}
+	if a := ask(t, start(t, Options{ZoneOnly: true}), "GET", "/zones/"+zone+"/settings/always_online", "", nil); a.status != 403 || a.code() != 9109 {
+		t.Errorf("status %d, code %d", a.status, a.code())
+	}
+}
+
 func TestAnOlderAPIHasNoInvalidation(t *testing.T) {
 	s := start(t, Options{NoInvalidate: true})
 	if a := ask(t, s, "POST", "/zones/"+zone+"/invalidate_cache", `{"tags":["a"]}`, nil); a.status != 404 || a.code() != 7003 {
