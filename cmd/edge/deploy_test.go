@@ -75,41 +75,53 @@ func rollout(t *testing.T, n int, lines ...string) *rolling {
 // add starts a replica and names it.
 func (x *rolling) add(version string) {
 	x.t.Helper()
+	x.replicas = append(x.replicas, sample(x.t, version))
+	x.name()
+}
+
+// sample starts a replica.
+func sample(t *testing.T, version string) *sampled {
+	t.Helper()
 	c := exec.Command(binary, "sample", "--version", version)
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + x.t.TempDir()}
+	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := c.StdoutPipe()
 	if err != nil {
-		x.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := c.Start(); err != nil {
-		x.t.Fatal(err)
+		t.Fatal(err)
 	}
-	x.t.Cleanup(func() {
+	t.Cleanup(func() {
 		_ = c.Process.Kill() // it may have been asked to end
 		_ = c.Wait()
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		x.t.Fatal(err)
+		t.Fatal(err)
 	}
 	fields := strings.Fields(line)
-	x.replicas = append(x.replicas, &sampled{fields[len(fields)-1], version, c})
-	x.name()
+	return &sampled{fields[len(fields)-1], version, c}
 }
 
 // name writes down the replicas there are.
 func (x *rolling) name() {
 	x.t.Helper()
+	list(x.t, x.file, x.replicas...)
+}
+
+// list writes the file of a discovery, whole.
+func list(t *testing.T, file string, replicas ...*sampled) {
+	t.Helper()
 	var text strings.Builder
-	for _, r := range x.replicas {
+	for _, r := range replicas {
 		text.WriteString(r.address + "\n")
 	}
-	if err := os.WriteFile(x.file+".new", []byte(text.String()), 0o600); err != nil {
-		x.t.Fatal(err)
+	if err := os.WriteFile(file+".new", []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if err := os.Rename(x.file+".new", x.file); err != nil {
-		x.t.Fatal(err)
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -41,6 +41,13 @@ type memberView struct {
 
 func newFleet(t *testing.T, lines string) *fleet {
 	t.Helper()
+	return startFleet(t, lines, nil, func(*gateway) {})
+}
+
+// startFleet has calls of Cloudflare that are accepted handed on, and each
+// node's configuration edited before it starts.
+func startFleet(t *testing.T, lines string, accepted func(standin.Call), edit func(*gateway)) *fleet {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "fleet") // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +63,7 @@ func newFleet(t *testing.T, lines string) *fleet {
 		_ = f.redis.Wait()
 		_ = os.RemoveAll(dir) // a folder of the system's temporary ones
 	})
-	server, cdnLines := cloudflare(t)
+	server, cdnLines := cloudflare(t, accepted)
 	f.cdn = server
 	// Time enough between the passes for things to happen there.
 	cdnLines = strings.Replace(cdnLines, "settle 10ms", "settle 3s", 1)
@@ -64,6 +71,7 @@ func newFleet(t *testing.T, lines string) *fleet {
 	for i := range 3 {
 		g := configure(t, replica, cdnLines, fmt.Sprintf("fleet unix://%s {\nnode node-%d\nlease 2s\n}", f.socket, i), lines)
 		f.nodes = append(f.nodes, g)
+		edit(g)
 		g.launch()
 	}
 	for _, g := range f.nodes {

@@ -244,7 +244,7 @@ func origin(t *testing.T) string {
 func cloudflare(t *testing.T, accepted ...func(standin.Call)) (*standin.Server, string) {
 	t.Helper()
 	o := standin.Options{Token: cloudflareToken, Plan: "business", Zones: []standin.Zone{{ID: zoneID, Name: "example.com"}}}
-	if len(accepted) > 0 {
+	if len(accepted) > 0 && accepted[0] != nil {
 		o.Accepted = accepted[0]
 	}
 	server, err := standin.New(o)
