@@ -72,11 +72,11 @@ func TestADrainByHandReachesTheFleetAndOutlivesRestarts(t *testing.T) {
 		n.awaitTrustAt("/contacts")
 		drained(n)
 	}
-	r.redis.cli("FLUSHALL")
+	r.redis.Say("FLUSHALL")
 	for _, n := range r.nodes {
 		n.awaitTrustAt("/contacts")
 	}
-	eventually(t, "the fleet knows it again", func() bool { return r.redis.cli("HEXISTS", "edge:fleet:{edge}:replicas", "app "+one.address) == "1" })
+	eventually(t, "the fleet knows it again", func() bool { return r.redis.Say("HEXISTS", "edge:fleet:{edge}:replicas", "app "+one.address) == "1" })
 	for _, n := range r.nodes {
 		drained(n)
 	}

@@ -62,18 +62,23 @@ func TestFleetOfProcesses(t *testing.T) {
 	b.awaitTrust()
 
 	// Cut off, a node serves its visitors, and nothing that may be old.
-	b.line.cut()
+	b.line.Cut()
 	must(c, "while a node is cut off")
 	within(t, time.Minute, "the others have taken it off", func() bool { return len(a.status().Fleet.Members) == 2 })
 	if s := b.status(); s == nil || s.Fleet.Trusted {
 		t.Errorf("%+v: want a node that is cut off to know it", s)
 	}
-	b.line.mend()
+	b.line.Mend()
 	b.awaitTrust()
 
 	// Redis hangs: the purge is not acknowledged, and is once Redis goes on.
-	stopped := w.redis.command.Process
-	_ = stopped.Signal(syscall.SIGSTOP)
+	succeeds := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	succeeds(w.redis.Signal(syscall.SIGSTOP))
 	id, done := w.deploy(a, 2*time.Second)
 	if done || id == "" {
 		t.Errorf("purge %q, acknowledged %v, while Redis hangs: want it accepted only", id, done)
@@ -86,7 +91,7 @@ func TestFleetOfProcesses(t *testing.T) {
 		}
 		return true
 	})
-	_ = stopped.Signal(syscall.SIGCONT)
+	succeeds(w.redis.Signal(syscall.SIGCONT))
 	within(t, time.Minute, "the purge is carried out once Redis is back", func() bool {
 		var record struct{ State string }
 		a.control("GET", "purge/"+id, nil, &record)
@@ -94,13 +99,13 @@ func TestFleetOfProcesses(t *testing.T) {
 	})
 
 	before := a.status().Generation
-	w.redis.cli("FLUSHALL")
+	w.redis.Say("FLUSHALL")
 	must(b, "after a flush")
 	if s := b.status(); s.Generation <= before {
 		t.Errorf("generation %d after a flush: was %d", s.Generation, before)
 	}
-	end(w.redis.command)
-	w.redis.start()
+	w.redis.Kill()
+	succeeds(w.redis.Start())
 	must(c, "after Redis was killed, and started with nothing")
 
 	// The one with a disk is killed, misses a purge, and is back.

@@ -8,15 +8,16 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/internal/fleet"
+	"github.com/edgegw/edge/internal/redistest"
 )
 
 // The roster was read when another node had just renewed the registration; it is
 // taken over when somebody has drained or deregistered the replica here.
 func TestARosterFromBeforeAChangeUndoesNothing(t *testing.T) {
 	address, _ := counting(t, func(http.ResponseWriter, *http.Request) {})
-	redis := startRedis(t)
-	line := newRedisLine(t, filepath.Join(redis.dir, "line"), redis.socket)
-	e := startEdge(t, fmt.Sprintf("fleet unix://%s\n%s", filepath.Join(redis.dir, "line"), registeredPool), pagesSite)
+	redis := redistest.New(t)
+	line := newLine(t, filepath.Join(redis.Dir, "line"), redis)
+	e := startEdge(t, fmt.Sprintf("fleet unix://%s\n%s", line.Socket, registeredPool), pagesSite)
 	g := live.Load().gateway
 	n := fleetNode{g.node(live.Load()), g}
 	renewals := 0
@@ -39,7 +40,7 @@ func TestARosterFromBeforeAChangeUndoesNothing(t *testing.T) {
 	}
 	change(http.MethodPost, "", map[string]string{"pool": "app", "address": address, "lease": "10m"})
 	eventually(t, "it is up", func() bool { return state() == "up" })
-	line.cut() // From now on no roster comes but the test's.
+	line.Cut() // From now on no roster comes but the test's.
 
 	asked := time.Now()
 	change(http.MethodPost, "/"+address+"/drain?force=true", nil)

@@ -32,7 +32,7 @@ func newRolling(t *testing.T) *rolling {
 	r := &rolling{fleetWorld: newFleet(t), api: api}
 	address := startOrigin(t, api.ServeHTTP)
 	for i := range 3 {
-		list := filepath.Join(r.redis.dir, fmt.Sprint("replicas-", i))
+		list := filepath.Join(r.redis.Dir, fmt.Sprint("replicas-", i))
 		if err := os.WriteFile(list, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

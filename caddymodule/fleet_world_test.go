@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/edgegw/edge/internal/redistest"
 )
 
 // gatewayEnv makes the test binary a gateway: edge run, with that Caddyfile.
@@ -22,7 +24,7 @@ const gatewayEnv = "EDGE_TEST_GATEWAY"
 // Redis, an origin whose pages have a version, and visitors who ask all the time.
 type fleetWorld struct {
 	t       *testing.T
-	redis   *redisProcess
+	redis   *redistest.Server
 	nodes   []*fleetProcess
 	version atomic.Int64
 
@@ -50,31 +52,9 @@ type fleetProcess struct {
 	name    string
 	config  string
 	command *exec.Cmd
-	line    *redisLine
+	line    *redistest.Line
 	// absent counts reasons for which visitors may be left without an answer.
 	absent atomic.Int64
-}
-
-// redisProcess is a real redis-server.
-type redisProcess struct {
-	t       *testing.T
-	dir     string
-	socket  string
-	command *exec.Cmd
-}
-
-func (r *redisProcess) start() {
-	r.t.Helper()
-	r.command = exec.Command("redis-server", "--port", "0", "--unixsocket", r.socket, "--save", "", "--dir", r.dir)
-	if err := r.command.Start(); err != nil {
-		r.t.Fatalf("%v: make test installs redis-server", err)
-	}
-	eventually(r.t, "redis-server listens", func() bool { return r.cli("PING") == "PONG" })
-}
-
-func (r *redisProcess) cli(args ...string) string {
-	out, _ := exec.Command("redis-cli", append([]string{"-s", r.socket}, args...)...).CombinedOutput() // the output has the error
-	return strings.TrimSpace(string(out))
 }
 
 func end(command *exec.Cmd) {
@@ -114,27 +94,31 @@ func newFleetWorld(t *testing.T, lease string) *fleetWorld {
 // newFleet starts a Redis; nodes are added.
 func newFleet(t *testing.T) *fleetWorld {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fleet") // t.TempDir may be too long for a socket
+	w := &fleetWorld{t: t, redis: redistest.New(t)}
+	return w
+}
+
+// newLine is a way to Redis, until the test ends.
+func newLine(t *testing.T, socket string, redis *redistest.Server) *redistest.Line {
+	t.Helper()
+	line, err := redistest.NewLine(socket, redis.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // in the system's temporary folder
-	w := &fleetWorld{t: t, redis: &redisProcess{t: t, dir: dir, socket: filepath.Join(dir, "s")}}
-	w.redis.start()
-	t.Cleanup(func() { end(w.redis.command) })
-	return w
+	t.Cleanup(line.Close)
+	return line
 }
 
 // add starts a node with a pool and a site.
 func (w *fleetWorld) add(lease, block, site string) *fleetProcess {
 	w.t.Helper()
 	i := len(w.nodes)
-	n := &fleetProcess{name: fmt.Sprint("edge-", i), config: filepath.Join(w.redis.dir, fmt.Sprint("Caddyfile-", i))}
+	n := &fleetProcess{name: fmt.Sprint("edge-", i), config: filepath.Join(w.redis.Dir, fmt.Sprint("Caddyfile-", i))}
 	n.edge = &edge{t: w.t, URL: "http://" + freeAddress(w.t), Admin: freeAddress(w.t), stateDir: w.t.TempDir(), accessLog: os.DevNull}
 	n.purges = "drain_cap 200ms\nsettle 10ms\nsettle_everything 10ms"
 	n.controls = "token " + testToken
-	socket := filepath.Join(w.redis.dir, fmt.Sprint("line-", i))
-	n.line = newRedisLine(w.t, socket, w.redis.socket)
+	socket := filepath.Join(w.redis.Dir, fmt.Sprint("line-", i))
+	n.line = newLine(w.t, socket, w.redis)
 	block += fmt.Sprintf("\nfleet unix://%s {\n\tnode %s\n\tlease %s\n}\n", socket, n.name, lease)
 	if err := os.WriteFile(n.config, []byte(n.caddyfile(block, site)), 0o600); err != nil {
 		w.t.Fatal(err)

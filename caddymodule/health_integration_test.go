@@ -14,6 +14,7 @@ import (
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/health"
 	"github.com/edgegw/edge/internal/purge"
+	"github.com/edgegw/edge/internal/redistest"
 )
 
 type readiness struct {
@@ -111,26 +112,12 @@ func TestATargetIsJudgedByTheNewestPurgeThatReachedIt(t *testing.T) {
 	}
 }
 
-// startRedis runs a redis-server until the test ends.
-func startRedis(t *testing.T) *redisProcess {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "redis") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // in the system's temporary folder
-	redis := &redisProcess{t: t, dir: dir, socket: filepath.Join(dir, "s")}
-	redis.start()
-	t.Cleanup(func() { end(redis.command) })
-	return redis
-}
-
 // A real redis-server goes and comes back, on a line that a test cuts.
 func TestRedisIsAmongTheDependenciesOfAFleet(t *testing.T) {
-	redis := startRedis(t)
-	line := newRedisLine(t, filepath.Join(redis.dir, "line"), redis.socket)
+	redis := redistest.New(t)
+	line := newLine(t, filepath.Join(redis.Dir, "line"), redis)
 	address, _ := counting(t, func(http.ResponseWriter, *http.Request) {})
-	e := startEdge(t, fmt.Sprintf("fleet unix://%s {\n\tlease 2s\n}\n", filepath.Join(redis.dir, "line"))+staticPool(address), pagesSite)
+	e := startEdge(t, fmt.Sprintf("fleet unix://%s {\n\tlease 2s\n}\n", line.Socket)+staticPool(address), pagesSite)
 	is := func(ok bool) bool {
 		var r readiness
 		code := e.control(http.MethodGet, "readyz", nil, &r)
@@ -139,8 +126,8 @@ func TestRedisIsAmongTheDependenciesOfAFleet(t *testing.T) {
 		})
 	}
 	within(t, time.Minute, "redis answers", func() bool { return is(true) })
-	line.cut()
+	line.Cut()
 	within(t, time.Minute, "redis is down, and visitors are served", func() bool { return is(false) && e.get("/").StatusCode == http.StatusOK })
-	line.mend()
+	line.Mend()
 	within(t, time.Minute, "redis answers again", func() bool { return is(true) })
 }

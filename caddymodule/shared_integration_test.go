@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/edgegw/edge/internal/redistest"
 )
 
 // newSharing is three gateways with a cache in common, and an origin that counts.
@@ -83,14 +85,17 @@ func TestNodesHaveACacheInCommon(t *testing.T) {
 	}
 
 	// A Redis that hangs costs nobody an answer.
-	stopped := w.redis.command.Process
-	_ = stopped.Signal(syscall.SIGSTOP)
+	if err := w.redis.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 20 {
 		if got := b.get(fmt.Sprint("/page/slow-", i)); got.StatusCode != http.StatusOK {
 			t.Errorf("%d while Redis hangs", got.StatusCode)
 		}
 	}
-	_ = stopped.Signal(syscall.SIGCONT)
+	if err := w.redis.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
 	for _, n := range w.nodes {
 		n.awaitTrust()
 	}
@@ -98,8 +103,8 @@ func TestNodesHaveACacheInCommon(t *testing.T) {
 }
 
 // keysOf counts what is in the cache in common.
-func keysOf(r *redisProcess) int {
-	return len(strings.Fields(r.cli("KEYS", "edge:cache:*")))
+func keysOf(r *redistest.Server) int {
+	return len(strings.Fields(r.Say("KEYS", "edge:cache:*")))
 }
 
 // The history of visits and purges, with everybody's cache in common: as
@@ -135,7 +140,7 @@ func TestAFleetWithACacheInCommonForgetsWhatIsPurged(t *testing.T) {
 		}
 		purge(victim)
 	}
-	w.redis.cli("FLUSHALL")
+	w.redis.Say("FLUSHALL")
 	purge(w.nodes[0])
 	w.stopping.Store(true)
 	w.visitors.Wait()

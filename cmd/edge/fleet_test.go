@@ -6,8 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,15 +13,15 @@ import (
 	"testing"
 
 	"github.com/edgegw/edge/internal/purge/standin"
+	"github.com/edgegw/edge/internal/redistest"
 )
 
 // fleet is three gateways that meet in a real Redis, and a stand-in of Cloudflare.
 type fleet struct {
-	t      *testing.T
-	redis  *exec.Cmd
-	socket string
-	cdn    *standin.Server
-	nodes  []*gateway
+	t     *testing.T
+	redis *redistest.Server
+	cdn   *standin.Server
+	nodes []*gateway
 }
 
 // memberView is a node's status, as far as it is about the fleet.
@@ -48,28 +46,14 @@ func newFleet(t *testing.T, lines string) *fleet {
 // node's configuration edited before it starts.
 func startFleet(t *testing.T, lines string, accepted func(standin.Call), edit func(*gateway)) *fleet {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fleet") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fleet{t: t, socket: filepath.Join(dir, "s")}
-	f.redis = exec.Command("redis-server", "--port", "0", "--unixsocket", f.socket, "--save", "", "--dir", dir)
-	f.redis.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := f.redis.Start(); err != nil {
-		t.Fatalf("%v: make test installs redis-server", err)
-	}
-	t.Cleanup(func() {
-		_ = f.redis.Process.Kill() // it may be stopped
-		_ = f.redis.Wait()
-		_ = os.RemoveAll(dir) // a folder of the system's temporary ones
-	})
+	f := &fleet{t: t, redis: redistest.New(t)}
 	server, cdnLines := cloudflare(t, accepted)
 	f.cdn = server
 	// Time enough between the passes for things to happen there.
 	cdnLines = strings.Replace(cdnLines, "settle 10ms", "settle 3s", 1)
 	replica := origin(t)
 	for i := range 3 {
-		g := configure(t, replica, cdnLines, fmt.Sprintf("fleet unix://%s {\nnode node-%d\nlease 2s\n}", f.socket, i), lines)
+		g := configure(t, replica, cdnLines, fmt.Sprintf("fleet unix://%s {\nnode node-%d\nlease 2s\n}", f.redis.Socket, i), lines)
 		f.nodes = append(f.nodes, g)
 		edit(g)
 		g.launch()
@@ -171,7 +155,8 @@ func (f *fleet) awaitCall(tag string) {
 	f.nodes[0].eventually("the first pass of "+tag, func() bool { return f.told(tag) > 0 })
 }
 
-func (f *fleet) signal(p *os.Process, sig syscall.Signal) {
+// signal is for a gateway, or Redis.
+func (f *fleet) signal(p interface{ Signal(os.Signal) error }, sig syscall.Signal) {
 	f.t.Helper()
 	if err := p.Signal(sig); err != nil {
 		f.t.Fatal(err)
@@ -269,21 +254,21 @@ func TestACallerWithoutItsRedis(t *testing.T) {
 	id := sorted[1].order("hung", "")
 	f.awaitCall("hung")
 	// Nobody can be asked: whoever has the purge finishes it.
-	f.signal(f.redis.Process, syscall.SIGSTOP)
+	f.signal(f.redis, syscall.SIGSTOP)
 	sorted[0].done(id)
 	sorted[1].done(id)
 	if n := f.told("hung"); n < 2 || n > 4 {
 		t.Errorf("Cloudflare was told %d times: want twice by one node, and by two at most", n)
 	}
-	f.signal(f.redis.Process, syscall.SIGCONT)
+	f.signal(f.redis, syscall.SIGCONT)
 	sorted = f.whole()
 	sorted[2].done(id)
 
 	token := sorted[0].member().Fleet.Token
 	id = sorted[1].order("flushed", "")
 	f.awaitCall("flushed")
-	if out, err := exec.Command("redis-cli", "-s", f.socket, "FLUSHALL").CombinedOutput(); err != nil {
-		t.Fatalf("%v %s", err, out)
+	if said := f.redis.Say("FLUSHALL"); said != "OK" {
+		t.Fatal(said)
 	}
 	sorted[1].done(id)
 	sorted = f.whole()
@@ -344,15 +329,15 @@ func TestAReplicaThatRegistersIsKnownToTheFleet(t *testing.T) {
 	everywhere("after a restart", "up")
 
 	// Redis that loses everything, or is away, takes nobody away.
-	if out, err := exec.Command("redis-cli", "-s", f.socket, "FLUSHALL").CombinedOutput(); err != nil {
-		t.Fatalf("%v %s", err, out)
+	if said := f.redis.Say("FLUSHALL"); said != "OK" {
+		t.Fatal(said)
 	}
 	f.whole()
 	everywhere("after a flush", "up")
-	f.signal(f.redis.Process, syscall.SIGSTOP)
+	f.signal(f.redis, syscall.SIGSTOP)
 	post(sorted[1], http.MethodPost, "replicas", body, http.StatusOK)
 	everywhere("without Redis", "up")
-	f.signal(f.redis.Process, syscall.SIGCONT)
+	f.signal(f.redis, syscall.SIGCONT)
 	f.whole()
 
 	post(sorted[1], http.MethodPost, "replicas", body, http.StatusOK)

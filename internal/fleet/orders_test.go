@@ -185,7 +185,7 @@ func TestMembersHearOfReplicas(t *testing.T) {
 	a := s.member("a", &fakeNode{})
 	defer a.Close()
 	node := &hostNode{}
-	b, err := Open(Config{URL: "unix://" + s.socket, Password: "s3cret", Node: "b", Lease: unit.Duration(time.Second)}, "host", node, nil, nil)
+	b, err := Open(Config{URL: "unix://" + s.Socket, Password: "s3cret", Node: "b", Lease: unit.Duration(time.Second)}, "host", node, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,75 +3,44 @@ package fleet
 import (
 	"context"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/edgegw/edge/internal/redistest"
 	"github.com/edgegw/edge/internal/unit"
 )
 
-// redisServer is a real one, on a socket in a folder of its own.
+// redisServer is a real one, which remembers when it is restarted.
 type redisServer struct {
-	t      *testing.T
-	socket string
-	dir    string
-	cmd    *exec.Cmd
+	*redistest.Server
+	t *testing.T
 }
 
 func newRedisServer(t *testing.T) *redisServer {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "redis") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &redisServer{t: t, socket: filepath.Join(dir, "s"), dir: dir}
-	s.start()
-	t.Cleanup(func() {
-		s.kill()
-		_ = os.RemoveAll(dir) // a folder of the system's temporary ones
-	})
-	return s
+	return &redisServer{redistest.New(t, "--appendonly", "yes", "--requirepass", "s3cret"), t}
 }
 
-func (s *redisServer) start() {
+func (s *redisServer) again() {
 	s.t.Helper()
-	s.cmd = exec.Command("redis-server", "--port", "0", "--unixsocket", s.socket, "--save", "", "--appendonly", "yes",
-		"--dir", s.dir, "--requirepass", "s3cret")
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatalf("%v: make test installs redis-server", err)
-	}
-	eventually(s.t, "redis-server listens", func() bool { return s.cli("PING") == "PONG" })
-}
-
-func (s *redisServer) kill() {
-	_ = s.cmd.Process.Kill() // it may have been killed already
-	_ = s.cmd.Wait()
-}
-
-func (s *redisServer) signal(sig syscall.Signal) {
-	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
+	if err := s.Start(); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// cli gives what redis-cli says, errors too.
-func (s *redisServer) cli(args ...string) string {
-	cmd := exec.Command("redis-cli", append([]string{"-s", s.socket}, args...)...)
-	cmd.Env = append(os.Environ(), "REDISCLI_AUTH=s3cret")
-	out, _ := cmd.CombinedOutput() // the output has the error
-	return strings.TrimSpace(string(out))
+func (s *redisServer) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (s *redisServer) board(keep int) *redisBoard {
 	s.t.Helper()
-	c := Config{URL: "unix://" + s.socket, Password: "s3cret"}
+	c := Config{URL: "unix://" + s.Socket, Password: "s3cret"}
 	options, err := c.parse()
 	if err != nil {
 		s.t.Fatal(err)
@@ -107,10 +76,10 @@ func TestBoards(t *testing.T) {
 	})
 	t.Run("redis", func(t *testing.T) {
 		s := newRedisServer(t)
-		testBoard(t, bench{s.board(1000), func() { s.cli("FLUSHALL") }, func() {
-			s.cli("CONFIG", "SET", "appendfsync", "always")
-			s.kill()
-			s.start()
+		testBoard(t, bench{s.board(1000), func() { s.Say("FLUSHALL") }, func() {
+			s.Say("CONFIG", "SET", "appendfsync", "always")
+			s.Kill()
+			s.again()
 		}})
 	})
 }
@@ -258,7 +227,7 @@ func (n *fakeNode) has(order string) bool {
 
 func (s *redisServer) member(name string, node *fakeNode) *Member {
 	s.t.Helper()
-	c := Config{URL: "unix://" + s.socket, Password: "s3cret", Node: name, Lease: unit.Duration(time.Second), Keep: 1000}
+	c := Config{URL: "unix://" + s.Socket, Password: "s3cret", Node: name, Lease: unit.Duration(time.Second), Keep: 1000}
 	if err := c.Validate(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -312,7 +281,7 @@ func TestMembersShareOrders(t *testing.T) {
 	}
 
 	// Redis loses everything: nothing that is held is given up, and it goes on.
-	s.cli("FLUSHALL")
+	s.Say("FLUSHALL")
 	if n, err := members[0].Announce(ctx, 12, []byte(`"three"`)); n != 3 || err != nil {
 		t.Fatalf("after a flush: %d members, %v", n, err)
 	}
@@ -347,9 +316,9 @@ func TestRedisThatHangsCostsTrustAndNothingElse(t *testing.T) {
 		t.Errorf("everything was given up %d times: want once, at the start", node.forgotten)
 	}
 
-	s.kill()
+	s.Kill()
 	eventually(t, "distrusted", func() bool { return !m.Holds() })
-	s.start()
+	s.again()
 	eventually(t, "trusted again", m.Holds)
 	if node.forgotten != 2 {
 		t.Errorf("given up %d times: want twice, since another server knows nothing of the time between", node.forgotten)

@@ -44,7 +44,7 @@ func (s *redisServer) serveTLS() (address string) {
 	s.t.Helper()
 	der, private := identity()
 	write := func(name, kind string, bytes []byte) string {
-		path := filepath.Join(s.dir, name)
+		path := filepath.Join(s.Dir, name)
 		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}), 0o600); err != nil {
 			s.t.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func (s *redisServer) serveTLS() (address string) {
 	}
 	certificate := write("cert.pem", "CERTIFICATE", der)
 	s.t.Setenv("SSL_CERT_FILE", certificate)
-	s.t.Setenv("SSL_CERT_DIR", s.dir)
+	s.t.Setenv("SSL_CERT_DIR", s.Dir)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		s.t.Fatal(err)
@@ -64,7 +64,7 @@ func (s *redisServer) serveTLS() (address string) {
 		{"tls-cert-file", certificate, "tls-key-file", write("key.pem", "PRIVATE KEY", private), "tls-ca-cert-file", certificate,
 			"tls-auth-clients", "no", "tls-port", port},
 	} {
-		if said := s.cli(append([]string{"CONFIG", "SET"}, set...)...); said != "OK" {
+		if said := s.Say(append([]string{"CONFIG", "SET"}, set...)...); said != "OK" {
 			s.t.Fatalf("redis-server: %s", said)
 		}
 	}
@@ -84,7 +84,7 @@ func TestAFleetOverTLSWithFewRights(t *testing.T) {
 	if !found {
 		t.Fatal("docs/fleet.md does not say which rights a fleet needs")
 	}
-	if said := s.cli(append([]string{"ACL", "SETUSER"}, strings.Fields(strings.Replace(rule, "PASSWORD", "few", 1))...)...); said != "OK" {
+	if said := s.Say(append([]string{"ACL", "SETUSER"}, strings.Fields(strings.Replace(rule, "PASSWORD", "few", 1))...)...); said != "OK" {
 		t.Fatal(said)
 	}
 	var members []*Member

@@ -3,74 +3,35 @@ package lb
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/edgegw/edge/internal/named"
+	"github.com/edgegw/edge/internal/redistest"
 )
 
-// redisServer is a real redis-server on a socket in a folder of its own. It
-// keeps nothing on disk, so that it forgets everything when it is restarted.
-type redisServer struct {
-	socket string
-	cmd    *exec.Cmd
-}
+// redisServer is a real redis-server, which forgets everything when it is
+// restarted.
+type redisServer struct{ *redistest.Server }
 
-func newRedisServer(t *testing.T) *redisServer {
+func newRedisServer(t *testing.T) redisServer {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "redis") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &redisServer{socket: filepath.Join(dir, "s")}
-	s.start(t)
-	t.Cleanup(func() {
-		s.stop()
-		_ = os.RemoveAll(dir)
-	})
-	return s
-}
-
-func (s *redisServer) start(t *testing.T) {
-	t.Helper()
-	s.cmd = exec.Command("redis-server", "--port", "0", "--unixsocket", s.socket, "--save", "", "--appendonly", "no", "--requirepass", "s3cret")
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatalf("%v: make test installs redis-server", err)
-	}
-	eventually(t, "redis-server listens", func() bool {
-		conn, err := net.Dial("unix", s.socket)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	})
-}
-
-func (s *redisServer) stop() {
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
+	return redisServer{redistest.New(t, "--requirepass", "s3cret")}
 }
 
 // cli runs redis-cli, as the recipe in the documentation does.
-func (s *redisServer) cli(t *testing.T, args ...string) string {
+func (s redisServer) cli(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("redis-cli", append([]string{"-e", "-s", s.socket}, args...)...)
-	cmd.Env = append(os.Environ(), "REDISCLI_AUTH=s3cret")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("redis-cli %v: %v: %s", args, err, out)
+	said := s.Say(args...)
+	if strings.HasPrefix(said, "ERR") || strings.HasPrefix(said, "Could not") {
+		t.Fatalf("redis-cli %v: %s", args, said)
 	}
-	return strings.TrimSpace(string(out))
+	return said
 }
 
-func (s *redisServer) announce(t *testing.T, address, value string) {
+func (s redisServer) announce(t *testing.T, address, value string) {
 	t.Helper()
 	s.cli(t, "SET", "edge:replica:app:"+address, value, "EX", "60")
 	s.cli(t, "SADD", "edge:replicas:app", address)
@@ -78,8 +39,8 @@ func (s *redisServer) announce(t *testing.T, address, value string) {
 }
 
 // discover is slow by itself, so that what is quick was announced.
-func (s *redisServer) discover(interval string) []named.Spec {
-	return []named.Spec{{Name: "redis", Args: []string{"unix://" + s.socket, "app"}, Options: map[string][]string{
+func (s redisServer) discover(interval string) []named.Spec {
+	return []named.Spec{{Name: "redis", Args: []string{"unix://" + s.Socket, "app"}, Options: map[string][]string{
 		"password": {"s3cret"}, "interval": {interval},
 	}}}
 }
@@ -146,16 +107,18 @@ func TestRedisThatHangsOrDiesOrForgetsTakesNoReplicaAway(t *testing.T) {
 			t.Errorf("%s: a replica was taken away", what)
 		}
 	}
-	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := s.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	serves("while it hangs")
 	seen.await(t, DiscoveryFailed, "")
 	serves("after it was found to hang")
-	s.stop()
+	s.Kill()
 	serves("while it is dead")
 	seen.forget()
-	s.start(t)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
 	s.announce(t, a.address, `{}`)
 	seen.await(t, DiscoveryRecovered, "")
 	serves("back, and b not yet")

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/internal/fleet"
+	"github.com/edgegw/edge/internal/redistest"
 	"github.com/edgegw/edge/internal/unit"
 )
 
@@ -153,25 +154,6 @@ func doomedNode(dir string) {
 	os.Exit(1)
 }
 
-func startRedis(t *testing.T) (url string) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "redis") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(dir, "s")
-	server := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir)
-	if err := server.Start(); err != nil {
-		t.Fatalf("%v: make test installs redis-server", err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-		_ = os.RemoveAll(dir) // a folder of the system's temporary ones
-	})
-	return "unix://" + socket
-}
-
 // eventually polls a real thing.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
@@ -183,7 +165,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 func TestAnotherNodeFinishesWhatADeadOneHasBegun(t *testing.T) {
-	url := startRedis(t)
+	url := "unix://" + redistest.New(t).Socket
 	// What each state that is written down records; an effect comes before it.
 	effect := []string{"generation", "node", "fleet", "", "cdn", "", "cdn", ""}
 	// They mostly wait for leases: all at once.

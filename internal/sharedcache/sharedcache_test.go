@@ -3,9 +3,6 @@ package sharedcache
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,53 +10,32 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edgegw/edge/internal/redistest"
 	"github.com/edgegw/edge/internal/unit"
 )
 
 // server is a real redis-server.
 type server struct {
-	t       *testing.T
-	socket  string
-	dir     string
-	command *exec.Cmd
+	*redistest.Server
+	t *testing.T
 }
 
 func newServer(t *testing.T) *server {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "shared") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // in the system's temporary folder
-	s := &server{t: t, dir: dir, socket: filepath.Join(dir, "s")}
-	s.start()
-	t.Cleanup(func() { s.kill() })
-	return s
+	return &server{redistest.New(t), t}
 }
 
-func (s *server) start() {
+func (s *server) again() {
 	s.t.Helper()
-	s.command = exec.Command("redis-server", "--port", "0", "--unixsocket", s.socket, "--save", "", "--dir", s.dir)
-	if err := s.command.Start(); err != nil {
-		s.t.Fatalf("%v: make test installs redis-server", err)
+	if err := s.Start(); err != nil {
+		s.t.Fatal(err)
 	}
-	s.eventually("redis-server listens", func() bool { return s.cli("PING") == "PONG" })
-}
-
-func (s *server) kill() {
-	_ = s.command.Process.Kill() // it may be gone
-	_ = s.command.Wait()
 }
 
 func (s *server) signal(sig syscall.Signal) {
-	if err := s.command.Process.Signal(sig); err != nil {
+	if err := s.Signal(sig); err != nil {
 		s.t.Error(err)
 	}
-}
-
-func (s *server) cli(args ...string) string {
-	out, _ := exec.Command("redis-cli", append([]string{"-s", s.socket}, args...)...).CombinedOutput() // the output has the error
-	return strings.TrimSpace(string(out))
 }
 
 func (s *server) eventually(what string, holds func() bool) {
@@ -81,7 +57,7 @@ func (s *server) cache(c Config) *Cache {
 		c.Size = 16 << 20
 	}
 	c.Timeout = unit.Duration(longestLook)
-	cache, err := Open(c, "unix://"+s.socket, "", "edge:cache:{edge}:")
+	cache, err := Open(c, "unix://"+s.Socket, "", "edge:cache:{edge}:")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -115,7 +91,7 @@ func TestOneNodePutsAndAnotherGets(t *testing.T) {
 	}
 	// How old it is goes by Redis' clock alone.
 	s.eventually("it grows older", func() bool { _, ago := s.get(b, "key"); return ago > 50*time.Millisecond })
-	if left, err := strconv.Atoi(s.cli("PTTL", "edge:cache:{edge}:key")); err != nil || left <= 0 || time.Duration(left)*time.Millisecond > a.Config().Keep.D() {
+	if left, err := strconv.Atoi(s.Say("PTTL", "edge:cache:{edge}:key")); err != nil || left <= 0 || time.Duration(left)*time.Millisecond > a.Config().Keep.D() {
 		t.Errorf("PTTL %d: want an end, after %s at most", left, a.Config().Keep)
 	}
 
@@ -130,11 +106,11 @@ func TestOneNodePutsAndAnotherGets(t *testing.T) {
 	b.Put("nothing to store", 1, time.Hour, func() []byte { return nil })
 	b.Put("last", 1, time.Hour, constant("x"))
 	s.get(a, "last")
-	if n := s.cli("DBSIZE"); n != "2" || encoded {
+	if n := s.Say("DBSIZE"); n != "2" || encoded {
 		t.Errorf("%s keys, encoded %v: want two", n, encoded)
 	}
-	s.cli("SET", "edge:cache:{edge}:foreign", "\x02zz")
-	s.cli("SET", "edge:cache:{edge}:ended", "\x02zz", "EX", "100")
+	s.Say("SET", "edge:cache:{edge}:foreign", "\x02zz")
+	s.Say("SET", "edge:cache:{edge}:ended", "\x02zz", "EX", "100")
 	for _, key := range []string{"foreign", "ended"} {
 		if _, _, found := a.Get(key); found {
 			t.Errorf("%s: found what no cache has put", key)
@@ -150,7 +126,7 @@ func TestNodesHaveTheirSizeAndNoMore(t *testing.T) {
 		c.Put(fmt.Sprint(i), int64(len(value)), time.Hour, func() []byte { return value })
 	}
 	s.eventually("all are put or refused", func() bool { st := c.Stats(); return st.Puts+st.Refused == 10 })
-	if st := c.Stats(); st.Puts != 5 || st.Bytes > st.Size || s.cli("DBSIZE") != "5" {
+	if st := c.Stats(); st.Puts != 5 || st.Bytes > st.Size || s.Say("DBSIZE") != "5" {
 		t.Errorf("%+v: want five of 200 KiB in 1 MiB", st)
 	}
 }
@@ -188,9 +164,9 @@ func TestASlowRedisKeepsNobody(t *testing.T) {
 	}
 	s.signal(syscall.SIGCONT)
 	s.get(c, "k")
-	s.kill()
+	s.Kill()
 	s.eventually("a dead one is given a rest too", func() bool { c.Get("k"); return c.Stats().Resting })
-	s.start()
+	s.again()
 	c.Put("k", 1, time.Hour, constant("again"))
 	s.eventually("and used again", func() bool {
 		c.Put("k", 1, time.Hour, constant("again"))
