@@ -81,8 +81,8 @@ func (e *edge) visitors(what string, first int, holds func() bool) {
 }
 
 // A version whose pages name scripts that it does not have is not let in, though
-// its checks pass and it fails no request for a page. There is no cache: what that
-// answers, no replica is asked for, and the guard sees nothing of it.
+// its checks pass and it fails no request for a page. Scripts that are there are
+// hits, after the first time.
 func TestTheGuardSeesAssetsThatAreNotThere(t *testing.T) {
 	for how, want := range map[string]string{"missing": "missing assets", "html": "html for assets", "": ""} {
 		t.Run(how, func(t *testing.T) {
@@ -115,6 +115,7 @@ func TestTheGuardSeesAssetsThatAreNotThere(t *testing.T) {
 	fingerprinted /assets/*
 	private /*
 }
+edge_cache
 edge_proxy app`)
 			text = strings.Replace(text, "servers {\n\t\tlistener_wrappers", "servers {\n\t\ttrusted_proxies static 127.0.0.0/8\n\t\tlistener_wrappers", 1)
 			if err := e.loadText(text); err != nil {

@@ -10,9 +10,11 @@ import (
 
 const (
 	// maxAssets bounds the assets whose version is remembered, maxVisitors the
-	// visitors of each version. Beyond, nothing is added: what there is will do.
+	// visitors of each version, maxNoted the versions that have visitors. Beyond,
+	// nothing is added: what there is will do.
 	maxAssets   = 16_384
 	maxVisitors = 8192
+	maxNoted    = 16
 )
 
 // Answer is what a visitor got from a replica.
@@ -31,9 +33,15 @@ type Answer struct {
 
 // Answers gathers what visitors get from each version of a pool, for the guard.
 // The zero value is ready. It is safe for concurrent use; while no rollout is on,
-// what is no asset costs it nothing.
+// and enough visitors are known, what is no asset costs it nothing.
+//
+// Visitors are counted who were answered anything. How many asked for assets
+// cannot be told from here: what is there is a hit, at edge or at a CDN, and what
+// is missing is none, and comes through each time. The share of those who miss
+// something among those who asked would near one, of any version, with time.
 type Answers struct {
 	comparing atomic.Bool
+	crowded   atomic.Bool // as many visitors of a version are known as it may have
 	seed      maphash.Seed
 
 	mu       sync.Mutex
@@ -44,11 +52,13 @@ type Answers struct {
 	times    map[string]*Times
 }
 
-// visit is what became of a visitor who asked for assets.
+// visit is what became of a visitor's requests for assets.
 type visit struct{ missing, html bool }
 
 // Wanted reports whether an answer is worth noting.
-func (a *Answers) Wanted(asset bool) bool { return asset || a.comparing.Load() }
+func (a *Answers) Wanted(asset bool) bool {
+	return asset || a.comparing.Load() || !a.crowded.Load()
+}
 
 // Note takes in an answer.
 //
@@ -76,23 +86,33 @@ func (a *Answers) Note(now time.Time, n Answer) {
 			times[bucketOf(n.Took)]++
 		}
 	}
-	if n.Asset {
-		a.noteAssetLocked(n)
+	what := visit{}
+	if n.Asset && !a.anothersLocked(n) {
+		what = visit{n.Missing, n.HTML}
+	}
+	if !a.comparing.Load() || n.Version == a.new {
+		a.noteVisitorLocked(n, what)
 	}
 }
 
-func (a *Answers) noteAssetLocked(n Answer) {
+// anothersLocked learns which version has an asset, and reports whether one that
+// is missing is another version's.
+func (a *Answers) anothersLocked(n Answer) bool {
 	path := maphash.String(a.seed, n.Path)
 	owner, known := a.owners[path]
 	bad := n.Missing || n.HTML
 	if !bad && (known || len(a.owners) < maxAssets) {
 		a.owners[path] = n.Version
 	}
-	if bad && n.Named && known && owner != n.Version || a.comparing.Load() && n.Version == a.old {
-		return
-	}
+	return bad && n.Named && known && owner != n.Version
+}
+
+func (a *Answers) noteVisitorLocked(n Answer, what visit) {
 	seen := a.visitors[n.Version]
 	if seen == nil {
+		if len(a.visitors) >= maxNoted {
+			return
+		}
 		seen = make(map[uint64]visit)
 		a.visitors[n.Version] = seen
 	}
@@ -101,8 +121,9 @@ func (a *Answers) noteAssetLocked(n Answer) {
 	if !again && len(seen) >= maxVisitors {
 		return
 	}
-	v.missing, v.html = v.missing || n.Missing, v.html || n.HTML
+	v.missing, v.html = v.missing || what.missing, v.html || what.html
 	seen[client] = v
+	a.crowded.Store(len(seen) >= maxVisitors)
 }
 
 // begin compares two versions from now on. Times count from warm on.
@@ -126,13 +147,14 @@ func (a *Answers) end(current string) {
 	maps.DeleteFunc(a.owners, func(_ uint64, version string) bool { return version != current })
 	a.times = make(map[string]*Times)
 	maps.DeleteFunc(a.visitors, func(version string, _ map[uint64]visit) bool { return version != current })
+	a.crowded.Store(len(a.visitors[current]) >= maxVisitors)
 }
 
 // tally adds what is known of a version's answers to what its replicas were asked.
 func (a *Answers) tally(version string, t Traffic) Tally {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	sum := Tally{Requests: t.Requests, Failures: t.Failures, Asking: int64(len(a.visitors[version]))}
+	sum := Tally{Requests: t.Requests, Failures: t.Failures, Visitors: int64(len(a.visitors[version]))}
 	if times := a.times[version]; times != nil {
 		sum.Times = *times
 	}

@@ -102,11 +102,11 @@ type Tally struct {
 	Failures int64 `json:"failures"`
 	// Times counts answers by the time to the response header.
 	Times Times `json:"-"`
-	// Asking are the visitors who asked for assets; Missing and HTML those of
-	// them who got a 404, or a page, for one.
-	Asking  int64 `json:"asking"`
-	Missing int64 `json:"missing"`
-	HTML    int64 `json:"html"`
+	// Visitors are those who got an answer; Missing and HTML those of them who got
+	// a 404, or a page, for an asset.
+	Visitors int64 `json:"visitors"`
+	Missing  int64 `json:"missing"`
+	HTML     int64 `json:"html"`
 }
 
 // Difference is one way in which a version is worse than another.
@@ -187,8 +187,8 @@ func (l *looks) compare(c GuardConfig, old, fresh Tally) []Difference {
 		}
 	}
 	share(comparedErrors, old.Failures, old.Requests, fresh.Failures, fresh.Requests, float64(c.Errors))
-	share(comparedMissing, old.Missing, old.Asking, fresh.Missing, fresh.Asking, float64(c.Assets))
-	share(comparedHTML, old.HTML, old.Asking, fresh.HTML, fresh.Asking, float64(c.Assets))
+	share(comparedMissing, old.Missing, old.Visitors, fresh.Missing, fresh.Visitors, float64(c.Assets))
+	share(comparedHTML, old.HTML, old.Visitors, fresh.HTML, fresh.Visitors, float64(c.Assets))
 	if old.Times.count() < firstMedians {
 		return worse
 	}

@@ -3,7 +3,6 @@ package deploy
 import (
 	"math"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -92,7 +91,7 @@ func deployment(r *rand.Rand, old, fresh world, requests int) ([]Difference, int
 		// Times with a long tail, and none alike.
 		t.Times[bucketOf(time.Duration(float64(w.median)*math.Exp(r.NormFloat64())))]++
 		if r.IntN(10) == 0 {
-			t.Asking++
+			t.Visitors++
 			if r.Float64() < w.badAssets {
 				t.Missing++
 			}
@@ -287,79 +286,5 @@ func TestWhatTheGuardDoesNotHold(t *testing.T) {
 		if s.book.Held("app") != "" || s.tracker.Current() != "v2" {
 			t.Errorf("%s: held %q, current %s", name, s.book.Held("app"), s.tracker.Current())
 		}
-	}
-}
-
-func TestAssetsOfOthersSayNothing(t *testing.T) {
-	note := func(a *Answers, version, path string, from, visitors int, named, missing, html bool) {
-		for i := range visitors {
-			a.Note(noon, Answer{Version: version, Path: path, Client: strconv.Itoa(from + i), Asset: true, Named: named, Missing: missing, HTML: html})
-		}
-	}
-	for name, c := range map[string]struct {
-		// during is what is asked while v1 and v2 are live.
-		during        func(a *Answers)
-		missing, html int64
-	}{
-		"old chunks asked of the new version":    {func(a *Answers) { note(a, "v2", "/assets/a.1.js", 0, 100, true, true, false) }, 0, 0},
-		"new chunks asked of the old version":    {func(a *Answers) { note(a, "v1", "/assets/a.2.js", 0, 100, true, true, false) }, 0, 0},
-		"its own chunks are missing":             {func(a *Answers) { note(a, "v2", "/assets/a.2.js", 0, 100, true, true, false) }, 100, 0},
-		"its own chunks are pages":               {func(a *Answers) { note(a, "v2", "/assets/a.2.js", 0, 100, true, false, true) }, 0, 100},
-		"an image that both should have":         {func(a *Answers) { note(a, "v2", "/images/logo.svg", 0, 100, false, true, false) }, 100, 0},
-		"one visitor, again and again":           {func(a *Answers) { note(a, "v2", "/assets/b.js", 7, 1, true, true, false) }, 1, 0},
-		"a version that answers without version": {func(a *Answers) { note(a, "", "/assets/b.js", 7, 9, true, true, false) }, 0, 0},
-	} {
-		a := new(Answers)
-		note(a, "v1", "/assets/a.1.js", 0, 50, true, false, false)
-		note(a, "v1", "/images/logo.svg", 0, 50, false, false, false)
-		note(a, "v1", "/assets/gone.js", 50, 2, true, true, false)
-		a.begin("v1", "v2", noon)
-		c.during(a)
-		c.during(a)
-		if got := a.tally("v1", Traffic{}); got.Asking != 52 || got.Missing != 2 || got.HTML != 0 {
-			t.Errorf("%s: v1 %+v: want what it was before", name, got)
-		}
-		if got := a.tally("v2", Traffic{}); got.Missing != c.missing || got.HTML != c.html {
-			t.Errorf("%s: v2 %+v", name, got)
-		}
-		a.end("v2")
-		if a.Wanted(false) || !a.Wanted(true) || a.tally("v1", Traffic{}).Asking != 0 {
-			t.Errorf("%s: it is not over", name)
-		}
-	}
-}
-
-func TestWhatIsRememberedOfAnswersIsBounded(t *testing.T) {
-	a := new(Answers)
-	for version := range 5 {
-		for i := range 2 * maxAssets {
-			a.Note(noon, Answer{Version: strconv.Itoa(version), Path: strconv.Itoa(i), Client: strconv.Itoa(i), Asset: true, Named: true})
-		}
-	}
-	if len(a.owners) != maxAssets || len(a.visitors["4"]) != maxVisitors {
-		t.Errorf("%d assets, %d visitors", len(a.owners), len(a.visitors["4"]))
-	}
-	// Also while nothing is compared.
-	a.end("4")
-	if len(a.visitors) != 1 || len(a.owners) != maxAssets {
-		t.Errorf("%d versions, %d assets: want those of one", len(a.visitors), len(a.owners))
-	}
-	a.end("5")
-	if len(a.visitors) != 0 || len(a.owners) != 0 {
-		t.Errorf("%d versions, %d assets: want none", len(a.visitors), len(a.owners))
-	}
-}
-
-func TestTimesCountOnceWarm(t *testing.T) {
-	a := new(Answers)
-	a.begin("v1", "v2", noon.Add(time.Minute))
-	for i := range 4 {
-		for _, version := range []string{"v1", "v2", "v3"} {
-			a.Note(noon.Add(time.Duration(i)*30*time.Second), Answer{Version: version, Took: time.Millisecond})
-		}
-	}
-	one, three := a.tally("v1", Traffic{}), a.tally("v3", Traffic{})
-	if one.Times.count() != 2 || three.Times.count() != 0 {
-		t.Errorf("%d of v1, %d of v3: want 2 and 0", one.Times.count(), three.Times.count())
 	}
 }
