@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,7 +61,7 @@ func (controlled) Deploy(ctx context.Context, c deploy.Call) (deploy.Record, err
 	r, err := a.gateway.deploys().Call(time.Now(), c)
 	if err != nil || !c.DryRun {
 		p.poke()
-		return r, err
+		return warmedLate(ctx, r, c), err
 	}
 	if len(r.Retired) == 0 || r.Purge != "" {
 		return r, nil
@@ -68,6 +69,27 @@ func (controlled) Deploy(ctx context.Context, c deploy.Call) (deploy.Record, err
 	plan, err := controlled{}.Submit(ctx, purge.Order{Selectors: purge.Selectors{Versions: r.Retired}, Warm: c.Warm, DryRun: true})
 	r.Plan = plan
 	return r, err
+}
+
+// warmedLate orders what a caller wants warmed who comes when the deploy is done,
+// and gives the record with that order. It purges nothing.
+func warmedLate(ctx context.Context, r deploy.Record, c deploy.Call) deploy.Record {
+	done := r.Stage == deploy.Done && r.Purge != ""
+	if !done || !slices.ContainsFunc(c.Warm, func(url string) bool { return !slices.Contains(r.Warm, url) }) {
+		return r
+	}
+	order := purge.Order{
+		// Who calls again gets the same one.
+		IdempotencyKey: fmt.Sprintf("warm-%s-%x", r.ID, sha256.Sum256([]byte(strings.Join(c.Warm, "\n")))),
+		Follows:        r.Purge, Selectors: purge.Selectors{Versions: r.Retired}, Warm: c.Warm, Reason: c.Reason, Actor: c.Actor,
+	}
+	ordered, err := controlled{}.Submit(ctx, order)
+	if err != nil {
+		r.Note = fmt.Sprintf("not warmed: %v", err) // a warm-up fails no deploy
+		return r
+	}
+	r.Purge = ordered.ID
+	return r
 }
 
 // versioned finds the pool of a deploy: the one named, or the only one whose

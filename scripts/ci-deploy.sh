@@ -5,7 +5,8 @@
 #   EDGE_SERVER   where edge_control is mounted      EDGE_TOKEN    the control token
 #   EDGE_VERSION  what every replica is to run       EDGE_POOL     the pool, if there are several
 #   EDGE_TIMEOUT  how long the replicas may take     EDGE_VERIFY   URLs, one a line
-#   EDGE_KEY      the same key, the same deploy      EDGE          the binary, if it is not edge
+#   EDGE_WARM     sitemaps and pages, one a line     EDGE_KEY      the same key, the same deploy
+#   EDGE          the binary, if it is not edge
 #
 # The exit code is edge deploy's. On GitHub, id, state and exit are outputs.
 set -eu
@@ -25,6 +26,11 @@ while IFS= read -r url; do
 	[ -z "$url" ] || set -- "$@" --verify="$url"
 done <<URLS
 ${EDGE_VERIFY:-}
+URLS
+while IFS= read -r url; do
+	[ -z "$url" ] || set -- "$@" --warm="$url"
+done <<URLS
+${EDGE_WARM:-}
 URLS
 
 said=$(mktemp)

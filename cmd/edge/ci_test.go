@@ -52,9 +52,12 @@ func TestCICallsEdgeDeploy(t *testing.T) {
 		t.Errorf("a bad token: exit %d\n%s", r.code, r.stderr)
 	}
 	x.roll("v2", 1)
-	r, given := x.script(t, script, server, token, "EDGE_VERSION=v2", "EDGE_VERIFY="+x.url+"/\n"+x.url+"/contacts", "EDGE_KEY=ci-1")
+	r, given := x.script(t, script, server, token, "EDGE_VERSION=v2", "EDGE_VERIFY="+x.url+"/\n"+x.url+"/contacts", "EDGE_WARM="+x.url+"/contacts/1\n\n"+x.url+"/contacts/2", "EDGE_KEY=ci-1")
 	if r.code != 0 || !strings.Contains(given, "state=done\nexit=0\n") || !strings.Contains(r.stdout, x.url+"/contacts: 200") {
 		t.Errorf("exit %d, outputs %q\n%s%s", r.code, given, r.stdout, r.stderr)
+	}
+	if !strings.Contains(r.stdout, "node: 0 hit, 2 miss, 0 failed") {
+		t.Errorf("two pages were to be warmed\n%s", r.stdout)
 	}
 }
 
