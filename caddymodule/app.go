@@ -18,7 +18,6 @@ import (
 
 	"github.com/edgegw/edge/internal/backup"
 	"github.com/edgegw/edge/internal/cacherules"
-	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/fleet"
 	"github.com/edgegw/edge/internal/health"
 	"github.com/edgegw/edge/internal/named"
@@ -99,15 +98,6 @@ type App struct {
 	gone      atomic.Bool
 }
 
-// ControlConfig guards the control API on sites.
-type ControlConfig struct {
-	// Tokens are the bearer tokens that edge_control accepts: one, or two
-	// while one is replaced by the other. At least 16 characters each;
-	// placeholders such as {env.EDGE_TOKEN} and {file./run/secrets/token} are
-	// replaced when the configuration is loaded.
-	Tokens []string `json:"tokens,omitempty"`
-}
-
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "edge", New: func() caddy.Module { return new(App) }}
@@ -184,6 +174,7 @@ func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 	a.replaceInFleet(replace)
 	a.replaceInSentry(replace)
 	a.replaceInBackup(replace)
+	replace("control hint_token", &a.Control.HintToken)
 	a.tokens = slices.Clone(a.Control.Tokens)
 	for i := range a.tokens {
 		replace("control token", &a.tokens[i])
@@ -227,22 +218,6 @@ func (a *App) checkPools() error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(a.Pools)) {
 		errs = append(errs, each(a.Pools[name].Validate(), func(mistake error) error { return fmt.Errorf("pool %s: %w", name, mistake) }))
-	}
-	return errors.Join(errs...)
-}
-
-func (a *App) provisionControl() error {
-	var errs []error
-	if len(a.tokens) > 2 {
-		errs = append(errs, fmt.Errorf("control: got %d tokens: want one, or two while one replaces the other", len(a.tokens)))
-	}
-	for i, token := range a.tokens {
-		if strings.Contains(token, "{") {
-			continue // the placeholder has no value, which has been said
-		}
-		errs = append(errs, each(control.CheckToken(token), func(mistake error) error {
-			return fmt.Errorf("control token %d: %w", i+1, mistake)
-		}))
 	}
 	return errors.Join(errs...)
 }

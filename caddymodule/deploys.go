@@ -40,6 +40,15 @@ func pokePools() {
 	}
 }
 
+// Hint has every pool's replicas looked at.
+func (controlled) Hint() {
+	if a := live.Load(); a != nil {
+		for _, p := range a.pools {
+			p.Hint()
+		}
+	}
+}
+
 // Deploy takes a call for a version, which is durable then.
 func (controlled) Deploy(ctx context.Context, c deploy.Call) (deploy.Record, error) {
 	a := live.Load()

@@ -57,7 +57,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 		"tracing": app.parseTracing,
 		"purge":   block(func() words { return purgeWords(&app.Purge) }),
 		"control": block(func() words {
-			return words{"token": texts(&app.Control.Tokens)}
+			return words{"token": texts(&app.Control.Tokens), "hint_token": text(&app.Control.HintToken)}
 		}),
 		"stop": block(func() words { return stopWords(&app.Leave) }),
 	})

@@ -136,6 +136,7 @@ func (g *gateway) CancelPurge(id string) error {
 	return nil
 }
 
+func (g *gateway) Hint()                                                  {}
 func (g *gateway) Traffic(time.Time) any                                  { return nil }
 func (g *gateway) Register(string, string, time.Duration) (string, error) { return "", nil }
 func (g *gateway) Deregister(string) error                                { return nil }

@@ -55,6 +55,9 @@ type Gateway interface {
 	// CancelPurge ends an order: purge.ErrUnknown, purge.ErrFinished.
 	CancelPurge(id string) error
 
+	// Hint says that replicas may have changed; it may come often.
+	Hint()
+
 	// Register adds a replica to a pool until the lease ends; again with the
 	// same address keeps it. ErrUnknownPool.
 	Register(pool, address string, lease time.Duration) (id string, err error)

@@ -19,6 +19,8 @@ type Config struct {
 	// replaces the other; see CheckToken. Only their sums are kept. None:
 	// nobody is let in, except to healthz and readyz.
 	Tokens []string
+	// HintToken ends the path of hints. None: only Trusted callers hint.
+	HintToken string
 	// Trusted lets every caller in without a token: for the admin endpoint,
 	// which checks origins and listens to this machine only.
 	Trusted bool
@@ -38,6 +40,7 @@ type Config struct {
 type Handler struct {
 	gateway Gateway
 	tokens  tokenSet
+	hints   tokenSet
 	trusted bool
 	client  func(*http.Request) string
 	event   func(Event)
@@ -46,7 +49,7 @@ type Handler struct {
 
 // New builds a handler. It starts nothing.
 func New(c Config) *Handler {
-	h := &Handler{gateway: c.Gateway, tokens: newTokenSet(c.Tokens), trusted: c.Trusted, client: c.Client, event: c.Event}
+	h := &Handler{gateway: c.Gateway, tokens: newTokenSet(c.Tokens), hints: newTokenSet([]string{c.HintToken}), trusted: c.Trusted, client: c.Client, event: c.Event}
 	if h.client == nil {
 		h.client = remoteHost
 	}
@@ -97,6 +100,7 @@ var routes = []route{
 	{method: http.MethodPost, pattern: "deploys/{id}/cancel", serve: (*call).cancelDeploy},
 	{method: http.MethodGet, pattern: "autoscale", serve: (*call).autoscale},
 	{method: http.MethodGet, pattern: "autoscale/{id}", serve: (*call).autoscale},
+	{method: http.MethodPost, pattern: "hints/{id}", open: true, serve: (*call).hint},
 	{method: http.MethodPost, pattern: "replicas", serve: (*call).register},
 	{method: http.MethodPost, pattern: "replicas/{id}/drain", query: []string{"force"}, serve: (*call).drainReplica},
 	{method: http.MethodDelete, pattern: "replicas/{id}", serve: (*call).deregister},
@@ -223,6 +227,14 @@ func (c *call) authenticate() error {
 		c.actor = fmt.Sprintf("token %d", number)
 		return nil
 	}
+	if err := c.denied(); err != nil {
+		return err
+	}
+	return unauthorized("bad bearer token: want the control token", `Bearer realm="edge", error="invalid_token"`)
+}
+
+// denied counts a bad token; there may have been too many.
+func (c *call) denied() error {
 	if !c.guard.fail(c.r.Context(), c.client) {
 		c.report(Event{Kind: Refused, Detail: "too many bad tokens"})
 		p := problem(http.StatusTooManyRequests, CodeTooMany, "too many bad tokens: want the control token, later")
@@ -230,7 +242,7 @@ func (c *call) authenticate() error {
 		return p
 	}
 	c.report(Event{Kind: Denied, Detail: "bad token"})
-	return unauthorized("bad bearer token: want the control token", `Bearer realm="edge", error="invalid_token"`)
+	return nil
 }
 
 // unauthorized carries a challenge as RFC 6750, 3, has it: an error code only

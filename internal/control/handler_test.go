@@ -103,8 +103,8 @@ func TestWrongPathListsTheRoutes(t *testing.T) {
 			trusted(newFakeGateway()).ServeHTTP(w, r)
 		}), "GET", "/", "")
 		p := decode[Problem](t, request, 404)
-		if p.Code != CodeRoute || !slices.Contains(p.Routes, "POST purge") || len(p.Routes) != 22 {
-			t.Errorf("%s: %+v, want the twenty-two routes", path, p)
+		if p.Code != CodeRoute || !slices.Contains(p.Routes, "POST purge") || len(p.Routes) != 23 {
+			t.Errorf("%s: %+v, want the twenty-three routes", path, p)
 		}
 	}
 }

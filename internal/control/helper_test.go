@@ -31,6 +31,7 @@ type fakeGateway struct {
 	records     map[string]purge.Record
 	replicas    map[string]string // id → pool and address
 	drained     []string
+	hinted      int
 	drainOrders []DrainOrder
 	lease       time.Duration
 	query       ExplainQuery
@@ -55,6 +56,8 @@ func newFakeGateway() *fakeGateway {
 	g.book.Adopt("app", g.tracker, new(deploy.Answers))
 	return g
 }
+
+func (g *fakeGateway) Hint() { g.hinted++ }
 
 func (g *fakeGateway) Status(context.Context) Status {
 	return Status{Version: "1.2.3", Node: "node-a", Generation: 17, Pools: []string{}, Cache: map[string]int{"entries": 4}}

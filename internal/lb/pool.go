@@ -70,6 +70,7 @@ type Pool struct {
 	work          sync.WaitGroup
 	resolve       resolver
 	resolvedEvery time.Duration
+	hinted        int64 // when replicas were last checked out of turn
 }
 
 // view is the pool as requests see it. It is never changed, only replaced.
