@@ -19,8 +19,9 @@ const cloudflareAPI = "https://api.cloudflare.com/client/v4"
 
 // CloudflareConfig says how to purge at Cloudflare.
 type CloudflareConfig struct {
-	// ZoneIDs are the zones to purge: each ID, or DOMAIN=ID. With more than
-	// one zone each needs its domain, and takes the URLs, hosts and prefixes
+	// ZoneIDs are the zones to purge: each ID, or DOMAIN=ID, and either with
+	// /ENVIRONMENT for one environment of the zone (Version Management). With more
+	// than one zone each needs its domain, and takes the URLs, hosts and prefixes
 	// of that domain; tags and everything go to all.
 	ZoneIDs []string `json:"zone_ids,omitempty"`
 	// APIToken is a token with the permission Cache Purge on these zones.
@@ -68,12 +69,14 @@ func (c CloudflareConfig) Validate() error {
 		switch {
 		case !isZoneID(z.id):
 			errs = append(errs, fmt.Errorf("cloudflare zone_id %q: want 32 hexadecimal digits, or DOMAIN=ID", text))
-		case seen[z.id]:
+		case strings.Contains(text, "/") && !isZoneID(z.environment):
+			errs = append(errs, fmt.Errorf("cloudflare zone_id %q: want 32 hexadecimal digits after the slash, an environment of the zone", text))
+		case seen[z.id+z.environment]:
 			errs = append(errs, fmt.Errorf("cloudflare zone_id %q: want each zone once", text))
 		case z.domain == "" && len(c.ZoneIDs) > 1:
 			errs = append(errs, fmt.Errorf("cloudflare zone_id %q: want DOMAIN=ID, since there is more than one", text))
 		}
-		seen[z.id] = true
+		seen[z.id+z.environment] = true
 	}
 	if want := tokenMistake(c.APIToken); want != "" {
 		errs = append(errs, fmt.Errorf("cloudflare api_token: want %s", want))
@@ -117,13 +120,17 @@ func isZoneID(id string) bool {
 func parseZone(text string) zone {
 	domain, id, named := strings.Cut(text, "=")
 	if !named {
-		return zone{id: text}
+		domain, id = "", text
+	}
+	id, environment, _ := strings.Cut(id, "/")
+	if !named {
+		return zone{id: id, environment: environment}
 	}
 	clean, want := cleanHost(domain)
 	if want != "" {
 		return zone{} // no ID: Validate says what would be right
 	}
-	return zone{id: id, domain: clean}
+	return zone{id: id, environment: environment, domain: clean}
 }
 
 func init() {
@@ -239,7 +246,7 @@ func (t *cloudflare) Purge(ctx context.Context, o Order, may func(context.Contex
 		case failed.Kind != Refused, failed.Code == codeNoRoute, failed.HTTP == http.StatusNotFound:
 			return p.result, failed
 		}
-		if parts := b.smaller(); parts != nil {
+		if parts := b.smaller(); parts != nil && failed.Code != codeNoURLs {
 			queue = append(parts, queue...)
 		} else if refused == nil {
 			refused = failed

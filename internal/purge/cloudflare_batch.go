@@ -30,9 +30,10 @@ const (
 
 // batch is the content of one call.
 type batch struct {
-	zone  string
-	kind  batchKind
-	items []string // none for everything
+	zone        string
+	environment string // of the zone; "" for all of it
+	kind        batchKind
+	items       []string // none for everything
 }
 
 // count is what the batch draws from the bucket of URLs, or shows to people.
@@ -66,8 +67,9 @@ func (b batch) body() cache.CachePurgeParamsBodyUnion {
 	}
 }
 
-// zone is a Cloudflare zone. Without a domain it takes every host.
-type zone struct{ id, domain string }
+// zone is a Cloudflare zone, or one environment of it. Without a domain it takes
+// every host.
+type zone struct{ id, environment, domain string }
 
 // owns reports whether the zone serves the host.
 func (z zone) owns(host string) bool {
@@ -91,7 +93,7 @@ func batches(s Selectors, zones []zone, fileItems int) []batch {
 		all = z.split(all, batchPrefixes, z.filter(s.Prefixes, prefixHost), prefixItems)
 		all = z.split(all, batchHosts, z.filter(s.Hosts, func(h string) string { return h }), flexItems)
 		if s.Everything {
-			all = append(all, batch{zone: z.id, kind: batchEverything})
+			all = append(all, batch{zone: z.id, environment: z.environment, kind: batchEverything})
 		}
 	}
 	return all
@@ -99,7 +101,7 @@ func batches(s Selectors, zones []zone, fileItems int) []batch {
 
 func (z zone) split(all []batch, kind batchKind, items []string, size int) []batch {
 	for chunk := range slices.Chunk(items, size) {
-		all = append(all, batch{z.id, kind, chunk})
+		all = append(all, batch{z.id, z.environment, kind, chunk})
 	}
 	return all
 }
@@ -134,5 +136,5 @@ func (b batch) smaller() []batch {
 	if len(b.items) <= prefixItems {
 		return nil
 	}
-	return zone{id: b.zone}.split(nil, b.kind, b.items, prefixItems)
+	return zone{id: b.zone, environment: b.environment}.split(nil, b.kind, b.items, prefixItems)
 }

@@ -7,7 +7,7 @@ import (
 
 func TestBatches(t *testing.T) {
 	one := []zone{{id: zoneOne}}
-	two := []zone{{zoneOne, "example.com"}, {zoneTwo, "example.org"}}
+	two := []zone{{id: zoneOne, domain: "example.com"}, {id: zoneTwo, domain: "example.org"}}
 	type sizes map[batchKind][]int
 	cases := map[string]struct {
 		selectors Selectors

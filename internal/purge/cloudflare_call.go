@@ -23,6 +23,7 @@ const (
 	codeRateLimit = 1134  // purge limit of the account, at whatever status
 	codeNoRoute   = 7003  // unknown path, or unknown zone
 	codeAuth      = 10000 // token unknown, or without permission
+	codeNoURLs    = 1136  // an environment that URLs cannot be purged in: tags can
 )
 
 const (
@@ -80,6 +81,9 @@ func (c *caller) send(ctx context.Context, b batch, soft bool) (answer, error) {
 		option.WithMaxRetries(0),
 		option.WithHeader("User-Agent", "edge"),
 		option.WithMiddleware(func(r *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+			if b.environment != "" {
+				r.URL.Path = strings.TrimSuffix(r.URL.Path, "purge_cache") + "environments/" + b.environment + "/purge_cache"
+			}
 			if soft {
 				// The client does not know this path yet; its bodies are those
 				// of purge_cache.

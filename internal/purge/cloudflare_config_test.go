@@ -15,12 +15,21 @@ func TestCloudflareConfigNamesEveryMistake(t *testing.T) {
 		change func(*CloudflareConfig)
 		want   []string // parts of the errors; none: valid
 	}{
-		"defaults are valid":              {func(*CloudflareConfig) {}, nil},
-		"a stand-in on another host":      {func(c *CloudflareConfig) { c.APIURL = "http://standin:9999/client/v4/" }, nil},
-		"two zones with domains":          {func(c *CloudflareConfig) { c.ZoneIDs = []string{"example.com=" + zoneOne, "b.org=" + zoneTwo} }, nil},
-		"nothing at all":                  {func(c *CloudflareConfig) { *c = CloudflareConfig{} }, []string{"zone_id", "api_token"}},
-		"everything wrong":                {func(c *CloudflareConfig) { *c = CloudflareConfig{[]string{"x"}, "a b", "gold", "ftp://h", ""} }, []string{`zone_id "x"`, "api_token", `plan "gold": want one of business, enterprise, free, pro`, `api_url "ftp://h"`}},
-		"two zones without domains":       {func(c *CloudflareConfig) { c.ZoneIDs = []string{zoneOne, zoneTwo} }, []string{zoneOne + `": want DOMAIN=ID`, zoneTwo + `": want DOMAIN=ID`}},
+		"defaults are valid":         {func(*CloudflareConfig) {}, nil},
+		"a stand-in on another host": {func(c *CloudflareConfig) { c.APIURL = "http://standin:9999/client/v4/" }, nil},
+		"two zones with domains":     {func(c *CloudflareConfig) { c.ZoneIDs = []string{"example.com=" + zoneOne, "b.org=" + zoneTwo} }, nil},
+		"nothing at all":             {func(c *CloudflareConfig) { *c = CloudflareConfig{} }, []string{"zone_id", "api_token"}},
+		"everything wrong":           {func(c *CloudflareConfig) { *c = CloudflareConfig{[]string{"x"}, "a b", "gold", "ftp://h", ""} }, []string{`zone_id "x"`, "api_token", `plan "gold": want one of business, enterprise, free, pro`, `api_url "ftp://h"`}},
+		"two zones without domains":  {func(c *CloudflareConfig) { c.ZoneIDs = []string{zoneOne, zoneTwo} }, []string{zoneOne + `": want DOMAIN=ID`, zoneTwo + `": want DOMAIN=ID`}},
+		"environments of zones": {func(c *CloudflareConfig) {
+			c.ZoneIDs = []string{"a.com=" + zoneOne + "/" + zoneTwo, "b.com=" + zoneOne}
+		}, nil},
+		"an environment twice": {func(c *CloudflareConfig) {
+			c.ZoneIDs = []string{"a.com=" + zoneOne + "/" + zoneTwo, "b.com=" + zoneOne + "/" + zoneTwo}
+		}, []string{"each zone once"}},
+		"environments that are none": {func(c *CloudflareConfig) {
+			c.ZoneIDs = []string{"a.com=" + zoneOne + "/", "b.com=" + zoneOne + "/staging", "c.com=" + zoneTwo + "/" + zoneOne + "/.."}
+		}, []string{zoneOne + `/": want 32`, `staging": want 32`, `/..": want 32`}},
 		"a zone twice":                    {func(c *CloudflareConfig) { c.ZoneIDs = []string{"a.com=" + zoneOne, "b.com=" + zoneOne} }, []string{"each zone once"}},
 		"a domain that is none":           {func(c *CloudflareConfig) { c.ZoneIDs = []string{"https://a.com=" + zoneOne} }, []string{"or DOMAIN=ID"}},
 		"the real API in the clear":       {func(c *CloudflareConfig) { c.APIURL = "http://api.cloudflare.com/client/v4" }, []string{"want https"}},
