@@ -6,6 +6,7 @@
 # make bench-hitratio  what the cache keeps, beside LRU and W-TinyLFU, written to bench/HITRATIO.md
 # make soak-memory  a million URLs in half an hour, the process's memory watched, written to bench/SOAK.md
 # make churn    a hundred rolling replacements, 1 to 10 to 1 replicas and kill -9 under load, written to bench/CHURN.md
+# make soak     soak-memory and soak-fleet, one after the other
 # make soak-fleet  three gateways and a Redis in chaos behind a stand-in of Cloudflare, SOAK_FLEET=10m, written to bench/FLEET.md
 # make bench-pool  what a pool must reach, on real sockets, beside peers, written to bench/POOL.md
 # make bench-connections  10,000 connections held, and their memory beside peers', written to bench/CONNECTIONS.md
@@ -26,7 +27,7 @@ FROM ?= 0
 SOAK ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
+.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -85,6 +86,8 @@ demo: build
 # In a clock of its own: a schedule of some ten seconds takes ten milliseconds.
 bench-hitratio:
 	cd bench && $(GO) run ./hitratio -requests 200000 -objects 25000 -out HITRATIO.md
+
+soak: soak-memory soak-fleet
 
 soak-memory:
 	cd bench && $(GO) run ./soak -duration $(SOAK) -out SOAK.md

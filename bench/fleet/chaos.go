@@ -30,6 +30,7 @@ var mischiefs = []mischief{
 	{"Redis killed, empty again after up to 10 s", killRedis},
 	{"Redis stopped for up to 10 s and resumed", stopRedis},
 	{"Redis flushed", flushRedis},
+	{"a node cut off from Redis for up to 15 s", cutOff},
 	{"Cloudflare's next 20 calls fail", failCloudflare},
 }
 
@@ -104,6 +105,16 @@ func stopRedis(ctx context.Context, s *site, dice *rand.Rand) error {
 	}
 	gateway.Pause(ctx, upTo(dice, 10*time.Second))
 	return send(s.redis, syscall.SIGCONT)
+}
+
+// cutOff parts a node from Redis, and from nobody else: its visitors are to get
+// their answers meanwhile.
+func cutOff(ctx context.Context, s *site, dice *rand.Rand) error {
+	n := s.nodes[dice.IntN(nodes)]
+	n.line.Cut()
+	defer n.line.Mend()
+	gateway.Pause(ctx, upTo(dice, 15*time.Second))
+	return nil
 }
 
 // flushRedis says FLUSHALL in Redis' own words.

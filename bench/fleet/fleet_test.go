@@ -54,8 +54,11 @@ func TestTheVerdictWantsEvidence(t *testing.T) {
 			r.history.Purges = append(r.history.Purges, history.Purge{Called: now, Acknowledged: now.Add(time.Second)})
 		}
 		r.history.Deploys = []history.Deploy{{Version: "v2", Acknowledged: now}}
-		for i := range 300 {
+		for i := range 310 {
 			where := []string{"a, HIT, lower-0, edge", "b, , , edge; hit", "b, , , edge; fwd=miss"}[i%3]
+			if i >= 300 {
+				where = "b, , , edge; hit; ttl=9; detail=shared"
+			}
 			r.history.Reads = append(r.history.Reads, history.Read{Start: now.Add(time.Minute), End: now.Add(time.Minute), Status: 200, Version: "v2", Made: now.Add(time.Second), Where: where})
 		}
 		return r

@@ -53,6 +53,8 @@ Does exit code 0 of `+"`edge purge`"+` and `+"`edge deploy`"+` mean what it says
 	fmt.Fprintf(&b, `
 Calls that Cloudflare accepted for versions that were retired, from the start of each acknowledged deploy to its end, and in brackets how often something above was going on, or just over, meanwhile: %s. Two are allowed, and two more for each of these: a call that was made, and not written down, is made again.
 
+The nodes have a cache in common (`+"`cache { shared }`"+`) in the Redis to which all of this happens; what came from there is counted above.
+
 The judge is `+"`internal/purge/history`"+`: each answer carries the version and the moment at which a replica made it, each purge and deploy the moments of its call and its acknowledgement. The CDN is `+"`internal/purge/standin/cdn`"+`: two tiers, purged one after the other within 0.8 s of the acceptance, which store what is under way meanwhile.
 
 - edge %s

@@ -98,8 +98,9 @@ func (s *site) excuse(from, until time.Time) string {
 
 // visit asks for one thing after the other until leave is done.
 func (r *record) visit(leave context.Context, place string, excuse func(from, until time.Time) string) {
-	client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}
-	defer client.CloseIdleConnections()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: hosted{transport}, Timeout: time.Minute}
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
 	for i := 0; ; i++ {
@@ -112,6 +113,15 @@ func (r *record) visit(leave context.Context, place string, excuse func(from, un
 		read.Excused = excuse(read.Start, read.End)
 		r.add(func(h *history.History) { h.Reads = append(h.Reads, read) })
 	}
+}
+
+// hosted has every request ask for the same host.
+type hosted struct{ over http.RoundTripper }
+
+func (h hosted) RoundTrip(r *http.Request) (*http.Response, error) {
+	asked := r.Clone(r.Context()) // a RoundTripper changes no request
+	asked.Host = host
+	return h.over.RoundTrip(asked)
 }
 
 // storm is deploys, purges and mischief at the same time.
@@ -190,6 +200,8 @@ func source(read history.Read) string {
 		return "lower tier"
 	case fields[1] == "HIT":
 		return "upper tier"
+	case strings.Contains(fields[3], "; hit") && strings.Contains(fields[3], "detail=shared"):
+		return "Redis"
 	case strings.Contains(fields[3], "; hit"):
 		return "node's cache"
 	}

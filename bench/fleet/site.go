@@ -20,6 +20,7 @@ import (
 	"github.com/edgegw/edge/bench/process"
 	"github.com/edgegw/edge/internal/purge/standin"
 	"github.com/edgegw/edge/internal/purge/standin/cdn"
+	"github.com/edgegw/edge/internal/redistest"
 )
 
 const (
@@ -40,6 +41,7 @@ const caddyfile = `{
 		cache {
 			memory 64MiB
 			DISK
+			shared 16MiB
 		}
 		pool app {
 			discover file REPLICAS {
@@ -70,7 +72,8 @@ const caddyfile = `{
 	}
 }
 
-http://LISTEN {
+http://:PORT {
+	bind 127.0.0.1
 	edge_rules {
 		fingerprinted /assets/*
 		private /api/*
@@ -87,6 +90,10 @@ http://LISTEN {
 	}
 }
 `
+
+// host is what visitors ask for, wherever they do: what one node has stored is for
+// all of them.
+const host = "crm.example.com"
 
 // site is all that runs.
 type site struct {
@@ -105,6 +112,7 @@ type site struct {
 type node struct {
 	name, listen, dir, config string
 	server                    *process.Process
+	line                      *redistest.Line // its way to Redis
 
 	mu sync.Mutex
 	// absences are when it was killed or stopped, until it was back.
@@ -178,8 +186,12 @@ func start(ctx context.Context, o options, binary, redis, dir string) (s *site, 
 		if i == nodes-1 {
 			disk = "disk 64MiB" // what it holds outlives the process
 		}
+		if n.line, err = redistest.NewLine(s.path(fmt.Sprint("line-", i)), s.path("redis.sock")); err != nil {
+			return s, err
+		}
+		_, port, _ := strings.Cut(n.listen, ":")
 		text := strings.NewReplacer("ADMIN", addresses[nodes+i], "DIR", n.dir, "DISK", disk, "REPLICAS", s.path("replicas"), "ZONE", s.zone, "TOKEN", s.token,
-			"API", "http://"+s.servers[0].Addr+"/client/v4", "REDIS", s.path("redis.sock"), "NODE", n.name, "LEASE", o.lease.String(), "LISTEN", n.listen).Replace(caddyfile)
+			"API", "http://"+s.servers[0].Addr+"/client/v4", "REDIS", n.line.Socket, "NODE", n.name, "LEASE", o.lease.String(), "PORT", port).Replace(caddyfile)
 		if err := errors.Join(os.Mkdir(n.dir, 0o700), os.WriteFile(n.config, []byte(text), 0o600)); err != nil {
 			return s, err
 		}
@@ -304,6 +316,9 @@ func (s *site) end() error {
 	for _, n := range s.nodes {
 		if n.server != nil {
 			errs = append(errs, n.server.Stop())
+		}
+		if n.line != nil {
+			n.line.Close()
 		}
 	}
 	if s.redis != nil {
