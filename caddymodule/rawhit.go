@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"reflect"
 	"sync"
 	"time"
 
@@ -17,11 +18,10 @@ import (
 	"github.com/edgegw/edge/internal/rawhit"
 )
 
-// RawHits is the listener wrapper edge_hits. A request over HTTP/1.1 without
-// TLS that is the same as one that the site's handlers have answered from the
-// cache, but for fields that its answer does not depend on, is answered on the
-// connection: as they would, in a third of the CPU. Everything else goes the
-// usual way.
+// RawHits is the listener wrapper edge_hits. A request over HTTP/1.1 that is the
+// same as one that the site's handlers have answered from the cache, but for
+// fields that its answer does not depend on, is answered on the connection: as
+// they would, in a third of the CPU. Everything else goes the usual way.
 //
 //	servers {
 //	    listener_wrappers {
@@ -98,6 +98,8 @@ func (h *RawHits) Provision(ctx caddy.Context) error {
 			}
 			return time.Duration(server.WriteIdleTimeout)
 		},
+		Handshake: func() time.Duration { return handshakeTimeout(server) },
+		Unwrap:    beneathCaddy,
 	})
 	server.RegisterConnContext(h.table.ConnContext)
 	server.RegisterConnState(h.table.ConnState)
@@ -109,6 +111,38 @@ func (h *RawHits) Provision(ctx caddy.Context) error {
 	tables.of[server] = h
 	return nil
 }
+
+// handshakeTimeout is the one that net/http has for a server.
+func handshakeTimeout(s *caddyhttp.Server) (least time.Duration) {
+	for _, limit := range []caddy.Duration{s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout} {
+		if d := time.Duration(limit); d > 0 && (least == 0 || d < least) {
+			least = d
+		}
+	}
+	return least
+}
+
+// beneathCaddy takes off what Caddy puts around the connections of listener
+// wrappers, which passes everything on as it comes, and nothing of others.
+func beneathCaddy(nc net.Conn) net.Conn {
+	for {
+		v := reflect.ValueOf(nc)
+		if v.Kind() != reflect.Struct || v.Type().PkgPath() != caddyhttpPath {
+			return nc
+		}
+		field := v.FieldByName("Conn")
+		if !field.IsValid() || !field.CanInterface() {
+			return nc
+		}
+		inner, ok := field.Interface().(net.Conn)
+		if !ok {
+			return nc
+		}
+		nc = inner
+	}
+}
+
+var caddyhttpPath = reflect.TypeFor[caddyhttp.Server]().PkgPath()
 
 func (h *RawHits) off(why string) {
 	h.ctx.Logger().Warn("edge_hits does nothing for this server", zap.String("reason", why))

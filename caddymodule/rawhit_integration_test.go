@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,94 +20,6 @@ import (
 
 	"github.com/edgegw/edge/internal/rawhit/streams"
 )
-
-// rawEdge is a gateway with edge_hits at its URL, and the same site without it
-// at the other address.
-type rawEdge struct {
-	*edge
-	other string
-	text  string
-}
-
-func startRawEdge(t *testing.T, address, site string) *rawEdge {
-	t.Helper()
-	e := &rawEdge{edge: newEdge(t), other: freeAddress(t)}
-	e.text = fmt.Sprintf(`{
-	admin %s
-	persist_config off
-	grace_period 2s
-	log {
-		output discard
-	}
-	servers %s {
-		listener_wrappers {
-			edge
-			tls
-			edge_hits
-		}
-	}
-	edge {
-		state_dir %q
-		purge {
-			%s
-		}
-		control {
-			%s
-		}
-		%s
-	}
-}
-%s, http://%s {
-	log {
-		output file %q
-	}
-	%s
-	handle /.edge/* {
-		edge_control
-	}
-}
-`, e.Admin, strings.TrimPrefix(e.URL, "http://"), e.stateDir, e.purges, e.controls, staticPool(address), e.URL, e.other, e.accessLog, site)
-	// The address names a port; the server's sites are for any host.
-	e.text = strings.NewReplacer(
-		"servers "+strings.TrimPrefix(e.URL, "http://"), "servers "+strings.TrimPrefix(e.URL, "http://127.0.0.1"),
-		e.URL+", http://"+e.other, "http://"+strings.TrimPrefix(e.URL, "http://127.0.0.1")+", http://"+strings.TrimPrefix(e.other, "127.0.0.1"),
-	).Replace(e.text)
-	if err := e.loadText(e.text); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "a replica", func() bool { return e.get("/ready").StatusCode == http.StatusOK })
-	return e
-}
-
-// replies counts what was answered on connections, by all configurations' tables
-// that are in use.
-func replies() (n int64) {
-	tables.Lock()
-	defer tables.Unlock()
-	for _, raw := range tables.of {
-		n += raw.table.Replies()
-	}
-	return n
-}
-
-// learned asks until the answer comes from the connection.
-func (c *rawClient) learned(request string) response {
-	c.t.Helper()
-	for range 200 {
-		before := replies()
-		if got := c.ask(request); replies() > before {
-			return got
-		}
-	}
-	c.t.Fatalf("not learned: %q", request)
-	return response{}
-}
-
-func (c *rawClient) ask(request string) response {
-	c.t.Helper()
-	c.send("%s", strings.ReplaceAll(request, "\r\n", "\n"))
-	return c.answer(http.MethodGet)
-}
 
 const taggedSite = `
 edge_rules {
@@ -205,12 +118,26 @@ func TestStreamsAreAnsweredAsWithoutEdgeHits(t *testing.T) {
 	for _, path := range []string{"/hit/a", "/hit/5000", "/hit/40000"} { // the same state for both
 		e.rawClient().ask(streams.Get(path))
 	}
+	t.Run("plain", func(t *testing.T) { playBoth(t, strings.TrimPrefix(e.URL, "http://"), e.other, nil, 300) })
+	t.Run("TLS", func(t *testing.T) {
+		c := rawSecurely(t, e.secureOther)
+		for _, path := range []string{"/hit/a", "/hit/5000", "/hit/40000"} { // another scheme, other answers
+			c.ask(streams.Get(path))
+		}
+		playBoth(t, e.secure, e.secureOther, anyCertificate, 300)
+	})
+}
+
+// playBoth plays streams at two addresses, the first of which is with
+// edge_hits, and compares the answers.
+func playBoth(t *testing.T, raw, plain string, secure *tls.Config, seeds uint64) {
+	t.Helper()
 	before := replies()
-	for seed := range uint64(300) {
+	for seed := range seeds {
 		stream := streams.New(rand.New(rand.NewPCG(seed, 11)).IntN, true)
 		var answers [2][]byte
-		for i, address := range []string{strings.TrimPrefix(e.URL, "http://"), e.other} {
-			all, err := streams.Play(address, streams.Get("/hit/a"), stream)
+		for i, address := range []string{raw, plain} {
+			all, err := streams.Play(address, secure, streams.Get("/hit/a"), stream)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -220,7 +147,7 @@ func TestStreamsAreAnsweredAsWithoutEdgeHits(t *testing.T) {
 			t.Fatalf("seed %d: %s", seed, how)
 		}
 	}
-	if n := replies() - before; n < 200 {
+	if n := replies() - before; n < int64(seeds)/2 {
 		t.Errorf("%d answers on connections: that proves little", n)
 	}
 }
@@ -289,7 +216,14 @@ func TestEdgeHitsKnowsWhatItCannotRepeat(t *testing.T) {
 func TestTheAccessLogHasRepliesOnTheConnection(t *testing.T) {
 	address, _ := counting(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) })
 	e := startRawEdge(t, address, taggedSite)
-	c := e.rawClient()
+	t.Run("plain", func(t *testing.T) { e.sameRecords(t, e.rawClient(), rawTo(t, e.other)) })
+	t.Run("TLS", func(t *testing.T) { e.sameRecords(t, rawSecurely(t, e.secure), rawSecurely(t, e.secureOther)) })
+}
+
+// sameRecords compares a reply on the connection of raw with one of the chain,
+// over the connection other, which is without edge_hits.
+func (e *rawEdge) sameRecords(t *testing.T, c, other *rawClient) {
+	t.Helper()
 	request := streams.Get("/a", "User-Agent: tester", "X-Forwarded-For: 192.0.2.1")
 	c.ask(request)
 	c.ask(request)
@@ -298,8 +232,6 @@ func TestTheAccessLogHasRepliesOnTheConnection(t *testing.T) {
 	eventually(t, "the record of the reply", func() bool { return e.record(got.Header.Get("X-Request-Id")) != nil })
 	raw := e.record(got.Header.Get("X-Request-Id"))
 
-	// The same over the other address, which is without edge_hits.
-	other := rawTo(t, e.other)
 	got = other.ask(request)
 	eventually(t, "the record of the chain", func() bool { return e.record(got.Header.Get("X-Request-Id")) != nil })
 	chain := e.record(got.Header.Get("X-Request-Id"))
@@ -360,5 +292,20 @@ func TestTheHostSaysWhichLoggersWrite(t *testing.T) {
 	logs.SkipUnmappedHosts = true
 	if _, logged := loggerNames(logs, "other.example"); logged {
 		t.Error("a host that is not mapped is logged")
+	}
+}
+
+func TestHTTP2IsServedBesideEdgeHits(t *testing.T) {
+	address, _ := counting(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) })
+	e := startRawEdge(t, address, taggedSite)
+	for _, address := range []string{e.secure, e.secureOther} {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "example.com"}, ForceAttemptHTTP2: true}
+		t.Cleanup(transport.CloseIdleConnections)
+		for range 3 {
+			got, err := read((&http.Client{Transport: transport}).Get("https://" + address + "/a"))
+			if err != nil || got.Proto != "HTTP/2.0" || got.Text != "/a" {
+				t.Fatalf("%v %q, %v", got.Response, got.Text, err)
+			}
+		}
 	}
 }

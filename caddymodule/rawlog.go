@@ -84,7 +84,7 @@ func (l *rawLog) write(record rawhit.Record) {
 	if err != nil {
 		return // net/http has parsed the same but for ignored fields: a fuzz test holds it
 	}
-	r.RemoteAddr = record.Remote
+	r.RemoteAddr, r.TLS = record.Remote, record.TLS
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, l.server)
 	header := responseHeader(record.Head)
 	fields := append([]zap.Field{

@@ -2,6 +2,7 @@ package rawhit
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -19,29 +20,6 @@ const maxFlat = 16 << 10
 // maxBody is the largest body of which one deadline for writing will do.
 const maxBody = 256 << 10
 
-// listener hands out connections that answer what the table knows.
-type listener struct {
-	net.Listener
-	table *Table
-}
-
-// Listener wraps the one that net/http accepts from. Connections that are not
-// plain TCP are left as they are.
-func (t *Table) Listener(l net.Listener) net.Listener {
-	return &listener{Listener: l, table: t}
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	nc, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		return &conn{TCPConn: tcp, table: l.table}, nil
-	}
-	return nc, nil
-}
-
 // The states of a connection.
 const (
 	waiting int32 = iota
@@ -49,12 +27,13 @@ const (
 	closed
 )
 
-// conn is a connection. But for its atomic fields, only the goroutine that
-// serves it touches it: net/http calls Read with readerSize bytes, Write and
-// ConnState there.
+// conn is a connection: a [plainConn] or a [secureConn]. But for its atomic
+// fields, only the goroutine that serves it touches it: net/http calls Read
+// with readerSize bytes, Write and ConnState there.
 type conn struct {
-	*net.TCPConn
+	net.Conn
 	table *Table
+	tls   *tls.ConnectionState // nil without TLS
 
 	off     bool // not for this package: hijacked
 	known   bool // it is of HTTP/1.1 and had a hit, so trusted is right
@@ -100,11 +79,11 @@ func (c *conn) Read(p []byte) (int, error) {
 		if c.idle.Load() { // for a request whose start net/http has already
 			c.idle.Store(false)
 		}
-		return c.TCPConn.Read(p)
+		return c.Conn.Read(p)
 	}
 	n := 0
 	for {
-		m, err := c.TCPConn.Read(p[n:])
+		m, err := c.Conn.Read(p[n:])
 		n += m
 		if n = c.answer(p, n); n > 0 {
 			c.handOver(p[:n])
@@ -125,7 +104,7 @@ func (c *conn) handOver(b []byte) {
 	if !c.armed.IsZero() {
 		c.armed = time.Time{}
 		// If it fails the connection is broken, which the next use tells.
-		_ = c.TCPConn.SetWriteDeadline(time.Time{})
+		_ = c.Conn.SetWriteDeadline(time.Time{})
 	}
 	if c.isGet = bytes.HasPrefix(b, []byte("GET ")) && endOfBlock(b) == len(b); c.isGet {
 		c.block = append(c.block[:0], b...)
@@ -152,7 +131,7 @@ func (c *conn) answer(p []byte, n int) int {
 		if err != nil || c.closing.Load() {
 			c.state.Store(closed)
 			// What failed before is what counts, and nobody is there to be told.
-			_ = c.TCPConn.Close()
+			_ = c.Conn.Close()
 			return 0
 		}
 		if !replied {
@@ -173,13 +152,18 @@ func (c *conn) lookup(block []byte) *memo {
 }
 
 // prefix begins the key: what a trusted proxy says means something else than
-// the same words of a visitor.
+// the same words of a visitor, and over TLS the answer may depend on the name
+// that the client asked for there. A byte tells that name's length.
 func (c *conn) prefix() []byte {
-	trusted := byte('-')
+	kind := byte('-')
 	if c.trusted {
-		trusted = '+'
+		kind = '+'
 	}
-	return append(c.key[:0], trusted)
+	if c.tls == nil {
+		return append(c.key[:0], kind, 0)
+	}
+	name := c.tls.ServerName
+	return append(append(c.key[:0], kind, 1, byte(len(name))), name...)
 }
 
 // reply writes the answer, unless it may not be given any more.
@@ -220,21 +204,41 @@ func (c *conn) note(m *memo, block []byte, head, size int, began time.Time, err 
 	done := time.Now()
 	c.table.journal.waiting <- record{log: m.log, Record: Record{
 		Block: copied[:len(block)], Head: copied[len(block):], Remote: c.RemoteAddr().String(), Size: size,
-		Done: done, Duration: done.Sub(began), Err: err,
+		Done: done, Duration: done.Sub(began), Err: err, TLS: c.tls,
 	}}
 }
 
 // send writes the header in out, and the body.
 func (c *conn) send(body [][]byte) error {
+	if c.tls != nil {
+		return c.seal(body)
+	}
 	if len(c.out)+size(body) <= maxFlat {
 		for _, piece := range body {
 			c.out = append(c.out, piece...)
 		}
-		_, err := c.TCPConn.Write(c.out)
+		_, err := c.Conn.Write(c.out)
 		return err
 	}
 	buffers := append(net.Buffers{c.out}, body...)
-	_, err := buffers.WriteTo(c.TCPConn)
+	_, err := buffers.WriteTo(c.Conn)
+	return err
+}
+
+// seal writes them in full records: each costs a system call.
+func (c *conn) seal(body [][]byte) error {
+	for _, piece := range body {
+		for len(c.out)+len(piece) > maxFlat {
+			n := max(0, maxFlat-len(c.out))
+			c.out = append(c.out, piece[:n]...)
+			if _, err := c.Conn.Write(c.out); err != nil {
+				return err
+			}
+			c.out, piece = c.out[:0], piece[n:]
+		}
+		c.out = append(c.out, piece...)
+	}
+	_, err := c.Conn.Write(c.out)
 	return err
 }
 
@@ -246,10 +250,10 @@ func (c *conn) arm(now time.Time) {
 	c.armed = now
 	// A connection on which this fails is broken, which the write will tell.
 	if idle := c.table.idle(); idle > 0 {
-		_ = c.TCPConn.SetReadDeadline(now.Add(idle))
+		_ = c.Conn.SetReadDeadline(now.Add(idle))
 	}
 	if write := c.table.write(); write > 0 {
-		_ = c.TCPConn.SetWriteDeadline(now.Add(write))
+		_ = c.Conn.SetWriteDeadline(now.Add(write))
 	}
 }
 
@@ -303,25 +307,19 @@ func (c *conn) Write(b []byte) (int, error) {
 	if c.capture != nil {
 		c.capture.take(b)
 	}
-	return c.TCPConn.Write(b)
-}
-
-// ReadFrom lets net/http hand files to the kernel.
-func (c *conn) ReadFrom(r io.Reader) (int64, error) {
-	c.capture = nil // these bytes are not seen
-	return c.TCPConn.ReadFrom(r)
+	return c.Conn.Write(b)
 }
 
 // SetReadDeadline counts: see [conn.atBoundary].
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.deadlines.Add(1)
-	return c.TCPConn.SetReadDeadline(t)
+	return c.Conn.SetReadDeadline(t)
 }
 
 // SetDeadline counts as well.
 func (c *conn) SetDeadline(t time.Time) error {
 	c.deadlines.Add(1)
-	return c.TCPConn.SetDeadline(t)
+	return c.Conn.SetDeadline(t)
 }
 
 // Close lets a reply end that is being written: net/http takes the connection
@@ -333,7 +331,7 @@ func (c *conn) Close() error {
 		case now == replying:
 			return nil // answer closes it
 		case now == closed, c.state.CompareAndSwap(now, closed):
-			return c.TCPConn.Close()
+			return c.Conn.Close()
 		}
 	}
 }

@@ -145,8 +145,11 @@ func TestManyConnectionsAtOnce(t *testing.T) {
 
 // net/http closes the connections that it takes for idle when it shuts down.
 func TestAShutdownCutsNoReply(t *testing.T) {
-	for range 20 {
+	for n := range 20 {
 		w := newWorld(t, true)
+		if n%4 == 0 {
+			w = newSecureWorld(t, true)
+		}
 		const size = 200_000
 		text := get(fmt.Sprintf("/hit/%d", size))
 		var all sync.WaitGroup
@@ -155,7 +158,7 @@ func TestAShutdownCutsNoReply(t *testing.T) {
 			w.learned(c, text)
 			all.Go(func() {
 				for {
-					if _, err := io.WriteString(c.TCPConn, text); err != nil {
+					if _, err := io.WriteString(c.Conn, text); err != nil {
 						return
 					}
 					got, err := http.ReadResponse(c.in, nil)

@@ -1,6 +1,9 @@
 package rawhit
 
-import "time"
+import (
+	"crypto/tls"
+	"time"
+)
 
 // Record is what an access log says about a reply.
 type Record struct {
@@ -16,6 +19,8 @@ type Record struct {
 	Duration time.Duration
 	// Err is why it was not written as a whole.
 	Err error
+	// TLS is the connection's, nil without.
+	TLS *tls.ConnectionState
 }
 
 // maxRecords is how many records may wait to be written. While there are as

@@ -1,6 +1,6 @@
 // Package rawhit answers requests that the full chain of handlers has answered
 // from the cache before, where they come in: on the connection, before net/http
-// has read them. It is for HTTP/1.1 without TLS.
+// has read them. It is for HTTP/1.1, with TLS and without.
 //
 // It holds no answers and decides nothing about them: a [Hit] names one, and
 // says each time whether it still may be given. A request is compared byte by
@@ -75,16 +75,32 @@ type connKey struct{}
 
 // ConnContext makes the connection known to the handlers of its requests.
 func (t *Table) ConnContext(ctx context.Context, nc net.Conn) context.Context {
-	if c, ok := nc.(*conn); ok && c.table == t {
+	if c := t.connOf(nc); c != nil {
 		return context.WithValue(ctx, connKey{}, c)
 	}
 	return ctx
 }
 
+// connOf finds the table's own connection in what net/http has; nil if it is
+// another.
+func (t *Table) connOf(nc net.Conn) *conn {
+	if t.unwrap != nil {
+		nc = t.unwrap(nc)
+	}
+	own, ok := nc.(interface{ hits() *conn })
+	if !ok || own.hits().table != t {
+		return nil
+	}
+	return own.hits()
+}
+
 // ConnState follows what net/http does with a connection.
 func (t *Table) ConnState(nc net.Conn, state http.ConnState) {
-	c, ok := nc.(*conn)
-	if !ok || c.table != t {
+	if state != http.StateIdle && state != http.StateHijacked {
+		return
+	}
+	c := t.connOf(nc)
+	if c == nil {
 		return
 	}
 	switch state {
@@ -100,11 +116,11 @@ func (t *Table) ConnState(nc net.Conn, state http.ConnState) {
 // the goroutine that serves the request, before the header is written. hit is
 // called only if there is something to learn.
 func Learn(r *http.Request, hit func() (Hit, bool)) {
-	if r.ProtoMajor != 1 || r.ProtoMinor != 1 || r.Method != http.MethodGet || r.TLS != nil {
+	if r.ProtoMajor != 1 || r.ProtoMinor != 1 || r.Method != http.MethodGet {
 		return
 	}
 	c, ok := r.Context().Value(connKey{}).(*conn)
-	if !ok || c.off || c.table.draining.Load() {
+	if !ok || c.off || (r.TLS != nil) != (c.tls != nil) || c.table.draining.Load() {
 		return
 	}
 	c.learn(r, hit)

@@ -3,6 +3,7 @@ package rawhit
 import (
 	"context"
 	"hash/maphash"
+	"net"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -25,7 +26,8 @@ type Table struct {
 	bytes  atomic.Int64
 	hand   atomic.Uint32 // where the search for room goes on
 
-	idle, write func() time.Duration
+	idle, write, handshake func() time.Duration
+	unwrap                 func(net.Conn) net.Conn
 
 	journal *journal // nil before Start
 
@@ -42,11 +44,21 @@ type Config struct {
 	// a client may take no byte; they are asked while connections are served.
 	// Zero is without end.
 	Idle, Write func() time.Duration
+	// Handshake is how long a client may take for the one of TLS. Zero is
+	// without end.
+	Handshake func() time.Duration
+	// Unwrap finds what [Table.Listener]'s handed out in what net/http accepted;
+	// nil if nobody puts anything around it. Whatever does may not keep bytes
+	// back, nor read any that it was not asked for.
+	Unwrap func(net.Conn) net.Conn
 }
 
 // NewTable makes an empty table.
 func NewTable(c Config) *Table {
-	return &Table{seed: maphash.MakeSeed(), fields: newFields(c.Kept), idle: c.Idle, write: c.Write}
+	return &Table{
+		seed: maphash.MakeSeed(), fields: newFields(c.Kept),
+		idle: c.Idle, write: c.Write, handshake: c.Handshake, unwrap: c.Unwrap,
+	}
 }
 
 // memo is a request and how its answer goes out. It does not hold on to the

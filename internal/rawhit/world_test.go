@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,6 +43,7 @@ func (a cached) End() { a.world.running.Add(-1) }
 type world struct {
 	t       testing.TB
 	address string
+	secure  *tls.Config // of clients; nil without TLS
 	table   *Table
 	server  *http.Server
 
@@ -53,17 +57,29 @@ type world struct {
 const lifetime = 3600
 
 // newWorld starts a server; raw says whether it has a table.
-func newWorld(t testing.TB, raw bool) *world {
+func newWorld(t testing.TB, raw bool) *world { return startWorld(t, raw, nil) }
+
+// newSecureWorld starts one with TLS.
+func newSecureWorld(t testing.TB, raw bool) *world {
+	return startWorld(t, raw, &tls.Config{Certificates: []tls.Certificate{newCertificate(t)}})
+}
+
+func startWorld(t testing.TB, raw bool, secure *tls.Config) *world {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{t: t, address: l.Addr().String()}
-	w.server = &http.Server{Handler: w, IdleTimeout: time.Minute, ReadHeaderTimeout: time.Minute}
+	if secure != nil {
+		// The certificate was made for this test.
+		w.secure = &tls.Config{InsecureSkipVerify: true, ServerName: "example.com"}
+		l = tls.NewListener(l, secure)
+	}
+	w.server = &http.Server{Handler: w, ErrorLog: log.New(io.Discard, "", 0), IdleTimeout: time.Minute, ReadHeaderTimeout: time.Minute}
 	if raw {
 		minute := func() time.Duration { return time.Minute }
-		w.table = NewTable(Config{Kept: []string{"X-Real-IP"}, Idle: minute, Write: minute})
+		w.table = NewTable(Config{Kept: []string{"X-Real-IP"}, Idle: minute, Write: minute, Handshake: minute})
 		w.server.ConnContext, w.server.ConnState = w.table.ConnContext, w.table.ConnState
 		w.server.RegisterOnShutdown(w.table.Drain)
 		l = w.table.Listener(l)
@@ -161,29 +177,29 @@ func (w *world) tunnel(rw http.ResponseWriter) {
 // client is one connection.
 type client struct {
 	t testing.TB
-	*net.TCPConn
+	net.Conn
 	in *bufio.Reader
 }
 
 func (w *world) dial() *client {
 	w.t.Helper()
-	nc, err := net.Dial("tcp", w.address)
+	nc, err := streams.Dial(w.address, w.secure)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c := &client{t: w.t, TCPConn: nc.(*net.TCPConn)}
+	c := &client{t: w.t, Conn: nc}
 	w.t.Cleanup(func() { _ = c.Close() }) // most have been closed
 	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		w.t.Fatal(err)
 	}
-	c.in = bufio.NewReader(c.TCPConn)
+	c.in = bufio.NewReader(c.Conn)
 	return c
 }
 
 // ask sends a request and reads the answer.
 func (c *client) ask(text string) (*http.Response, string) {
 	c.t.Helper()
-	if _, err := io.WriteString(c.TCPConn, text); err != nil {
+	if _, err := io.WriteString(c.Conn, text); err != nil {
 		c.t.Fatal(err)
 	}
 	return c.next(http.MethodGet)
@@ -246,3 +262,23 @@ func waitFor(ctx context.Context, t testing.TB, holds func() bool) {
 		}
 	}
 }
+
+// logged returns what the server has logged since.
+func (w *world) logged() func() string {
+	var mu sync.Mutex
+	var all strings.Builder
+	w.server.ErrorLog.SetOutput(writerFunc(func(b []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return all.Write(b)
+	}))
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return all.String()
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

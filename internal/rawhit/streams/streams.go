@@ -6,6 +6,7 @@ package streams
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -122,10 +123,18 @@ func New(pick func(int) int, proxied bool) []Piece {
 	return all
 }
 
+// Dial makes a connection to a server, with TLS if there is a configuration.
+func Dial(address string, secure *tls.Config) (net.Conn, error) {
+	if secure == nil {
+		return net.Dial("tcp", address)
+	}
+	return tls.Dial("tcp", address, secure)
+}
+
 // Play sends a stream on a new connection, after it has asked prime three
 // times, and returns all that came back after that.
-func Play(address, prime string, stream []Piece) ([]byte, error) {
-	nc, err := net.Dial("tcp", address)
+func Play(address string, secure *tls.Config, prime string, stream []Piece) ([]byte, error) {
+	nc, err := Dial(address, secure)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +165,7 @@ func Play(address, prime string, stream []Piece) ([]byte, error) {
 	// The last request closes the connection: a client that shuts its side
 	// down would have a proxy give up what is on its way. Only a tunnel needs it.
 	if _, err := io.WriteString(nc, Get("/hit/a", "Connection: close")); err == nil && tunnels(stream) {
-		_ = nc.(*net.TCPConn).CloseWrite() // the server may have closed
+		_ = nc.(interface{ CloseWrite() error }).CloseWrite() // the server may have closed
 	}
 	// A reset ends it as well as an end does.
 	_, err = io.Copy(io.Discard, in)
