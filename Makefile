@@ -73,7 +73,7 @@ bench-test:
 	cd bench && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 bench:
-	scripts/install-debian.sh nginx-light varnish haproxy wrk
+	scripts/install-debian.sh nginx-light varnish haproxy wrk nghttp2-client
 	cd bench && $(GO) run . -out RESULTS.md
 
 bench-race:

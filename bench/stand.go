@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edgegw/edge/bench/certificate"
 	"github.com/edgegw/edge/bench/gateway"
 	"github.com/edgegw/edge/bench/measure"
 	"github.com/edgegw/edge/bench/peers"
@@ -29,6 +30,7 @@ type stand struct {
 	versions     []report.Fact
 	origin       *process.Process
 	originURL    string
+	certificate  certificate.Certificate
 	rows         []*row
 }
 
@@ -57,12 +59,19 @@ func (s *stand) start(ctx context.Context) error {
 	if _, err := os.Stat("peers/stockcaddy"); err != nil {
 		return fmt.Errorf("run it in the folder bench: %w", err)
 	}
-	if _, err := exec.LookPath("wrk"); err != nil {
-		return fmt.Errorf("%w: run ../scripts/install-debian.sh wrk", err)
+	for program, debian := range map[string]string{"wrk": "wrk", "h2load": "nghttp2-client"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("%w: run ../scripts/install-debian.sh %s", err, debian)
+		}
 	}
 	if err := s.makeFolders(); err != nil {
 		return err
 	}
+	var err error
+	if s.certificate, err = certificate.New(); err != nil {
+		return err
+	}
+	client = newClient(s.certificate.Trusted)
 	binaries, err := s.build(ctx)
 	if err != nil {
 		return err
@@ -148,8 +157,11 @@ func (s *stand) startOrigin(binary, address string) error {
 }
 
 func (s *stand) startRow(r *row, binary, origin, address string) error {
-	dir := filepath.Join(s.memory, r.peer.Name+"-"+r.way.Name)
+	dir := filepath.Join(s.memory, strings.ReplaceAll(r.name(), " ", "-"))
 	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	if err := s.certificate.Write(dir); err != nil {
 		return err
 	}
 	c := r.way.Configure(peers.Setup{
@@ -164,6 +176,9 @@ func (s *stand) startRow(r *row, binary, origin, address string) error {
 		Args: c.Args, Env: peers.Environment(dir, c.Env...),
 	})
 	r.url = "http://" + address
+	if r.way.Kind.Secure() {
+		r.url = "https://" + address
+	}
 	return err
 }
 

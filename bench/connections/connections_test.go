@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edgegw/edge/bench/certificate"
 )
 
 func crowdAt(t *testing.T, address string, n int) *crowd {
@@ -82,13 +84,13 @@ func TestAConnectionThatIsNotWellIsNoticed(t *testing.T) {
 }
 
 func TestOverTLSTheCertificateCounts(t *testing.T) {
-	made, err := newCertificate()
+	made, err := certificate.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	other := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
-	c := &crowd{address: other.Listener.Addr().String(), secure: made.trusted}
+	c := &crowd{address: other.Listener.Addr().String(), secure: made.Trusted}
 	t.Cleanup(c.leave)
 	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 	defer stop()

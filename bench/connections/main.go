@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/edgegw/edge/bench/certificate"
 	"github.com/edgegw/edge/bench/command"
 	"github.com/edgegw/edge/bench/gateway"
 	"github.com/edgegw/edge/bench/peers"
@@ -108,7 +109,7 @@ type stand struct {
 	files       int               // that a process may open
 	binaries    map[string]string // by program
 	versions    map[string]string
-	certificate certificate
+	certificate certificate.Certificate
 	replicas    []*process.Process
 	addresses   []string // of the replicas
 	rows        []row
@@ -121,7 +122,7 @@ func newStand(ctx context.Context, o options, files int, dir string) (*stand, er
 	if s.binaries, s.versions, err = peers.BuildAll(ctx, dir, "edge", "caddy", "nginx", "haproxy"); err != nil {
 		return nil, err
 	}
-	if s.certificate, err = newCertificate(); err != nil {
+	if s.certificate, err = certificate.New(); err != nil {
 		return nil, err
 	}
 	sample := filepath.Join(dir, "sample")
@@ -166,7 +167,7 @@ func (s *stand) serve(ctx context.Context, c contestant, secure bool, work func(
 	if err != nil {
 		return err
 	}
-	if err := s.certificate.write(dir); err != nil {
+	if err := s.certificate.Write(dir); err != nil {
 		return err
 	}
 	settings := c.configure(setup{

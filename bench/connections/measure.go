@@ -77,7 +77,7 @@ func (s *stand) measure(ctx context.Context) error {
 func (s *stand) hold(ctx context.Context, server *process.Process, listen string, r *row) (err error) {
 	held := &crowd{address: listen}
 	if r.situation == idleTLS {
-		held.secure = s.certificate.trusted
+		held.secure = s.certificate.Trusted
 	}
 	defer held.leave()
 	if err := warmUp(ctx, server, held); err != nil {

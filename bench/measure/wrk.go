@@ -35,8 +35,8 @@ wrk.headers["Content-Type"] = "application/octet-stream"
 wrk.body = string.rep("x", %d)
 `
 
-// WrkResult is what one run of wrk says.
-type WrkResult struct {
+// LoadResult is what one run of a load generator says.
+type LoadResult struct {
 	Requests int64
 	// Bytes read, headers included. wrk rounds them to two decimals of its
 	// unit.
@@ -55,7 +55,7 @@ const wrkTimeout = 5 * time.Second
 
 // Run runs wrk to its end. Errors that wrk counted are in the result; only a
 // run without a result is an error.
-func (w Wrk) Run(ctx context.Context) (WrkResult, error) {
+func (w Wrk) Run(ctx context.Context) (LoadResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(w.Seconds)*time.Second+2*wrkTimeout)
 	defer cancel()
 	args := []string{
@@ -65,12 +65,12 @@ func (w Wrk) Run(ctx context.Context) (WrkResult, error) {
 	if w.Post > 0 {
 		dir, err := os.MkdirTemp("", "edge-bench-")
 		if err != nil {
-			return WrkResult{}, err
+			return LoadResult{}, err
 		}
 		defer os.RemoveAll(dir)
 		script := filepath.Join(dir, "post.lua")
 		if err := os.WriteFile(script, fmt.Appendf(nil, postScript, w.Post), 0o600); err != nil {
-			return WrkResult{}, err
+			return LoadResult{}, err
 		}
 		args = append(args, "--script", script)
 	}
@@ -81,11 +81,11 @@ func (w Wrk) Run(ctx context.Context) (WrkResult, error) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return WrkResult{}, fmt.Errorf("wrk %s: %w: %s", w.URL, errors.Join(err, ctx.Err()), bytes.TrimSpace(stderr.Bytes()))
+		return LoadResult{}, fmt.Errorf("wrk %s: %w: %s", w.URL, errors.Join(err, ctx.Err()), bytes.TrimSpace(stderr.Bytes()))
 	}
 	result, err := ParseWrk(string(out))
 	if err != nil {
-		return WrkResult{}, fmt.Errorf("wrk %s: %w", w.URL, err)
+		return LoadResult{}, fmt.Errorf("wrk %s: %w", w.URL, err)
 	}
 	result.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	return result, nil
@@ -100,8 +100,8 @@ var (
 )
 
 // ParseWrk reads what wrk 4.1 and 4.2 print with --latency.
-func ParseWrk(out string) (WrkResult, error) {
-	var r WrkResult
+func ParseWrk(out string) (LoadResult, error) {
+	var r LoadResult
 	var errs []error
 	note := func(err error) { errs = append(errs, err) }
 

@@ -40,13 +40,13 @@ Transfer/sec:     16.65B
 func TestParseWrk(t *testing.T) {
 	cases := map[string]struct {
 		out  string
-		want WrkResult
+		want LoadResult
 	}{
-		"a clean run": {wrkClean, WrkResult{
+		"a clean run": {wrkClean, LoadResult{
 			Requests: 262140, Elapsed: 3100 * time.Millisecond, Bytes: 1.23 * (1 << 30),
 			P50: 635 * time.Microsecond, P99: 5960 * time.Microsecond,
 		}},
-		"long times, few bytes, errors of every kind add up": {wrkErrors, WrkResult{
+		"long times, few bytes, errors of every kind add up": {wrkErrors, LoadResult{
 			Requests: 12, Elapsed: time.Minute, Bytes: 999,
 			P50: time.Second, P99: 61200 * time.Millisecond, Errors: 1 + 20 + 300 + 4000 + 7,
 		}},

@@ -15,6 +15,7 @@ import (
 const caddyModule = "github.com/caddyserver/caddy/v2"
 
 func init() {
+	respond := Way{Name: "respond", About: "respond, a literal in the configuration", Kind: workloads.Hit, Configure: caddyRespond}
 	register(Peer{
 		Name: "caddy",
 		Build: func(ctx context.Context, dir string) (string, error) {
@@ -25,7 +26,7 @@ func init() {
 			return fmt.Sprintf("%s, standard modules, built with %s", caddy, golang), err
 		},
 		Ways: []Way{
-			{Name: "respond", About: "respond, a literal in the configuration", Kind: workloads.Hit, Configure: caddyRespond},
+			respond, secure(respond),
 			{Name: "reverse_proxy", About: "reverse_proxy, 256 idle connections kept", Kind: workloads.Pass, Configure: caddyProxy},
 		},
 	})
@@ -65,8 +66,18 @@ func caddyProxy(s Setup) Config {
 `, s.Origin))
 }
 
-// caddyfile is the configuration of one plain site, of stock Caddy or of edge.
+// protocols of a server with TLS: no HTTP/3, which nobody here speaks.
+const protocols = "\tservers {\n\t\tprotocols h1 h2\n\t}\n"
+
+// caddyfile is the configuration of one site, of stock Caddy or of edge. With
+// TLS it has TLS 1.3, where Go takes the cipher that the others are told to.
 func caddyfile(s Setup, global, site string) Config {
+	address := "http://" + s.Listen
+	if s.Secure {
+		address = "https://" + s.Listen
+		site = fmt.Sprintf("\ttls %[1]s/cert.pem %[1]s/key.pem {\n\t\tprotocols tls1.3\n\t}\n", s.Dir) + site
+		global = "\tauto_https off\n" + protocols + global
+	}
 	return Config{
 		File: "Caddyfile",
 		Text: fmt.Sprintf(`{
@@ -77,9 +88,9 @@ func caddyfile(s Setup, global, site string) Config {
 	}
 %s}
 
-http://%s {
+%s {
 %s}
-`, global, s.Listen, site),
+`, global, address, site),
 		Args: []string{"run", "--adapter", "caddyfile", "--config", filepath.Join(s.Dir, "Caddyfile")},
 		Env:  []string{"GOMAXPROCS=1"}, // one core, as nginx has one worker
 	}

@@ -11,6 +11,8 @@ import (
 )
 
 func init() {
+	cache := Way{Name: "cache", About: "edge_rules, edge_cache and edge_proxy", Kind: workloads.Hit, Configure: edgeCache}
+	hits := Way{Name: "hits", About: "the same, with the listener wrapper edge_hits", Kind: workloads.Hit, Configure: edgeHits}
 	register(Peer{
 		Name: "edge",
 		Build: func(ctx context.Context, dir string) (string, error) {
@@ -18,8 +20,7 @@ func init() {
 		},
 		Version: edgeVersion,
 		Ways: []Way{
-			{Name: "cache", About: "edge_rules, edge_cache and edge_proxy", Kind: workloads.Hit, Configure: edgeCache},
-			{Name: "hits", About: "the same, with the listener wrapper edge_hits", Kind: workloads.Hit, Configure: edgeHits},
+			cache, hits, secure(cache), secure(hits),
 			{Name: "proxy", About: "edge_proxy alone", Kind: workloads.Pass, Configure: edgeProxy},
 			{Name: "chain", About: "edge_rules with private, edge_cache and edge_proxy", Kind: workloads.Pass, Configure: edgeChain},
 		},
@@ -63,15 +64,18 @@ func edgeCache(s Setup) Config {
 
 func edgeHits(s Setup) Config {
 	c := edgeCache(s)
-	c.Text = strings.Replace(c.Text, "\tedge {\n", `	servers {
-		listener_wrappers {
+	const wrappers = `		listener_wrappers {
 			edge
 			tls
 			edge_hits
 		}
 	}
-	edge {
-`, 1)
+`
+	if s.Secure {
+		c.Text = strings.Replace(c.Text, protocols, strings.TrimSuffix(protocols, "\t}\n")+wrappers, 1)
+		return c
+	}
+	c.Text = strings.Replace(c.Text, "\tedge {\n", "\tservers {\n"+wrappers+"\tedge {\n", 1)
 	return c
 }
 

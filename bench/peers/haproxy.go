@@ -9,12 +9,13 @@ import (
 )
 
 func init() {
+	cache := Way{Name: "cache", About: "its cache of small objects, in memory", Kind: workloads.Hit, Configure: haproxyCache}
 	register(Peer{
 		Name:    "haproxy",
 		Build:   func(context.Context, string) (string, error) { return Find("haproxy", "haproxy") },
 		Version: haproxyVersion,
 		Ways: []Way{
-			{Name: "cache", About: "its cache of small objects, in memory", Kind: workloads.Hit, Configure: haproxyCache},
+			cache, secure(cache),
 			{Name: "proxy", About: "one backend over kept-alive connections", Kind: workloads.Pass, Configure: haproxyProxy},
 		},
 	})
@@ -51,11 +52,19 @@ defaults
 	timeout server 1m
 	http-reuse always
 %sfrontend site
-	bind %s
+	bind %s%s
 	default_backend app
 backend app
 %s	server origin %s
-`, sections, s.Listen, inBackend, s.Origin),
+`, sections, s.Listen, haproxyTLS(s), inBackend, s.Origin),
 		Args: []string{"-db", "-f", filepath.Join(s.Dir, "haproxy.cfg")},
 	}
+}
+
+// haproxyTLS goes on after the address that it listens on.
+func haproxyTLS(s Setup) string {
+	if !s.Secure {
+		return ""
+	}
+	return fmt.Sprintf(" ssl crt %s/both.pem alpn h2,http/1.1 ssl-min-ver TLSv1.3 ciphersuites TLS_AES_128_GCM_SHA256", s.Dir)
 }

@@ -10,12 +10,13 @@ import (
 )
 
 func init() {
+	cache := Way{Name: "cache", About: "proxy_cache, objects in page cache", Kind: workloads.Hit, Configure: nginxCache}
 	register(Peer{
 		Name:    "nginx",
 		Build:   func(context.Context, string) (string, error) { return Find("nginx", "nginx-light") },
 		Version: nginxVersion,
 		Ways: []Way{
-			{Name: "cache", About: "proxy_cache, objects in page cache", Kind: workloads.Hit, Configure: nginxCache},
+			cache, secure(cache),
 			{Name: "proxy", About: "proxy_pass over kept-alive connections", Kind: workloads.Pass, Configure: nginxProxy},
 		},
 	})
@@ -74,7 +75,7 @@ http {
 		keepalive_requests 1000000000;
 	}
 	server {
-		listen %[3]s;
+		listen %[3]s%[6]s;
 		location / {
 			proxy_pass http://origin;
 			proxy_http_version 1.1;
@@ -83,10 +84,19 @@ http {
 %[5]s		}
 	}
 }
-`, s.Dir, s.Origin, s.Listen, inHTTP, inLocation)
+`, s.Dir, s.Origin, s.Listen, inHTTP, inLocation, nginxTLS(s))
 	return Config{
 		File: "nginx.conf",
 		Text: b.String(),
 		Args: []string{"-e", s.Dir + "/error.log", "-p", s.Dir, "-c", s.Dir + "/nginx.conf"},
 	}
+}
+
+// nginxTLS goes on after the address that it listens on.
+func nginxTLS(s Setup) string {
+	if !s.Secure {
+		return ""
+	}
+	return fmt.Sprintf(" ssl http2;\n\t\thttp2_max_requests 1000000000;\n\t\tssl_protocols TLSv1.3;\n\t\tssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;\n"+
+		"\t\tssl_certificate %[1]s/cert.pem;\n\t\tssl_certificate_key %[1]s/key.pem", s.Dir)
 }

@@ -50,8 +50,10 @@ type Setup struct {
 	// Listen and Origin are host:port.
 	Listen, Origin string
 	// Dir belongs to the process alone: on memory if the machine has such a
-	// folder.
+	// folder. It has cert.pem and key.pem, and both in both.pem.
 	Dir string
+	// Secure: with TLS 1.3 and HTTP/2 beside HTTP/1.1.
+	Secure bool
 	// Sizes of the objects that will be asked for, in bytes.
 	Sizes []int
 	// Root says that the process will run as root.
@@ -66,6 +68,19 @@ type Config struct {
 	Args []string
 	// Env is added to PATH, HOME and the XDG folders in Dir.
 	Env []string
+}
+
+// secure is a way with TLS.
+func secure(way Way) Way {
+	plain := way.Configure
+	way.Name += " TLS"
+	way.About += ", over TLS 1.3"
+	way.Kind = workloads.SecureHit
+	way.Configure = func(s Setup) Config {
+		s.Secure = true
+		return plain(s)
+	}
+	return way
 }
 
 var registered = make(map[string]Peer)

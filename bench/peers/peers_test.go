@@ -22,7 +22,7 @@ func TestConfigurations(t *testing.T) {
 		for _, way := range peer.Ways {
 			t.Run(peer.Name+"/"+way.Name, func(t *testing.T) {
 				c := way.Configure(setup)
-				golden := filepath.Join("testdata", peer.Name+"-"+way.Name+".golden")
+				golden := filepath.Join("testdata", strings.ReplaceAll(peer.Name+"-"+way.Name, " ", "-")+".golden")
 				got := strings.Join(c.Env, " ") + " " + strings.Join(c.Args, " ") + "\n\n" + c.Text
 				if *update {
 					if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {

@@ -31,16 +31,30 @@ type closedLoop struct {
 	kind Kind
 	size int
 	post int // bytes that each request brings; 0 for GETs
+
+	// Over HTTP/2: requests at once on each of so many connections.
+	streams, connections int
+}
+
+// load is something that makes requests for a while.
+type load interface {
+	Run(context.Context) (measure.LoadResult, error)
+}
+
+func (l closedLoop) load(s Stand, seconds int) load {
+	url := s.URL + object.Path(l.size)
+	if l.streams > 0 {
+		return measure.H2load{URL: url, Connections: l.connections, Streams: l.streams, Seconds: seconds, CPU: s.ClientCPU}
+	}
+	return measure.Wrk{URL: url, Connections: connections, Seconds: seconds, CPU: s.ClientCPU, Post: l.post}
 }
 
 func (l closedLoop) measure(ctx context.Context, s Stand) (measure.Sample, error) {
-	load := measure.Wrk{URL: s.URL + object.Path(l.size), Connections: connections, Seconds: s.Warmup, CPU: s.ClientCPU, Post: l.post}
 	if s.Warmup > 0 {
-		if _, err := load.Run(ctx); err != nil {
+		if _, err := l.load(s, s.Warmup).Run(ctx); err != nil {
 			return nil, fmt.Errorf("warm up: %w", err)
 		}
 	}
-	load.Seconds = s.Seconds
 
 	fetchesBefore, err := s.Fetches(ctx)
 	if err != nil {
@@ -50,7 +64,7 @@ func (l closedLoop) measure(ctx context.Context, s Stand) (measure.Sample, error
 	if err != nil {
 		return nil, err
 	}
-	result, err := load.Run(ctx)
+	result, err := l.load(s, s.Seconds).Run(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +83,7 @@ func (l closedLoop) measure(ctx context.Context, s Stand) (measure.Sample, error
 }
 
 // check says what was wrong with the answers, if anything.
-func (l closedLoop) check(r measure.WrkResult, fetches int64) error {
+func (l closedLoop) check(r measure.LoadResult, fetches int64) error {
 	switch {
 	case r.Errors > 0:
 		return fmt.Errorf("%d of %d requests failed", r.Errors, r.Requests)
@@ -86,7 +100,7 @@ func (l closedLoop) check(r measure.WrkResult, fetches int64) error {
 	return nil
 }
 
-func (l closedLoop) sample(r measure.WrkResult, u measure.Usage) measure.Sample {
+func (l closedLoop) sample(r measure.LoadResult, u measure.Usage) measure.Sample {
 	return measure.Sample{
 		measure.RequestsPerSecond: float64(r.Requests) / r.Elapsed.Seconds(),
 		measure.P50:               r.P50.Seconds() * 1e3,

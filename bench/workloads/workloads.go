@@ -17,9 +17,14 @@ type Kind string
 const (
 	// Hit: the answer comes from the peer's memory or cache.
 	Hit Kind = "hit"
+	// SecureHit: the same over TLS.
+	SecureHit Kind = "hit TLS"
 	// Pass: every request goes to the origin.
 	Pass Kind = "pass"
 )
+
+// Secure reports whether peers are asked over TLS.
+func (k Kind) Secure() bool { return k == SecureHit }
 
 // ReachesOrigin reports whether each request of this kind is to be one fetch
 // from the origin, rather than none.

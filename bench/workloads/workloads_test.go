@@ -16,24 +16,24 @@ func TestEveryWorkloadIsWhole(t *testing.T) {
 		if w.About == "" || w.Measure == nil || len(w.Sizes) == 0 || len(w.Metrics) == 0 {
 			t.Errorf("%s: want a title, objects, metrics and a way to measure", w.Name)
 		}
-		if w.Kind != Hit && w.Kind != Pass {
+		if w.Kind != Hit && w.Kind != SecureHit && w.Kind != Pass {
 			t.Errorf("%s: unknown kind %q", w.Name, w.Kind)
 		}
 	}
-	if got, want := strings.Join(names, " "), "hit-1k hit-16k hit-256k pass-1k post-16k pass-1m"; got != want {
+	if got, want := strings.Join(names, " "), "hit-1k hit-16k hit-256k hit-1k-h2x1 hit-1k-h2x16 hit-1k-tls hit-16k-h2x1 hit-16k-h2x16 hit-16k-tls pass-1k post-16k pass-1m"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
 func TestClosedLoopRejectsWrongAnswers(t *testing.T) {
-	clean := measure.WrkResult{Requests: 1000, Bytes: 1000 * 1200, Elapsed: time.Second}
+	clean := measure.LoadResult{Requests: 1000, Bytes: 1000 * 1200, Elapsed: time.Second}
 	cut := clean
 	cut.Bytes = 1000 * 900
 	failed := clean
 	failed.Errors = 1
 	cases := map[string]struct {
 		kind    Kind
-		result  measure.WrkResult
+		result  measure.LoadResult
 		fetches int64
 		ok      bool
 	}{
@@ -43,7 +43,7 @@ func TestClosedLoopRejectsWrongAnswers(t *testing.T) {
 		"pass: fetches cut off when the time was up":          {Pass, clean, 1064, true},
 		"pass: an answer that did not come from the origin":   {Pass, clean, 999, false},
 		"a request that failed":                               {Hit, failed, 0, false},
-		"nothing answered":                                    {Hit, measure.WrkResult{Elapsed: time.Second}, 0, false},
+		"nothing answered":                                    {Hit, measure.LoadResult{Elapsed: time.Second}, 0, false},
 		"fewer bytes than the bodies have: something was cut": {Hit, cut, 0, false},
 	}
 	for name, c := range cases {
@@ -58,7 +58,7 @@ func TestClosedLoopRejectsWrongAnswers(t *testing.T) {
 
 func TestClosedLoopSample(t *testing.T) {
 	got := closedLoop{}.sample(
-		measure.WrkResult{Requests: 100_000, Elapsed: 2 * time.Second, P50: 500 * time.Microsecond, P99: 3 * time.Millisecond},
+		measure.LoadResult{Requests: 100_000, Elapsed: 2 * time.Second, P50: 500 * time.Microsecond, P99: 3 * time.Millisecond},
 		measure.Usage{Elapsed: 2 * time.Second, Server: 1500 * time.Millisecond, Client: time.Second, Others: 100 * time.Millisecond},
 	)
 	want := measure.Sample{

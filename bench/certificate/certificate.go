@@ -1,4 +1,6 @@
-package main
+// Package certificate makes one for the loopback address, for servers that are
+// measured over TLS.
+package certificate
 
 import (
 	"crypto/ecdsa"
@@ -16,16 +18,18 @@ import (
 	"time"
 )
 
-// certificate is one for the loopback address that signs itself.
-type certificate struct {
+// Certificate is one for the loopback address that signs itself.
+type Certificate struct {
 	cert, key []byte // PEM
-	trusted   *tls.Config
+	// Trusted is for clients, which speak HTTP/1.1.
+	Trusted *tls.Config
 }
 
-func newCertificate() (certificate, error) {
+// New makes one for a day.
+func New() (Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return certificate{}, err
+		return Certificate{}, err
 	}
 	form := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
@@ -34,27 +38,27 @@ func newCertificate() (certificate, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, form, form, &key.PublicKey, key)
 	if err != nil {
-		return certificate{}, err
+		return Certificate{}, err
 	}
 	parsed, err := x509.ParseCertificate(der)
 	if err != nil {
-		return certificate{}, err
+		return Certificate{}, err
 	}
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return certificate{}, err
+		return Certificate{}, err
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(parsed)
-	return certificate{
+	return Certificate{
 		cert:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		key:     pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
-		trusted: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", NextProtos: []string{"http/1.1"}},
+		Trusted: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", NextProtos: []string{"http/1.1"}},
 	}, nil
 }
 
-// write leaves cert.pem, key.pem and both.pem in a folder.
-func (c certificate) write(dir string) error {
+// Write leaves cert.pem, key.pem and both.pem in a folder.
+func (c Certificate) Write(dir string) error {
 	var errs []error
 	for name, text := range map[string][]byte{"cert.pem": c.cert, "key.pem": c.key, "both.pem": slices.Concat(c.cert, c.key)} {
 		errs = append(errs, os.WriteFile(filepath.Join(dir, name), text, 0o600))
