@@ -22,6 +22,7 @@ func init() {
 	caddy.RegisterModule(adminEndpoint{})
 	caddy.RegisterModule(Listener{})
 	caddy.RegisterModule(new(RawHits))
+	caddy.RegisterModule(new(Batch))
 	caddy.RegisterModule(new(CloudflareProxies))
 
 	httpcaddyfile.RegisterGlobalOption("edge", parseGlobal)
