@@ -23,6 +23,7 @@ import (
 	"github.com/edgegw/edge/internal/named"
 	"github.com/edgegw/edge/internal/purge"
 	"github.com/edgegw/edge/internal/report"
+	"github.com/edgegw/edge/internal/unit"
 )
 
 // App is the app "edge": what the global edge block of a Caddyfile says. The
@@ -65,8 +66,17 @@ type App struct {
 	Backup *BackupConfig `json:"backup,omitempty"`
 
 	// Tracing exports a trace of each purge, to where OpenTelemetry's variables
-	// say. Requests are traced by Caddy's tracing directive. Default: off.
+	// say. Default: off.
 	Tracing bool `json:"tracing,omitempty"`
+
+	// TraceRequests is the share of requests of which a trace is exported as
+	// well, besides those whose caller says so. Default: none; Caddy's tracing
+	// directive traces a site's.
+	TraceRequests unit.Ratio `json:"trace_requests,omitempty"`
+
+	// LogSampling says which boring requests have a record in the access log.
+	// Without it, all have.
+	LogSampling *LogSampling `json:"log_sampling,omitempty"`
 
 	// Leave says how the process takes leave when it is told to stop.
 	Leave StopConfig `json:"stop,omitzero"`
@@ -81,7 +91,9 @@ type App struct {
 
 	reports   *report.Reporter // nil for nobody
 	reporting reporterKey
-	tracer    trace.Tracer // of purges; nil for none
+	tracer    trace.Tracer  // nil for none
+	visits    *visitTracing // nil when no request is traced
+	bored     *boredom      // nil when every request has a record
 
 	rulesMu sync.Mutex
 	rules   []*cacherules.Ruleset // of all sites, in order of provisioning
@@ -117,6 +129,7 @@ func edgeApp(ctx caddy.Context) (*App, error) {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
 	a.started = make(chan struct{})
+	a.bored = a.LogSampling.boredom()
 	watchConfiguration(ctx)
 	repl := caddy.NewReplacer()
 	errs := []error{

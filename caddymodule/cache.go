@@ -134,7 +134,6 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	defer func() {
 		if errors.Is(err, errCutOff) {
 			ex.cache = httpcache.Result{Status: httpcache.StatusError, Reason: httpcache.ReasonCutOff}
-			ex.log(r)
 		}
 		ex.spans.lookedUp(&ex.cache)
 		if first {
@@ -145,9 +144,6 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	ex.cache = result
 	c.observe(verdict, result)
 	c.app.noteMiss(r, verdict, result)
-	if first { // else whoever began it logs
-		ex.log(r)
-	}
 	// The header that the pool wrote for its refusal was a fetch's, not the client's.
 	return refused(w, err)
 }

@@ -110,14 +110,16 @@ func clientAddress(r *http.Request) string {
 }
 
 // ServeHTTP answers; it never calls the next handler.
-func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
 	if err := c.app.awaitStart(r.Context()); err != nil {
 		return err
 	}
-	ex, _ := begin(w, r)
+	ex, first := begin(w, r)
 	ex.called = true
+	if first {
+		defer func() { ex.visited(r, err, recover()) }()
+	}
 	c.api.ServeHTTP(w, stripped(r, c.Prefix))
-	ex.log(r)
 	return nil
 }
 

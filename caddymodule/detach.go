@@ -31,7 +31,7 @@ func (o *origin) Detach(ctx context.Context, r *http.Request) *http.Request {
 			caddyhttp.SetVar(copied.Context(), key, value)
 		}
 	}
-	ex := &exchange{id: o.client.id, verdict: o.client.verdict, cached: true, shared: true, spans: o.client.spans.detached()}
+	ex := &exchange{id: o.client.id, verdict: o.client.verdict, cached: true, shared: true, untraced: o.client.untraced, spans: o.client.spans.detached()}
 	caddyhttp.SetVar(copied.Context(), exchangeVar, ex)
 	repl.Map(ex.placeholder)
 	if client, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {

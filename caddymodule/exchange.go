@@ -19,17 +19,21 @@ import (
 // to see the request begins it; it lives in the request's variables, and only
 // the goroutine that serves the request touches it.
 type exchange struct {
-	id      string
-	ids     [1]string   // the same, as the value of a header field
-	header  http.Header // of the response
-	verdict *cacherules.Verdict
-	cache   httpcache.Result
-	cached  bool  // a cache has decided
-	shared  bool  // a fetch of the cache, whose answer may be stored
-	pool    *pool // that carried it, if one did
-	trace   lb.Trace
-	spans   *spans   // nil when nobody traces the request
-	carried *carried // how the lean path carried it, if it did
+	id       string
+	ids      [1]string   // the same, as the value of a header field
+	header   http.Header // of the response
+	verdict  *cacherules.Verdict
+	cache    httpcache.Result
+	cached   bool  // a cache has decided
+	shared   bool  // a fetch of the cache, whose answer may be stored
+	pool     *pool // that carried it, if one did
+	trace    lb.Trace
+	spans    *spans   // nil when nobody traces the request
+	untraced bool     // and replicas are told so
+	carried  *carried // how the lean path carried it, if it did
+
+	vars     map[string]any // of the request
+	recorded bool           // the access log was told of it, or that it need not be
 
 	called bool      // the control API
 	began  time.Time // when the server began to handle the request
@@ -66,7 +70,7 @@ func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
 	if leaving.Load() {
 		dismiss(w, r)
 	}
-	ex = &exchange{header: w.Header(), began: startOf(vars), spans: spansOf(r.Context())}
+	ex = &exchange{header: w.Header(), began: startOf(vars)}
 	if given := r.Header[requestIDHeader]; len(given) == 1 && wellFormedID(given[0]) {
 		ex.id = given[0]
 		ex.header[requestIDHeader] = given
@@ -77,8 +81,9 @@ func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
 		ex.header[requestIDHeader] = ex.ids[:]
 	}
 	if vars != nil {
-		vars[exchangeVar] = ex
+		vars[exchangeVar], ex.vars = ex, vars
 	}
+	ex.traceVisit(r)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(ex.placeholder)
 	}
@@ -212,8 +217,7 @@ func (ex *exchange) outcome() (status, reason string) {
 }
 
 // log puts what edge knows into the access log's record of the request, if
-// the server keeps one. Handlers call it when they are done; the last one's
-// facts stand.
+// the server keeps one. Of several calls the last one's facts stand.
 func (ex *exchange) log(r *http.Request) {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server.Logs == nil {
@@ -250,5 +254,5 @@ func (ex *exchange) fields() []zap.Field {
 	if attempts := ex.attempts(); attempts > 0 {
 		fields = append(fields, zap.Int("attempts", attempts))
 	}
-	return fields
+	return append(fields, ex.spans.fields()...)
 }

@@ -29,6 +29,7 @@ import (
 //	    sentry { … }
 //	    backup { … }
 //	    tracing
+//	    log_sampling { … }
 //	    stop { … }
 //	}
 func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -51,11 +52,12 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 			app.CDNs = append(app.CDNs, s)
 			return err
 		},
-		"fleet":   app.parseFleet,
-		"sentry":  app.parseSentry,
-		"backup":  app.parseBackup,
-		"tracing": app.parseTracing,
-		"purge":   block(func() words { return purgeWords(&app.Purge) }),
+		"fleet":        app.parseFleet,
+		"sentry":       app.parseSentry,
+		"backup":       app.parseBackup,
+		"tracing":      app.parseTracing,
+		"log_sampling": app.parseLogSampling,
+		"purge":        block(func() words { return purgeWords(&app.Purge) }),
 		"control": block(func() words {
 			return words{"token": texts(&app.Control.Tokens), "hint_token": text(&app.Control.HintToken)}
 		}),

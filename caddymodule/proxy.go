@@ -123,7 +123,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	err = refused(w, err)
 	observeProxied(p.Pool, ex)
 	p.app.noteCost(r, ex, began)
-	ex.log(r)
+	ex.recordAgain(r)
 	return err
 }
 
@@ -154,6 +154,9 @@ func (t *poolTransport) carry(r *http.Request, ex *exchange) (*http.Response, er
 	ex.trace.Client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	ex.trace.Shared = ex.shared
 	ex.traceTries(t.pool.name)
+	if ex.untraced {
+		leaveUntraced(r.Header)
+	}
 	began := t.pool.noting(ex)
 	resp, err := t.pool.Send(r, &ex.trace)
 	t.pool.noteAnswer(r, ex, resp, began)

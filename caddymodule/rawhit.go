@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -39,6 +40,7 @@ type RawHits struct {
 	table  *rawhit.Table
 	ctx    caddy.Context
 	access *zap.Logger // of the access log
+	traced bool        // some requests are
 	once   sync.Once
 }
 
@@ -89,9 +91,14 @@ func (h *RawHits) Provision(ctx caddy.Context) error {
 		return nil
 	}
 	h.server = server
+	choose := h.tracing(ctx)
+	if h.traced = choose != nil; h.traced {
+		kept = append(kept, traceparentField) // who calls may say that it is traced
+	}
 	h.table = rawhit.NewTable(rawhit.Config{
-		Kept: kept,
-		Idle: func() time.Duration { return time.Duration(server.IdleTimeout) },
+		Kept:   kept,
+		Choose: choose,
+		Idle:   func() time.Duration { return time.Duration(server.IdleTimeout) },
 		Write: func() time.Duration {
 			if whole := time.Duration(server.WriteTimeout); whole > 0 {
 				return min(whole, time.Duration(server.WriteIdleTimeout))
@@ -144,6 +151,19 @@ func beneathCaddy(nc net.Conn) net.Conn {
 
 var caddyhttpPath = reflect.TypeFor[caddyhttp.Server]().PkgPath()
 
+// tracing picks the requests that are traced, which the handlers do; it is nil
+// when none is.
+func (h *RawHits) tracing(ctx caddy.Context) (choose func() bool) {
+	app, err := ctx.AppIfConfigured("edge")
+	if err != nil {
+		return nil // then there is no edge_cache either, of which to answer hits
+	}
+	if v := app.(*App).visits; v != nil {
+		return v.tossed
+	}
+	return nil
+}
+
 func (h *RawHits) off(why string) {
 	h.ctx.Logger().Warn("edge_hits does nothing for this server", zap.String("reason", why))
 }
@@ -169,7 +189,7 @@ func (h *RawHits) Cleanup() error {
 	h.table.Drain()
 	err := h.table.Wait(context.Background()) // what is being written has a deadline
 	h.table.Stop()
-	return err
+	return errors.Join(err, syncBatches()) // whose own cleanup may have been before
 }
 
 // WrapListener takes the listener of a server that starts.
@@ -194,8 +214,8 @@ func (h *RawHits) WrapListener(l net.Listener) net.Listener {
 func (h *RawHits) learn(r *http.Request, offer func() (httpcache.Offer, bool)) {
 	rawhit.Learn(r, func() (rawhit.Hit, bool) {
 		ex, ok := exchangeOf(r)
-		if !ok {
-			return rawhit.Hit{}, false
+		if !ok || ex.spans != nil || h.traced && len(r.Header[traceparentField]) > 0 {
+			return rawhit.Hit{}, false // no two requests of a trace are the same
 		}
 		offered, ok := offer()
 		if !ok {
@@ -214,6 +234,9 @@ func (h *RawHits) learn(r *http.Request, offer func() (httpcache.Offer, bool)) {
 		if log := rawLogOf(r, h.access); log != nil {
 			log.fields = hitFields(ex, offered)
 			hit.Log = log.write
+			if a := live.Load(); a != nil && a.bored != nil {
+				hit.Keep = a.bored.records
+			}
 		}
 		return hit, true
 	})

@@ -26,7 +26,7 @@ type rawEdge struct {
 	text                       string
 }
 
-func startRawEdge(t *testing.T, address, site string) *rawEdge {
+func startRawEdge(t *testing.T, address, site string, global ...string) *rawEdge {
 	t.Helper()
 	e := &rawEdge{edge: newEdge(t), other: freeAddress(t), secure: freeAddress(t), secureOther: freeAddress(t)}
 	port := func(address string) string { return strings.TrimPrefix(address, "127.0.0.1") }
@@ -86,7 +86,7 @@ https://%[3]s, https://%[4]s {
 	import site
 }
 `, e.Admin, port(strings.TrimPrefix(e.URL, "http://")), port(e.secure), port(e.secureOther), e.stateDir, e.purges, e.controls,
-		staticPool(address), e.accessLog, site, port(e.other), certificate)
+		strings.Join(append(global, staticPool(address)), "\n"), e.accessLog, site, port(e.other), certificate)
 	if err := e.loadText(e.text); err != nil {
 		t.Fatal(err)
 	}

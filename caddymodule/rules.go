@@ -131,7 +131,7 @@ func (h *Rules) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		// again, and CDNs keep a 404 of which they are told nothing.
 		rw.edit(statusOf(err))
 	}
-	ex.log(r)
+	ex.recordAgain(r)
 	return err
 }
 

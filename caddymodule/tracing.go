@@ -32,21 +32,26 @@ const (
 )
 
 // spans makes the spans of one exchange, below the one in which another handler,
-// as a rule Caddy's tracing, has put the request. Nil makes none. Nothing about
+// such as Caddy's tracing, has put the request, or below its own. Nil makes none. Nothing about
 // it is in the request: its context, of which others keep copies, stays as it is.
 type spans struct {
 	tracer trace.Tracer
 	below  context.Context //nolint:containedctx // of the span that is the parent of what follows
 	lookup lookup
+	visit  trace.Span // the request's own, if edge has made it
 }
 
-// spansOf makes none when nobody traces the request, or its trace is not sampled.
-func spansOf(ctx context.Context) *spans {
-	span := trace.SpanFromContext(ctx)
-	if !span.IsRecording() {
-		return nil
+// traceVisit begins to trace the request, unless nobody does, or its trace is not
+// sampled.
+func (ex *exchange) traceVisit(r *http.Request) {
+	span := trace.SpanFromContext(r.Context())
+	if span.IsRecording() {
+		ex.spans = &spans{tracer: span.TracerProvider().Tracer(tracerName), below: trace.ContextWithSpan(context.Background(), span)}
+		return
 	}
-	return &spans{tracer: span.TracerProvider().Tracer(tracerName), below: trace.ContextWithSpan(context.Background(), span)}
+	if a := live.Load(); a != nil && a.visits != nil && !span.SpanContext().IsValid() {
+		ex.spans = a.visits.begin(r, ex)
+	}
 }
 
 // detached makes those of a fetch, which may outlast its client.
@@ -176,8 +181,7 @@ func (ex *exchange) traceTries(pool string) {
 	}
 }
 
-// tell puts what edge knows of the request into the span that another handler
-// has made for it.
+// tell puts what edge knows of the request into its span.
 func (s *spans) tell(ex *exchange) {
 	if s == nil {
 		return

@@ -82,10 +82,19 @@ func (h *hearing) of(path string) string {
 }
 
 func TestATraceTellsWhatBecameOfARequest(t *testing.T) {
+	for name, c := range map[string]struct{ global, site, visit string }{
+		"which Caddy's directive traces": {"", tracedSite, "visit"},
+		"which edge traces itself":       {"tracing {\n\trequests 100%\n}\n", pagesSite, "edge visit"},
+	} {
+		t.Run(name, func(t *testing.T) { testTraceOfRequest(t, c.global, c.site, c.visit) })
+	}
+}
+
+func testTraceOfRequest(t *testing.T, global, site, visitName string) {
 	took := startCollector(t)
 	var origin hearing
 	address, _ := counting(t, origin.serve)
-	e := startEdge(t, staticPool(address), tracedSite)
+	e := startEdge(t, global+staticPool(address), site)
 	eventually(t, "the replica is up", func() bool { return e.replicasUp() == 1 })
 	id := e.poolStatus().Replicas[0].ID
 	e.get("/stored")
@@ -104,11 +113,11 @@ func TestATraceTellsWhatBecameOfARequest(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			field, trace, parent := parentOf(i, "01")
 			answer := e.get(c.path, "Traceparent", field)
-			spans := traceOf(t, took, trace, "visit")
+			spans := traceOf(t, took, trace, visitName)
 			if c.fetch != "" {
 				spans = traceOf(t, took, trace, c.fetch)
 			}
-			visit := spans["visit"]
+			visit := spans[visitName]
 			if visit.Parent != parent || visit.Service != "edge under test" {
 				t.Errorf("the visit's span is below %q, of %q: want the caller's, %q", visit.Parent, visit.Service, parent)
 			}
@@ -283,7 +292,7 @@ func TestTracingThatIsOffCostsNothing(t *testing.T) {
 	fetched := 0
 	next := func() error { fetched++; return nil }
 	allocated := testing.AllocsPerRun(1000, func() {
-		ex.spans = spansOf(r.Context())
+		ex.traceVisit(r)
 		ex.judge(r, h)
 		ex.spans.lookUp()
 		ex.spans.decided()

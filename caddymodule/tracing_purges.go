@@ -21,10 +21,11 @@ import (
 // to be taken.
 const flushFor = 5 * time.Second
 
-// provider makes and exports the spans of purges: Caddy's own belongs to the
-// requests that its tracing directive sees, and purges have none. Both read the
-// same variables (OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_…). It outlives
-// configurations.
+// provider makes and exports the spans of purges, and those of requests that
+// edge traces itself: Caddy's own belongs to the requests that its tracing
+// directive sees. Both read the same variables (OTEL_TRACES_EXPORTER,
+// OTEL_EXPORTER_OTLP_…). Whoever makes a span here has decided that it is wanted.
+// It outlives configurations.
 type provider struct{ *sdk.TracerProvider }
 
 // Destruct sends what is left.
@@ -36,7 +37,7 @@ func (p provider) Destruct() error {
 
 type providerKey struct{}
 
-// acquireProvider finds or starts the provider, if purges are to be traced.
+// acquireProvider finds or starts the provider, if anything is to be traced.
 func (a *App) acquireProvider() error {
 	if !a.Tracing {
 		return nil
@@ -46,12 +47,13 @@ func (a *App) acquireProvider() error {
 		if err != nil {
 			return nil, fmt.Errorf("tracing: want OTEL_TRACES_EXPORTER and OTEL_EXPORTER_OTLP_… as OpenTelemetry has them: %w", err)
 		}
-		return provider{sdk.NewTracerProvider(sdk.WithBatcher(exporter))}, nil
+		return provider{sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithSampler(sdk.AlwaysSample()))}, nil
 	})
 	if err != nil {
 		return err
 	}
 	a.tracer = found.(provider).Tracer(tracerName)
+	a.visits = newVisitTracing(a.tracer, float64(a.TraceRequests))
 	return nil
 }
 
@@ -104,11 +106,17 @@ func targetFacts(t purge.TargetState) []attribute.KeyValue {
 	return facts
 }
 
-// parseTracing reads the word tracing, which takes nothing.
+// parseTracing reads
+//
+//	tracing {
+//	    requests <share>
+//	}
+//
+// Alone it is about purges.
 func (a *App) parseTracing(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
-		return d.Errf("tracing: spare argument %q: want it alone; where spans go is said by OTEL_EXPORTER_OTLP_ENDPOINT", d.Val())
+		return d.Errf("tracing: spare argument %q: want it alone, or with a block; where spans go is said by OTEL_EXPORTER_OTLP_ENDPOINT", d.Val())
 	}
 	a.Tracing = true
-	return noBlock(d, "tracing")
+	return readBlock(d, words{"requests": ratio(&a.TraceRequests)})
 }

@@ -50,11 +50,15 @@ func (ex *exchange) visited(r *http.Request, err error, panicked any) {
 	if panicked != nil && !ex.origin.panicked.Load() {
 		ex.reportPanic(r, panicked)
 	}
+	ex.spans.tell(ex)
 	if ex.called {
+		ex.spans.visited(unknownStatus, err)
+		ex.log(r)
 		return
 	}
-	ex.spans.tell(ex)
 	code := ex.code(err)
+	ex.spans.visited(code, err)
+	ex.record(r, code, err)
 	visitCodes[min(code/100, len(visitCodes)-1)].Inc()
 	if ex.headed.IsZero() {
 		ex.headed = time.Now()

@@ -58,6 +58,8 @@ type conn struct {
 	state atomic.Int32
 	// closing: net/http has closed it, while a reply was being written.
 	closing atomic.Bool
+
+	chosen bool // the request that was handed over last was picked
 }
 
 // atBoundary reports that the next byte on the wire is the first of a request.
@@ -121,6 +123,10 @@ func (c *conn) answer(p []byte, n int) int {
 			break
 		}
 		m := c.lookup(p[start : start+end])
+		if m != nil && c.table.choose != nil && c.table.choose() {
+			c.chosen = true
+			break
+		}
 		if m == nil || !c.state.CompareAndSwap(waiting, replying) {
 			break
 		}
@@ -193,15 +199,16 @@ func (c *conn) reply(m *memo, block []byte) (replied bool, err error) {
 	m.count(time.Since(now))
 	err = c.send(use.Body)
 	if m.log != nil {
-		c.note(m, block, len(r.bytes), size(use.Body), now, err)
+		if done := time.Now(); err != nil || m.keep == nil || m.keep(done, done.Sub(now)) {
+			c.note(m, block, len(r.bytes), size(use.Body), now, done, err)
+		}
 	}
 	return true, err
 }
 
 // note has a record written of a reply whose header is at the start of out.
-func (c *conn) note(m *memo, block []byte, head, size int, began time.Time, err error) {
+func (c *conn) note(m *memo, block []byte, head, size int, began, done time.Time, err error) {
 	copied := append(append(make([]byte, 0, len(block)+head), block...), c.out[:head]...)
-	done := time.Now()
 	c.table.journal.waiting <- record{log: m.log, Record: Record{
 		Block: copied[:len(block)], Head: copied[len(block):], Remote: c.RemoteAddr().String(), Size: size,
 		Done: done, Duration: done.Sub(began), Err: err, TLS: c.tls,

@@ -60,6 +60,9 @@ type Hit struct {
 	// Log is given a record of each reply, one after another; nil if nobody
 	// keeps any.
 	Log func(Record)
+	// Keep reports whether Log is given the record of a reply that went well and
+	// took this long; nil for all.
+	Keep func(now time.Time, took time.Duration) bool
 }
 
 // Supported reports that this build's net/http reads connections in the way
@@ -124,6 +127,18 @@ func Learn(r *http.Request, hit func() (Hit, bool)) {
 		return
 	}
 	c.learn(r, hit)
+}
+
+// Chosen reports, once, that the request was picked from among those that would
+// have been answered on the connection. It is called on the goroutine that serves
+// the request.
+func Chosen(r *http.Request) bool {
+	c, ok := r.Context().Value(connKey{}).(*conn)
+	if !ok || !c.chosen {
+		return false
+	}
+	c.chosen = false
+	return true
 }
 
 // requestIDSize is the length of the ids that [NewID] makes.

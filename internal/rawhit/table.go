@@ -28,6 +28,7 @@ type Table struct {
 
 	idle, write, handshake func() time.Duration
 	unwrap                 func(net.Conn) net.Conn
+	choose                 func() bool // nil for none
 
 	journal *journal // nil before Start
 
@@ -51,13 +52,16 @@ type Config struct {
 	// nil if nobody puts anything around it. Whatever does may not keep bytes
 	// back, nor read any that it was not asked for.
 	Unwrap func(net.Conn) net.Conn
+	// Choose picks requests that take the long way, for somebody who wants to see
+	// them there: see [Chosen]. Nil picks none.
+	Choose func() bool
 }
 
 // NewTable makes an empty table.
 func NewTable(c Config) *Table {
 	return &Table{
 		seed: maphash.MakeSeed(), fields: newFields(c.Kept),
-		idle: c.Idle, write: c.Write, handshake: c.Handshake, unwrap: c.Unwrap,
+		idle: c.Idle, write: c.Write, handshake: c.Handshake, unwrap: c.Unwrap, choose: c.Choose,
 	}
 }
 
@@ -69,13 +73,14 @@ type memo struct {
 	answer   Answer
 	count    func(took time.Duration)
 	log      func(Record)
+	keep     func(now time.Time, took time.Duration) bool
 	size     int64
 	used     atomic.Bool // since the last one that wanted its slot
 	rendered atomic.Pointer[rendering]
 }
 
 func newMemo(key string, h head, hit *Hit) *memo {
-	m := &memo{key: key, head: h, answer: hit.Answer, count: hit.Count, log: hit.Log}
+	m := &memo{key: key, head: h, answer: hit.Answer, count: hit.Count, log: hit.Log, keep: hit.Keep}
 	m.rendered.Store(h.render(hit.Age, hit.TTL))
 	m.used.Store(true)
 	// The text of the head twice: in pieces and rendered.
