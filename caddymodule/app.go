@@ -285,7 +285,7 @@ func (a *App) Start() error {
 	a.hosts = a.siteHosts()
 	expect(a.targets, a.pools)
 	a.loaded = time.Now()
-	a.watch = health.Start(&a.gateway.history, a.checks()...)
+	a.watch = health.Start(&a.gateway.history, a.dependencyChanged, a.checks()...)
 	book := a.gateway.deploys()
 	for _, p := range a.pools {
 		p.adopt(book)

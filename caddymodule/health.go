@@ -11,6 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
 	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/health"
 	"github.com/edgegw/edge/internal/lb"
@@ -22,6 +25,16 @@ const (
 	leastSpace       = 64 << 20 // that a disk must have left
 	leastCertificate = 0.2      // of its lifetime; Caddy renews at a third
 )
+
+// dependencyChanged tells the log.
+func (a *App) dependencyChanged(s health.State) {
+	level := zapcore.InfoLevel
+	if !s.OK {
+		level = zapcore.WarnLevel
+	}
+	a.logger.Log(level, "dependency changed", zap.String("dependency", s.Name), zap.Bool("ok", s.OK),
+		zap.String("severity", string(s.Severity)), zap.String("detail", s.Detail))
+}
 
 // checks are what is asked in the background, since it may be slow or hang.
 func (a *App) checks() []health.Check {

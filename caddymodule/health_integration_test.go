@@ -55,7 +55,7 @@ func TestAnAnswerOfReadyzWaitsForNothing(t *testing.T) {
 	// In place of the checks one that hangs for as long as the test lasts.
 	a.watch.Close()
 	asked := make(chan struct{}, 1)
-	a.watch = health.Start(&a.gateway.history, health.Check{
+	a.watch = health.Start(&a.gateway.history, nil, health.Check{
 		Name: "hangs", Severity: health.Critical, Every: time.Hour, Patience: time.Hour,
 		Ask: func(ctx context.Context) (string, error) {
 			asked <- struct{}{}

@@ -76,6 +76,7 @@ func (h *History) Note(name string, ok bool, now time.Time) time.Time {
 // Watch asks a set of checks until it is closed.
 type Watch struct {
 	history *History
+	changed func(State)
 	cancel  context.CancelFunc
 	loops   sync.WaitGroup
 
@@ -83,10 +84,11 @@ type Watch struct {
 	states []State
 }
 
-// Start begins to ask. What was not asked yet counts as well.
-func Start(history *History, checks ...Check) *Watch {
+// Start begins to ask. What was not asked yet counts as well. Whoever wants to
+// know at once, else nil, is told of each thing that went down or came back.
+func Start(history *History, changed func(State), checks ...Check) *Watch {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &Watch{history: history, cancel: cancel, states: make([]State, len(checks))}
+	w := &Watch{history: history, changed: changed, cancel: cancel, states: make([]State, len(checks))}
 	for i, c := range checks {
 		w.states[i] = State{Name: c.Name, Severity: c.Severity, OK: true, Detail: "not asked yet"}
 	}
@@ -152,8 +154,12 @@ func (w *Watch) ask(ctx context.Context, i int, c Check) <-chan struct{} {
 	}
 	s.Since = w.history.Note(c.Name, s.OK, now)
 	w.mu.Lock()
+	before := w.states[i].OK
 	w.states[i] = s
 	w.mu.Unlock()
+	if before != s.OK && w.changed != nil {
+		w.changed(s)
+	}
 	return over
 }
 

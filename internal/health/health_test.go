@@ -24,7 +24,7 @@ func TestNobodyWaitsForAThingThatDoesNotAnswer(t *testing.T) {
 			return "back", nil
 		}}
 		var h History
-		w := Start(&h, heeds, heedless)
+		w := Start(&h, nil, heeds, heedless)
 		began := time.Now()
 		for _, s := range w.States() {
 			if !s.OK || s.Detail != "not asked yet" {
@@ -56,7 +56,7 @@ func TestAStateTellsLatencyAndLastChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var fail atomic.Bool
 		var h History
-		w := Start(&h, Check{Name: "x", Severity: Notice, Every: 10 * time.Second, Patience: time.Second, First: 5 * time.Second, Ask: func(context.Context) (string, error) {
+		w := Start(&h, nil, Check{Name: "x", Severity: Notice, Every: 10 * time.Second, Patience: time.Second, First: 5 * time.Second, Ask: func(context.Context) (string, error) {
 			time.Sleep(30 * time.Millisecond)
 			if fail.Load() {
 				return "", errors.New("gone")
@@ -80,7 +80,7 @@ func TestAStateTellsLatencyAndLastChange(t *testing.T) {
 		}
 		w.Close()
 		// The next configuration's watch goes on with the same history.
-		again := Start(&h, Check{Name: "x", Every: time.Second, Patience: time.Second, Ask: func(context.Context) (string, error) { return "", errors.New("gone") }})
+		again := Start(&h, nil, Check{Name: "x", Every: time.Second, Patience: time.Second, Ask: func(context.Context) (string, error) { return "", errors.New("gone") }})
 		time.Sleep(30 * time.Second)
 		if s := again.States()[0]; time.Since(s.Since) < 30*time.Second {
 			t.Errorf("a new watch has forgotten since when: %+v", s)
@@ -118,4 +118,31 @@ func TestAClockIsJudged(t *testing.T) {
 			t.Errorf("step %d: got %q: want %q", i, got, step.want)
 		}
 	}
+}
+
+func TestWhoWantsToKnowIsToldOfEachChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fail atomic.Bool
+		var h History
+		told := make(chan State, 10)
+		w := Start(&h, func(s State) { told <- s }, Check{Name: "x", Severity: Degraded, Every: time.Second, Patience: time.Second, Ask: func(context.Context) (string, error) {
+			if fail.Load() {
+				return "", errors.New("gone")
+			}
+			return "well", nil
+		}})
+		for _, down := range []bool{false, true, false} {
+			fail.Store(down)
+			time.Sleep(10 * time.Second)
+		}
+		w.Close()
+		close(told)
+		var changes []string
+		for s := range told {
+			changes = append(changes, s.Name+" "+s.Detail)
+		}
+		if got := strings.Join(changes, ", "); got != "x gone, x well" {
+			t.Errorf("told of %q: want of the fall and the return, once each", got)
+		}
+	})
 }
