@@ -271,7 +271,7 @@ func (p *Pool) identifyLocked(r *replica, seen identity, began int64) {
 func (p *Pool) cutOffLocked(r *replica, now int64) {
 	r.record.Store(p.newRecord(r))
 	r.idleness.Store(new(idleness))
-	old := r.transport.Swap(newTransport(r, p.settings, p.wakeKeeper))
+	old := r.transport.Swap(newCarrier(r, p.settings, p.wakeKeeper))
 	old.CloseIdleConnections() // Those in use close when they fall idle.
 	r.slowFrom.Store(0)
 	r.passes, r.fails, r.cutOff = 0, 0, now

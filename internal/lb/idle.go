@@ -130,6 +130,6 @@ func (p *Pool) attendIdleLocked(r *replica) {
 	if r.is().leaving() || now.IdleConnTimeout == wanted {
 		return
 	}
-	r.transport.Store(newTransport(r, p.settings, p.wakeKeeper))
+	r.transport.Store(newCarrier(r, p.settings, p.wakeKeeper))
 	now.CloseIdleConnections() // Those in use close when they fall idle.
 }

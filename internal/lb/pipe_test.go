@@ -41,9 +41,9 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	select {
 	case p.accepted <- far:
 	case <-p.closed:
-		return nil, &dialError{net.ErrClosed}
+		return nil, &dialError{Err: net.ErrClosed}
 	case <-ctx.Done():
-		return nil, &dialError{ctx.Err()}
+		return nil, &dialError{Err: ctx.Err()}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,7 +72,7 @@ func (w *world) pipe(t *testing.T, v *virtual, handler http.HandlerFunc) *pipes 
 		_ = server.Serve(p)
 	}()
 	transport := &http.Transport{DialContext: p.dial, DisableCompression: true, MaxIdleConnsPerHost: 256, IdleConnTimeout: 4 * time.Second}
-	v.transport.Store(transport)
+	v.transport.Store(&carrier{Transport: transport})
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		_ = server.Close()

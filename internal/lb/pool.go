@@ -133,7 +133,7 @@ func (p *Pool) Configure(c Config) error {
 func (p *Pool) refit(r *replica, before *settings) {
 	s := p.settings
 	if before == nil || before.Transport != s.Transport || before.Health.Timeout != s.Health.Timeout || !sameRoots(before, s) {
-		old, oldChecker := r.transport.Swap(newTransport(r, s, p.wakeKeeper)), r.checker.Swap(newChecker(r, s))
+		old, oldChecker := r.transport.Swap(newCarrier(r, s, p.wakeKeeper)), r.checker.Swap(newChecker(r, s))
 		if old != nil {
 			old.CloseIdleConnections()
 			oldChecker.CloseIdleConnections()

@@ -74,7 +74,7 @@ type replica struct {
 	record    atomic.Pointer[record]
 	identity  atomic.Pointer[identity]
 	idleness  atomic.Pointer[idleness] // of the process
-	transport atomic.Pointer[http.Transport]
+	transport atomic.Pointer[carrier]
 	checker   atomic.Pointer[http.Transport] // of checks: a connection each
 	places    atomic.Pointer[[]netip.AddrPort]
 	placed    atomic.Int64 // when its name was resolved last

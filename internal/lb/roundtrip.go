@@ -117,12 +117,12 @@ func (x *exchange) send() (*http.Response, error) {
 	transport := r.transport.Load()
 	out := x.outgoing(&x.outlet)
 	ended := x.trying(out)
-	resp, err := transport.RoundTrip(out)
+	resp, err := transport.carry(out, x.trace)
 	for stale := 0; err != nil && stale < maxStale && neverSent(err) && x.rearm(); stale++ {
 		header := out.Header
 		out = x.outgoing(new(outlet))
 		out.Header = header
-		resp, err = transport.RoundTrip(out)
+		resp, err = transport.carry(out, x.trace)
 	}
 	ended(resp, err)
 	return resp, err
@@ -152,7 +152,7 @@ func (x *exchange) outgoing(out *outlet) *http.Request {
 		out.url.Scheme = "https"
 	}
 	x.fit(&out.request)
-	return x.upgrading(x.informed(&out.request))
+	return x.upgrading(&out.request)
 }
 
 // neverSent reports whether the connection turned out to have been closed by

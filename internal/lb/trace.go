@@ -3,7 +3,6 @@ package lb
 import (
 	"context"
 	"net/http"
-	"net/http/httptrace"
 	"net/textproto"
 	"time"
 )
@@ -55,14 +54,6 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 func TraceFrom(ctx context.Context) *Trace {
 	t, _ := ctx.Value(traceKey{}).(*Trace)
 	return t
-}
-
-// informed is out with interim answers told to whoever traces the request.
-func (x *exchange) informed(out *http.Request) *http.Request {
-	if x.trace == nil || x.trace.Inform == nil {
-		return out
-	}
-	return out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{Got1xxResponse: x.trace.Inform}))
 }
 
 // trying tells whoever traces the request that out is about to go to the replica

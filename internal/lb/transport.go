@@ -5,19 +5,50 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"time"
+
+	"github.com/edgegw/edge/internal/transport"
 )
 
 // dialError marks that no connection was made, so that nothing was sent.
-type dialError struct{ err error }
+type dialError = transport.DialError
 
-func (e *dialError) Error() string { return "dial: " + e.err.Error() }
-func (e *dialError) Unwrap() error { return e.err }
+// carrier brings requests to one replica: plain ones without a body over
+// connections of their own, which nobody reads while they are idle; the others,
+// and all over TLS, by net/http.
+type carrier struct {
+	*http.Transport
+	plain *transport.Transport // nil over TLS
+}
 
-// newTransport builds the transport of one replica. Each has its own, so that
+// carry sends out, with interim answers told to whoever traces the request.
+func (c *carrier) carry(out *http.Request, trace *Trace) (*http.Response, error) {
+	if trace == nil || trace.Inform == nil {
+		if c.plain != nil && transport.Takes(out) {
+			return c.plain.RoundTrip(out, nil)
+		}
+		return c.RoundTrip(out)
+	}
+	if c.plain != nil && transport.Takes(out) {
+		return c.plain.RoundTrip(out, trace.Inform)
+	}
+	return c.RoundTrip(out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{Got1xxResponse: trace.Inform})))
+}
+
+// CloseIdleConnections closes those of both kinds; those in use close when they
+// fall idle.
+func (c *carrier) CloseIdleConnections() {
+	c.Transport.CloseIdleConnections()
+	if c.plain != nil {
+		c.plain.CloseIdleConnections()
+	}
+}
+
+// newCarrier builds the carrier of one replica. Each has its own, so that
 // it can be drained and closed without touching the others'. When more is known
 // about how long the replica leaves connections open, news is called.
-func newTransport(r *replica, s *settings, news func()) *http.Transport {
+func newCarrier(r *replica, s *settings, news func()) *carrier {
 	dial := r.dialer(s.Transport.DialTimeout.D())
 	idle := r.idleness.Load()
 	quiet := func(silence time.Duration) {
@@ -25,13 +56,14 @@ func newTransport(r *replica, s *settings, news func()) *http.Transport {
 			news()
 		}
 	}
-	plain := func(ctx context.Context, _, _ string) (net.Conn, error) {
+	wired := func(ctx context.Context, quiet func(time.Duration)) (net.Conn, error) {
 		conn, err := dial(ctx)
 		if err != nil {
-			return nil, &dialError{err}
+			return nil, &dialError{Err: err}
 		}
 		return r.wires.add(conn.(*net.TCPConn), quiet), nil
 	}
+	plain := func(ctx context.Context, _, _ string) (net.Conn, error) { return wired(ctx, quiet) }
 	t := &http.Transport{
 		DialContext:           r.dials.take(s.Transport.DialTimeout.D(), plain),
 		DisableCompression:    true, // The body passes as the replica wrote it.
@@ -42,8 +74,18 @@ func newTransport(r *replica, s *settings, news func()) *http.Transport {
 	}
 	if s.tls != nil {
 		t.DialTLSContext = r.dials.take(s.Transport.DialTimeout.D(), secured(plain, r, s))
+		return &carrier{Transport: t}
 	}
-	return t
+	return &carrier{Transport: t, plain: transport.New(transport.Options{
+		// Its end shows when it is looked at, not when it is read.
+		Dial:          func(ctx context.Context) (net.Conn, error) { return wired(ctx, func(time.Duration) {}) },
+		Turns:         r.dials,
+		TurnWait:      s.Transport.DialTimeout.D(),
+		MaxIdle:       s.Transport.MaxIdle,
+		IdleTimeout:   t.IdleConnTimeout,
+		HeaderTimeout: t.ResponseHeaderTimeout,
+		Quiet:         quiet,
+	})}
 }
 
 // newChecker builds the transport of a replica's checks: a new connection each
@@ -76,7 +118,7 @@ func secured(plain dialContext, r *replica, s *settings) dialContext {
 		secure := tls.Client(conn, config)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close() // The handshake's error is the one to tell.
-			return nil, &dialError{err}
+			return nil, &dialError{Err: err}
 		}
 		return secure, nil
 	}

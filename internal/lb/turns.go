@@ -2,9 +2,10 @@ package lb
 
 import (
 	"context"
-	"errors"
 	"net"
 	"time"
+
+	"github.com/edgegw/edge/internal/transport"
 )
 
 // mostDials is how many connections to one replica are being made at a time. A
@@ -13,8 +14,6 @@ import (
 // again a second later, by when the time-out is near. A request that waits for
 // its turn takes a connection that becomes free meanwhile.
 const mostDials = 64
-
-var errNoTurn = errors.New("too many connections to it are being made")
 
 // turns lets so many dial at a time; the others wait in turn.
 type turns chan struct{}
@@ -31,9 +30,9 @@ func (t turns) take(patience time.Duration, dial dialContext) dialContext {
 			select {
 			case t <- struct{}{}:
 			case <-over.C:
-				return nil, &dialError{errNoTurn}
+				return nil, &dialError{Err: transport.ErrNoTurn}
 			case <-ctx.Done():
-				return nil, &dialError{ctx.Err()}
+				return nil, &dialError{Err: ctx.Err()}
 			}
 		}
 		defer func() { <-t }()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/edgegw/edge/internal/transport"
 )
 
 // TestDialsWaitForTheirTurn: a thousand at once, each of which takes 10 ms.
@@ -47,7 +49,7 @@ func TestNobodyWaitsForATurnForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := func(ctx context.Context, _, _ string) (net.Conn, error) {
 			<-ctx.Done()
-			return nil, &dialError{ctx.Err()}
+			return nil, &dialError{Err: ctx.Err()}
 		}
 		dial := make(turns, 1).take(3*time.Second, hangs)
 		ctx, stop := context.WithCancel(t.Context())
@@ -58,7 +60,7 @@ func TestNobodyWaitsForATurnForEver(t *testing.T) {
 		began := time.Now()
 		_, err := dial(ctx, "tcp", "10.0.0.1:80")
 		var nothingSent *dialError
-		if !errors.Is(err, errNoTurn) || !errors.As(err, &nothingSent) || time.Since(began) != 3*time.Second {
+		if !errors.Is(err, transport.ErrNoTurn) || !errors.As(err, &nothingSent) || time.Since(began) != 3*time.Second {
 			t.Errorf("%v after %v: want no turn after 3 s, as an error of dialling", err, time.Since(began))
 		}
 		group.Go(func() {
