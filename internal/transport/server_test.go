@@ -138,7 +138,9 @@ func want(t testing.TB, tr *Transport, r *http.Request, status int, body string)
 // eventually polls for what another goroutine brings about.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(time.Minute); !is(); <-tick.C {
 		if time.Now().After(end) {
 			t.Fatalf("not within a minute: %s", what)
 		}

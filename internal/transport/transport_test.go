@@ -187,7 +187,7 @@ func TestABodyMayTakeLongerThanTheHeader(t *testing.T) {
 	limit := 300 * time.Millisecond
 	s := serve(t, func(c net.Conn, _ *http.Request) bool {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
-		time.Sleep(2 * limit) // the server's own slowness is what is tried here
+		<-time.After(2 * limit) // its slowness is what is tried here
 		_, err := io.WriteString(c, "llo")
 		return err == nil
 	})
