@@ -51,10 +51,11 @@ type exchange struct {
 	level  lenience
 
 	attempts int
-	tried    [maxAttempts]*replica
+	tried    [maxAttempts + maxRescues]*replica
 
 	held    bool // slot is ours to release
 	beside  bool // this is the try of a hedge
+	errand  bool // for what another version's replica did not have
 	slot    slot
 	outlet  outlet
 	payload *payload // nil: the request has no body
@@ -119,7 +120,7 @@ func (x *exchange) Shared() bool { return x.trace != nil && x.trace.Shared }
 // mark lets the policy mark the answer of the replica that gave it.
 func (x *exchange) mark(resp *http.Response) {
 	marker, ok := x.view.settings.policy.(Marker)
-	if !ok || resp.StatusCode >= 500 {
+	if !ok || resp.StatusCode >= 500 || x.errand { // The visitor stays with whom it was sent to.
 		return
 	}
 	x.now = x.pool.now()

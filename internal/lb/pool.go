@@ -42,6 +42,8 @@ type Pool struct {
 	budget     budget
 	latencies  latencies
 	retries    atomic.Int64
+	rescuers   queue // of requests for what other versions may have
+	rescued    atomic.Int64
 	hedges     atomic.Int64
 	hedgesWon  atomic.Int64
 	refused    atomic.Int64
@@ -291,6 +293,7 @@ func (p *Pool) unclaim(r *replica) { p.give(r, &r.inflight) }
 func (p *Pool) give(r *replica, count *atomic.Int64) {
 	count.Add(-1)
 	p.queue.call()
+	p.rescuers.call()
 	if r.is() == draining && r.idle() {
 		p.wakeKeeper()
 	}

@@ -74,7 +74,7 @@ func (p *Pool) Send(in *http.Request, trace *Trace) (*http.Response, error) {
 		o := x.outcomeOf(resp, err)
 		next, again := x.another(o)
 		if !again {
-			return x.deliver(resp, err, o)
+			return x.rescued(x.deliver(resp, err, o))
 		}
 		if resp != nil {
 			_ = resp.Body.Close() // Its connection goes with it: reading it to the end might take long.

@@ -13,6 +13,7 @@ type Status struct {
 	Retries  int64           `json:"retries"`        // since the pool was made
 	Hedges   int64           `json:"hedges"`         // requests sent to a second replica besides, since it was made
 	Won      int64           `json:"hedges_won"`     // of those, answered first by the second
+	Rescued  int64           `json:"rescued"`        // answered by a replica of another version than the first, which did not have it, since it was made
 	Refused  int64           `json:"refused"`        // answered 503 by the pool itself, since it was made
 	Received int64           `json:"received_bytes"` // of bodies, from replicas, since it was made
 	Sources  []SourceStatus  `json:"sources"`
@@ -61,7 +62,7 @@ func (p *Pool) Status() Status {
 	defer p.mu.Unlock()
 	st := Status{
 		Name: p.name, Panic: p.panicking.Load(), Queued: p.queue.waiting.Load(),
-		Retries: p.retries.Load(), Hedges: p.hedges.Load(), Won: p.hedgesWon.Load(), Refused: p.refused.Load(), Received: p.received.Load(),
+		Retries: p.retries.Load(), Hedges: p.hedges.Load(), Won: p.hedgesWon.Load(), Rescued: p.rescued.Load(), Refused: p.refused.Load(), Received: p.received.Load(),
 		Sources: []SourceStatus{}, Replicas: []ReplicaStatus{},
 	}
 	if p.settings == nil {

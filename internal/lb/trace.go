@@ -16,10 +16,15 @@ type Trace struct {
 	Version  string        // of the application: of this answer if it says so, else of the replica
 	Attempts int           // replicas asked; 0 when the request was refused
 	Waited   time.Duration // time in the queue
+	Rescued  bool          // the answer is of another version than that of the replica asked first, which did not have it
 	Refused  string        // why the pool itself answered 503; "" when a replica was asked
 
 	Client string // the visitor's IP address; "" for that of the connection
 	Shared bool   // the answer may be stored and given to others: nothing for one visitor is put into it
+
+	// Absent, if set, says that replicas of other versions may have what was asked
+	// for, and reports whether an answer means that its replica does not have it.
+	Absent func(in *http.Request, answer *http.Response) bool
 
 	// Inform, if set, is called with every interim answer (1xx, but 101), before
 	// the final one is returned; possibly from another goroutine, and by a try

@@ -26,7 +26,7 @@ type watch struct {
 	in      *http.Request
 	payload *payload
 	tries   func(Try, http.Header) func(int, error)
-	tried   [maxAttempts]*replica // with the one of this try
+	tried   [maxAttempts + maxRescues]*replica // with the one of this try
 	count   int
 	cancel  context.CancelCauseFunc
 
