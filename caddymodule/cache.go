@@ -163,6 +163,7 @@ type origin struct {
 	// attempts of the fetch, which may run on a goroutine of its own and go on
 	// after the client has its answer.
 	attempts atomic.Int64
+	rescued  atomic.Bool // see lb.Trace
 	panicked atomic.Bool // and that was reported
 	pool     atomic.Pointer[pool]
 }
@@ -185,6 +186,7 @@ func (o *origin) Fetch(w http.ResponseWriter, r *http.Request) error {
 	ex.spans.decided()
 	err := ex.fetch(func() error { return o.next.ServeHTTP(w, r) })
 	o.attempts.Store(int64(ex.trace.Attempts))
+	o.rescued.Store(ex.trace.Rescued)
 	o.pool.Store(ex.pool)
 	return err
 }
@@ -197,6 +199,7 @@ func (o *origin) Source(r *http.Request) httpcache.Source {
 		return httpcache.Source{Current: true}
 	}
 	o.attempts.Store(int64(ex.trace.Attempts))
+	o.rescued.Store(ex.trace.Rescued)
 	s := httpcache.Source{Replica: ex.trace.Replica, Version: ex.trace.Version, Current: true}
 	if ex.pool != nil && (ex.verdict == nil || !ex.verdict.Fingerprinted) {
 		s.Current = ex.pool.versions.Storable(s.Version)

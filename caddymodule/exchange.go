@@ -237,7 +237,7 @@ func (ex *exchange) log(r *http.Request) {
 
 // fields of the access log, the request's id first.
 func (ex *exchange) fields() []zap.Field {
-	fields := make([]zap.Field, 0, 7)
+	fields := make([]zap.Field, 0, 8)
 	fields = append(fields, zap.String("request_id", ex.id))
 	if ex.verdict != nil && ex.verdict.Rule != "" {
 		fields = append(fields, zap.String("rule", ex.verdict.Rule))
@@ -253,6 +253,9 @@ func (ex *exchange) fields() []zap.Field {
 	}
 	if attempts := ex.attempts(); attempts > 0 {
 		fields = append(fields, zap.Int("attempts", attempts))
+		if ex.trace.Rescued || ex.origin.rescued.Load() {
+			fields = append(fields, zap.Bool("rescued", true))
+		}
 	}
 	return append(fields, ex.spans.fields()...)
 }

@@ -69,15 +69,30 @@ func (p *pool) noteAnswer(r *http.Request, ex *exchange, resp *http.Response, be
 	now := time.Now()
 	a := deploy.Answer{Version: ex.trace.Version, Path: r.URL.Path, Client: ex.trace.Client}
 	if a.Asset, a.Named = asset(ex.verdict); a.Asset {
-		a.Missing = resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone
-		a.HTML = resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") && !strings.HasSuffix(r.URL.Path, ".html")
+		a.Missing, a.HTML = missing(resp), pageInstead(r, resp)
 		a.Asset = a.Missing || resp.StatusCode == http.StatusOK
 	}
-	if r.ContentLength == 0 && resp.StatusCode < http.StatusInternalServerError {
+	// Where other versions were asked too, the time is not that of one.
+	asked := a.Named && (ex.trace.Rescued || a.Missing || a.HTML)
+	if r.ContentLength == 0 && resp.StatusCode < http.StatusInternalServerError && !asked {
 		a.Took = now.Sub(began) - ex.trace.Waited
 	}
 	p.answers.Note(now, a)
 }
+
+func missing(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone
+}
+
+// pageInstead reports a page where an asset was asked for, as from a server that
+// sends every unknown path to the front page.
+func pageInstead(r *http.Request, resp *http.Response) bool {
+	return resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") && !strings.HasSuffix(r.URL.Path, ".html")
+}
+
+// absent reports that a replica does not have the asset, which one of another
+// version may have (DESIGN, 8.7).
+func absent(r *http.Request, resp *http.Response) bool { return missing(resp) || pageInstead(r, resp) }
 
 // noting is when the answer to a request began, if the guard wants to know of it.
 func (p *pool) noting(ex *exchange) time.Time {

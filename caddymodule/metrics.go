@@ -183,6 +183,7 @@ var (
 	poolRetries     = describe("edge_pool_retries_total", "Requests sent again to another replica.", "pool")
 	poolHedges      = describe("edge_pool_hedges_total", "Requests sent to a second replica besides.", "pool")
 	poolHedgesWon   = describe("edge_pool_hedges_won_total", "Requests that the second replica answered first.", "pool")
+	poolRescued     = describe("edge_pool_rescued_total", "Requests for fingerprinted assets that a replica of another version answered, since the first did not have them.", "pool")
 	cacheSent       = describe("edge_cache_sent_bytes_total", "Bytes of bodies that went out of the cache.")
 	poolReceived    = describe("edge_pool_received_bytes_total", "Bytes of bodies that came from replicas.", "pool")
 	poolRefused     = describe("edge_pool_refused_total", "Requests that the pool answered 503 itself.", "pool")
@@ -204,7 +205,7 @@ func (gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		cacheEntries, cacheBytes, cacheMaxBytes, cacheYielded, cacheStores, cacheEvictions, cacheFenced, cacheSent, encodedBytes, encodings, generation,
 		diskServing, diskEntries, diskBytes, diskMaxBytes, diskIndexBytes, diskHits, diskWrites, diskDropped, diskErrors,
-		deployHeld, poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolHedges, poolHedgesWon, poolRefused, poolReceived,
+		deployHeld, poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolHedges, poolHedgesWon, poolRescued, poolRefused, poolReceived,
 		replicaInFlight, replicaLimit, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending, certificateEnd, certificateLeft,
 	} {
 		to <- d
@@ -286,6 +287,7 @@ func collectPool(p *pool, gauge, counter func(*prometheus.Desc, float64, ...stri
 	counter(poolRetries, float64(s.Retries), s.Name)
 	counter(poolHedges, float64(s.Hedges), s.Name)
 	counter(poolHedgesWon, float64(s.Won), s.Name)
+	counter(poolRescued, float64(s.Rescued), s.Name)
 	counter(poolRefused, float64(s.Refused), s.Name)
 	counter(poolReceived, float64(s.Received), s.Name)
 	states := map[string]int{"joining": 0, "up": 0, "sick": 0, "draining": 0, "drained": 0}

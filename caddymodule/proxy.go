@@ -153,6 +153,9 @@ func (t *poolTransport) carry(r *http.Request, ex *exchange) (*http.Response, er
 	ex.pool = t.pool
 	ex.trace.Client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	ex.trace.Shared = ex.shared
+	if ex.verdict != nil && ex.verdict.Fingerprinted {
+		ex.trace.Absent = absent
+	}
 	ex.traceTries(t.pool.name)
 	if ex.untraced {
 		leaveUntraced(r.Header)
