@@ -78,7 +78,7 @@ func newKept(t *testing.T) *kept {
 		fmt.Sprintf("cache {\ndisk 64MiB %q\n}", filepath.Join(dir, "disk")),
 		fmt.Sprintf("backup {\n%s\nevery 1s\nkeep 3\nkey {file.%s}\n}", k.target, k.keyFile))
 	k.env = []string{"BACKUP_ID=" + s3Access, "BACKUP_SECRET=" + s3Secret}
-	k.rewrite("\tadmin ", fmt.Sprintf("\tskip_install_trust\n\tstorage file_system %q\n\tadmin ", k.data))
+	k.rewrite("\tadmin ", fmt.Sprintf("\tskip_install_trust\n\tauto_https disable_redirects\n\tstorage file_system %q\n\tadmin ", k.data))
 	k.rewrite("", fmt.Sprintf("\nhttps://%s {\n\ttls internal\n\trespond ok\n}\n", k.secure))
 	return k
 }
