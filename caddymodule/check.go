@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -27,6 +28,7 @@ type checkConfig struct {
 	config, adapter string
 	json            bool
 	samples, visits []string
+	env             environment
 }
 
 // finding is one thing that edge check has to say.
@@ -44,6 +46,12 @@ for what would only show under traffic: rules that nothing can reach, folders
 that cannot be written, placeholders without a value, weak tokens, a token that
 Cloudflare does not know, a zone of another domain or plan.
 
+Every mistake is said at once: those in sites too, if the global block has some.
+
+With --env production, staging or preview it also judges each {env.*}, {file.*} and
+{$…} of the configuration (is it there, filled in, hard to guess), and asks Redis,
+discovery and the store of backups; docs/configuration.md says what is an error where.
+
 With --sample it also finds each pool's replicas, asks each of them twice for
 the path or URL, and looks at the answers: validators that differ between
 replicas of one version, s-maxage and other fields that Cloudflare takes in
@@ -57,9 +65,16 @@ Exit codes: 0 no error (warnings may be printed), 2 at least one error.`
 	f.StringVarP(&k.config, "config", "c", "Caddyfile", "configuration file")
 	f.StringVarP(&k.adapter, "adapter", "a", "", "configuration adapter (default: caddyfile, unless the file ends in .json)")
 	f.BoolVar(&k.json, "json", false, "print the findings as JSON")
+	f.StringVar((*string)(&k.env), "env", "", "where it is to run: production, staging or preview")
 	f.StringArrayVar(&k.samples, "sample", nil, "path, or URL whose host is to be asked for, such as https://crm.example.com/; may be repeated")
 	f.StringArrayVar(&k.visits, "visit", nil, "URL to be asked for as visitors do, through the CDN, from the gateway that runs; may be repeated")
-	run(c, func(ctx context.Context, _ []string) int { return check(ctx, k, os.Stdout, os.Stderr) })
+	run(c, func(ctx context.Context, _ []string) int {
+		if err := k.env.check(); err != nil {
+			fmt.Fprintf(os.Stderr, "edge check: %v\n", err)
+			return cli.ExitUsage
+		}
+		return check(ctx, k, os.Stdout, os.Stderr)
+	})
 }
 
 func check(ctx context.Context, k checkConfig, stdout, stderr io.Writer) int {
@@ -96,13 +111,15 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 			findings = append(findings, finding{severity, one})
 		}
 	}
+	unsettled := k.env.settings(k.config)
+	findings = append(findings, unsettled...)
 	text, warnings, err := adapted(k)
 	for _, w := range warnings {
 		// The adapter names the command by the name of stock Caddy.
 		problem("warning", errors.New(strings.Replace(w.String(), "'caddy fmt", "'edge fmt", 1)))
 	}
 	if err != nil {
-		problem("error", err)
+		problem("error", everyMistake(k, err))
 		return findings
 	}
 	var config caddy.Config
@@ -110,11 +127,17 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 		problem("error", err)
 		return findings
 	}
+	findings = append(findings, k.env.certificateFindings(&config, time.Now())...)
 	quieten(&config)
 	sites := slices.Clone(config.AppsRaw["http"]) // gone once it is provisioned
 	ctx, err := caddy.ProvisionContext(&config)
 	if err != nil {
-		problem("error", withoutTrail(err))
+		said := flatten(withoutTrail(err))
+		for _, one := range append(said, hiddenMistakes(text, said)...) {
+			if !about(one, unsettled) {
+				findings = append(findings, finding{"error", one})
+			}
+		}
 		return findings
 	}
 	app, err := ctx.AppIfConfigured("edge")
@@ -122,7 +145,8 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 		problem("warning", errors.New("no edge block: nothing to check beyond Caddy's own rules"))
 		return findings
 	}
-	findings = append(findings, app.(*App).advise(asking)...)
+	findings = append(findings, app.(*App).advise(asking, k.env)...)
+	findings = append(findings, app.(*App).lookAround(asking, k.env)...)
 	regrets := app.(*App).regrets(asking, k.samples)
 	regrets = append(regrets, app.(*App).asVisitors(asking, k.visits)...)
 	if app.(*App).Cloudflare != nil {
@@ -217,7 +241,7 @@ func flatten(err error) []string {
 }
 
 // advise says what a valid configuration will regret.
-func (a *App) advise(ctx context.Context) []finding {
+func (a *App) advise(ctx context.Context, e environment) []finding {
 	var findings []finding
 	say := func(severity, format string, args ...any) {
 		findings = append(findings, finding{severity, fmt.Sprintf(format, args...)})
@@ -241,7 +265,7 @@ func (a *App) advise(ctx context.Context) []finding {
 	}
 	if a.Cloudflare != nil {
 		for _, problem := range purge.CheckCloudflare(ctx, *a.Cloudflare) {
-			say("warning", "%v", problem)
+			say(severities[e][unanswered], "%v", problem)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Pools)) {
