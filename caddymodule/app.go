@@ -18,6 +18,7 @@ import (
 
 	"github.com/edgegw/edge/internal/backup"
 	"github.com/edgegw/edge/internal/cacherules"
+	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/fleet"
 	"github.com/edgegw/edge/internal/health"
 	"github.com/edgegw/edge/internal/named"
@@ -86,6 +87,7 @@ type App struct {
 	gateway *gateway
 	pools   map[string]*pool
 	tokens  []string
+	callers []control.Caller
 	targets []purge.Target
 	vault   *backup.Vault // nil for no backups
 
@@ -187,11 +189,7 @@ func (a *App) replacePlaceholders(repl *caddy.Replacer) error {
 	a.replaceInFleet(replace)
 	a.replaceInSentry(replace)
 	a.replaceInBackup(replace)
-	replace("control hint_token", &a.Control.HintToken)
-	a.tokens = slices.Clone(a.Control.Tokens)
-	for i := range a.tokens {
-		replace("control token", &a.tokens[i])
-	}
+	a.replaceInControl(replace)
 	for _, name := range slices.Sorted(maps.Keys(a.Pools)) {
 		pool := a.Pools[name]
 		for i := range pool.Discover {

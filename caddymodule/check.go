@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edgegw/edge/internal/cli"
+	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/purge"
 	"github.com/edgegw/edge/internal/unit"
 )
@@ -282,11 +283,11 @@ func (a *App) advise(ctx context.Context, e environment) []finding {
 		for _, problem := range missingPrograms(pool.Config) {
 			say("error", "pool %s: %s", name, problem)
 		}
-		if len(pool.Discover) == 0 && len(a.tokens) == 0 {
+		if len(pool.Discover) == 0 && !a.mayCall(control.ScopeReplicas) {
 			say("error", "pool %s: no discover, and no control token with which replicas could register: it can have no replica", name)
 		}
 	}
-	if len(a.tokens) > 0 && a.Cloudflare == nil {
+	if a.mayCall(control.ScopePurge) && a.Cloudflare == nil {
 		say("warning", "no cloudflare block: purges end at this gateway; a CDN in front keeps its copies")
 	}
 	return findings

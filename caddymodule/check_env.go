@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/edgegw/edge/internal/control"
 	"github.com/edgegw/edge/internal/fleet"
 	"github.com/edgegw/edge/internal/lb"
 	"github.com/edgegw/edge/internal/setting"
@@ -191,7 +192,7 @@ func (a *App) lookAround(ctx context.Context, e environment) []finding {
 		}
 	}
 	a.lookAtBackups(ctx, say)
-	if len(a.tokens) == 0 {
+	if !a.mayCall(control.ScopePurge) {
 		say(caution, "control: no token: CI cannot purge from elsewhere: want token {env.EDGE_TOKEN}")
 	}
 	return findings

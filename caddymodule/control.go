@@ -2,11 +2,9 @@ package caddymodule
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,18 +17,6 @@ import (
 // defaultPrefix is where the control API is mounted by the documented
 // configuration: handle /.edge/* { edge_control }.
 const defaultPrefix = "/.edge"
-
-// ControlConfig guards the control API on sites.
-type ControlConfig struct {
-	// Tokens are the bearer tokens that edge_control accepts: one, or two
-	// while one is replaced by the other. At least 16 characters each;
-	// placeholders such as {env.EDGE_TOKEN} and {file./run/secrets/token} are
-	// replaced when the configuration is loaded.
-	Tokens []string `json:"tokens,omitempty"`
-	// HintToken is what the URL of a webhook has to end with that hints at a
-	// rollout, as a token is. Default: none, and no hint is taken.
-	HintToken string `json:"hint_token,omitempty"`
-}
 
 // Control is the handler edge_control: the control API on a site, for CI and
 // for replicas that register. It needs a token in the edge block; without one
@@ -57,7 +43,7 @@ func (c *Control) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(app.tokens) == 0 {
+	if len(app.tokens)+len(app.callers) == 0 {
 		return errors.New("edge_control: got no token: want one in the edge block: control { token {env.EDGE_TOKEN} }")
 	}
 	c.app = app
@@ -68,33 +54,12 @@ func (c *Control) Provision(ctx caddy.Context) error {
 	c.api = control.New(control.Config{
 		Gateway:   controlled{},
 		Tokens:    app.tokens,
+		Callers:   app.callers,
 		HintToken: app.Control.HintToken,
 		Client:    clientAddress,
 		Event:     onControlEvent,
 	})
 	return nil
-}
-
-func (a *App) provisionControl() error {
-	var errs []error
-	if len(a.tokens) > 2 {
-		errs = append(errs, fmt.Errorf("control: got %d tokens: want one, or two while one replaces the other", len(a.tokens)))
-	}
-	for i, token := range a.tokens {
-		if strings.Contains(token, "{") {
-			continue // the placeholder has no value, which has been said
-		}
-		errs = append(errs, each(control.CheckToken(token), func(mistake error) error {
-			return fmt.Errorf("control token %d: %w", i+1, mistake)
-		}))
-	}
-	if hint := a.Control.HintToken; hint != "" && !strings.Contains(hint, "{") {
-		errs = append(errs, each(control.CheckToken(hint), func(mistake error) error { return fmt.Errorf("control hint_token: %w", mistake) }))
-		if slices.Contains(a.tokens, hint) {
-			errs = append(errs, errors.New("control hint_token: is a control token: want another one, since URLs are logged"))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // clientAddress is the client's, as Caddy's trusted_proxies make it out.

@@ -59,7 +59,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 		"log_sampling": app.parseLogSampling,
 		"purge":        block(func() words { return purgeWords(&app.Purge) }),
 		"control": block(func() words {
-			return words{"token": texts(&app.Control.Tokens), "hint_token": text(&app.Control.HintToken)}
+			return words{"token": texts(&app.Control.Tokens), "caller": app.Control.parseCaller, "hint_token": text(&app.Control.HintToken)}
 		}),
 		"stop": block(func() words { return stopWords(&app.Leave) }),
 	})

@@ -64,7 +64,7 @@ func each(err error, place func(error) error) error {
 }
 
 // repeatable names the words that may stand on several lines.
-var repeatable = map[string]bool{"pool": true, "cdn": true, "discover": true, "tag": true, "without_cookie": true, "token": true, "zone_id": true}
+var repeatable = map[string]bool{"pool": true, "cdn": true, "discover": true, "tag": true, "without_cookie": true, "token": true, "caller": true, "zone_id": true}
 
 // skipSegment leaves out the rest of an unknown line and its block.
 func skipSegment(d *caddyfile.Dispenser) {

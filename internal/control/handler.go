@@ -21,6 +21,8 @@ type Config struct {
 	Tokens []string
 	// HintToken ends the path of hints. None: only Trusted callers hint.
 	HintToken string
+	// Callers are those who may do some things only.
+	Callers []Caller
 	// Trusted lets every caller in without a token: for the admin endpoint,
 	// which checks origins and listens to this machine only.
 	Trusted bool
@@ -40,6 +42,7 @@ type Config struct {
 type Handler struct {
 	gateway Gateway
 	tokens  tokenSet
+	who     []principal // whose the tokens are
 	hints   tokenSet
 	trusted bool
 	client  func(*http.Request) string
@@ -49,7 +52,8 @@ type Handler struct {
 
 // New builds a handler. It starts nothing.
 func New(c Config) *Handler {
-	h := &Handler{gateway: c.Gateway, tokens: newTokenSet(c.Tokens), hints: newTokenSet([]string{c.HintToken}), trusted: c.Trusted, client: c.Client, event: c.Event}
+	tokens, who := principals(c.Tokens, c.Callers)
+	h := &Handler{gateway: c.Gateway, tokens: newTokenSet(tokens), who: who, hints: newTokenSet([]string{c.HintToken}), trusted: c.Trusted, client: c.Client, event: c.Event}
 	if h.client == nil {
 		h.client = remoteHost
 	}
@@ -118,6 +122,7 @@ type call struct {
 	query  url.Values
 	client string
 	actor  string // empty: nobody in particular, on an open route
+	principal
 }
 
 // ServeHTTP answers one request.
@@ -146,6 +151,9 @@ func (c *call) run() error {
 	}
 	if !matched {
 		return notRouted(c.r, allowed)
+	}
+	if err := c.authorize(); err != nil {
+		return err
 	}
 	if err := c.readQuery(); err != nil {
 		return err
@@ -224,7 +232,8 @@ func (c *call) authenticate() error {
 		return unauthorized("no bearer token: want Authorization: Bearer and the control token", `Bearer realm="edge"`)
 	}
 	if number := c.tokens.find(token); number > 0 {
-		c.actor = fmt.Sprintf("token %d", number)
+		c.principal = c.who[number-1]
+		c.actor = c.principal.name
 		return nil
 	}
 	if err := c.denied(); err != nil {
@@ -243,6 +252,15 @@ func (c *call) denied() error {
 	}
 	c.report(Event{Kind: Denied, Detail: "bad token"})
 	return nil
+}
+
+// authorize says no to who has a token for other things.
+func (c *call) authorize() error {
+	if c.trusted || c.route.open || c.mayUse(c.route) {
+		return nil
+	}
+	c.report(Event{Kind: Denied, Detail: "not within its scope"})
+	return problem(http.StatusForbidden, CodeForbidden, "%s may not do this: want a token for %s", c.actor, c.route.scopes()[0])
 }
 
 // unauthorized carries a challenge as RFC 6750, 3, has it: an error code only

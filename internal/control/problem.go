@@ -16,6 +16,7 @@ import (
 // Codes of problems, for programs.
 const (
 	CodeUnauthorized = "unauthorized"      // 401: no token, or a bad one
+	CodeForbidden    = "forbidden"         // 403: the token is for other things
 	CodeTooMany      = "too_many_failures" // 429: too many bad tokens
 	CodeRoute        = "no_such_route"     // 404; Routes lists what there is
 	CodeMethod       = "method"            // 405; Allow lists what there is

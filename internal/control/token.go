@@ -68,10 +68,13 @@ type tokenSet [][sha256.Size]byte
 func newTokenSet(tokens []string) tokenSet {
 	set := make(tokenSet, 0, len(tokens))
 	for _, token := range tokens {
-		// An empty token would let in whoever sends an empty one.
+		// An empty token would let in whoever sends an empty one: it gets the sum
+		// of nothing, which no token has.
+		sum := [sha256.Size]byte{}
 		if token != "" {
-			set = append(set, sha256.Sum256([]byte(token)))
+			sum = sha256.Sum256([]byte(token))
 		}
+		set = append(set, sum)
 	}
 	return set
 }
