@@ -1,6 +1,7 @@
 # make test     everything a change must pass: format, vet, linters, unit and
 #               race tests, fuzz smoke, integration tests
 # make build    the gateway, as bin/edge
+# make deb      a Debian package of it, VERSION=1.2.0
 # make bench    peers side by side, written to bench/RESULTS.md
 # make bench-race  purges against fetches under way, written to bench/RACE.md
 # make bench-hitratio  what the cache keeps, beside LRU and W-TinyLFU, written to bench/HITRATIO.md
@@ -27,12 +28,15 @@ FROM ?= 0
 SOAK ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: all build test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
+.PHONY: all build deb test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
 build:
 	$(GO) build -trimpath -o bin/edge ./cmd/edge
+
+deb: build
+	packaging/debian/build.sh $(VERSION) bin/edge bin/edge_$(VERSION).deb
 
 test: tools format vet lint race fuzz bench-test
 
@@ -40,7 +44,7 @@ test: tools format vet lint race fuzz bench-test
 # Redis, a Prometheus, a Chromium, and the public HTTP cache test suite with
 # Node.js to run it.
 tools:
-	scripts/install-debian.sh gcc libc6-dev curl redis-server rsyslog prometheus systemd chromium
+	scripts/install-debian.sh gcc libc6-dev curl redis-server rsyslog prometheus systemd chromium fakeroot
 	scripts/install-suite.sh
 
 format:
