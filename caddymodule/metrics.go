@@ -238,7 +238,7 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 	counter(encodings, float64(s.UselessEncodings), "useless")
 	counter(encodings, float64(s.FailedEncodings), "failed")
 	if d := s.Disk; d != nil {
-		gauge(diskServing, oneIf(d.Serving))
+		gauge(diskServing, oneIf(d.Serving && !d.Failing))
 		gauge(diskEntries, float64(d.Blobs))
 		gauge(diskBytes, float64(d.Bytes))
 		gauge(diskMaxBytes, float64(d.MaxBytes))
