@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,6 +36,7 @@ type gateway struct {
 	config   string
 	env      []string   // besides the control token
 	files    []*os.File // that the process gets from 3 on
+	within   []string   // the command that runs it; nil for none
 	process  *exec.Cmd
 	log      *lockedBuffer
 	ended    chan struct{}
@@ -121,7 +123,8 @@ func (g *gateway) start() {
 // launch runs the gateway.
 func (g *gateway) launch() {
 	g.t.Helper()
-	g.process = exec.Command(binary, "run", "--config", g.config, "--adapter", "caddyfile")
+	run := append(slices.Clone(g.within), binary, "run", "--config", g.config, "--adapter", "caddyfile")
+	g.process = exec.Command(run[0], run[1:]...)
 	g.process.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.t.TempDir(), "EDGE_TOKEN=" + controlToken}
 	g.process.Env = append(g.process.Env, g.env...)
 	g.process.Stderr = g.log
