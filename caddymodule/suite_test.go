@@ -33,40 +33,49 @@ const suitePool = `pool app {
 	}
 }`
 
-// The public HTTP cache test suite (cache-tests.fyi) against both profiles. It
-// waits some three seconds in most of its tests, so the profiles go side by side.
+// The public HTTP cache test suite (cache-tests.fyi) against both profiles, and
+// against the default one with all that is there to be fast: it must not change a
+// verdict. Every second request is traced; the others may be answered on the
+// connection. The suite waits some three seconds in most of its tests, so all go
+// side by side.
 func TestPublicSuite(t *testing.T) {
+	took := startCollector(t)
 	origin := startSuiteOrigin(t)
 	e := newEdge(t)
-	profiles := map[string]string{"conformance": e.URL, "default": "http://" + freeAddress(t)}
-	config := e.caddyfile(fmt.Sprintf(suitePool, origin), "edge_cache {\n\tprofile conformance\n}\nedge_proxy app\n") +
-		profiles["default"] + " {\n\tedge_cache\n\tedge_proxy app\n}\n"
+	plain, fast := freeAddress(t), freeAddress(t)
+	contestants := map[string]struct{ profile, url string }{
+		"conformance": {"conformance", e.URL}, "default": {"default", "http://" + plain}, "default, fast": {"default", "http://" + fast},
+	}
+	port := strings.TrimPrefix(fast, "127.0.0.1")
+	config := e.caddyfile("tracing {\n\trequests 50%\n}\n"+fmt.Sprintf(suitePool, origin), "edge_cache {\n\tprofile conformance\n}\nedge_proxy app\n")
+	config = strings.Replace(config, "\tservers {", "\tservers "+port+" {\n\t\tlistener_wrappers {\n\t\t\tedge\n\t\t\ttls\n\t\t\tedge_hits\n\t\t}\n\t}\n\tservers {", 1)
+	for _, site := range []string{"http://" + plain, "http://" + port} {
+		config += site + " {\n\tedge_cache\n\tedge_proxy app\n}\n"
+	}
 	if err := e.loadText(config); err != nil {
 		t.Fatal(err)
 	}
-	expected := make(map[string][]expectation)
-	for profile := range profiles {
-		expected[profile] = readExpectations(t, profile)
-	}
-	var both sync.WaitGroup
-	for profile, url := range profiles {
-		both.Go(func() {
-			tests, err := runSuite(t.Context(), url)
+	var all sync.WaitGroup
+	for name, c := range contestants {
+		expected := readExpectations(t, c.profile)
+		all.Go(func() {
+			tests, err := runSuite(t.Context(), c.url)
 			if err != nil {
-				t.Errorf("profile %s: %v", profile, err)
+				t.Errorf("%s: %v", name, err)
 				return
 			}
 			verdicts := verdictsOf(tests)
-			if *update {
-				writeExpectations(t, profile, tests, verdicts)
+			if *update && name == c.profile {
+				writeExpectations(t, c.profile, tests, verdicts)
 				return
 			}
-			for _, complaint := range compare(tests, verdicts, expected[profile]) {
-				t.Errorf("profile %s: %s", profile, complaint)
+			for _, complaint := range compare(tests, verdicts, expected) {
+				t.Errorf("%s: %s", name, complaint)
 			}
 		})
 	}
-	both.Wait()
+	all.Wait()
+	eventually(t, "many requests of the suite are traced", func() bool { return len(took.Spans()) > 1000 })
 }
 
 // suiteScript is a script of the suite, in its folder.
