@@ -9,6 +9,7 @@
 # make churn    a hundred rolling replacements, 1 to 10 to 1 replicas and kill -9 under load, written to bench/CHURN.md
 # make soak     soak-memory and soak-fleet, one after the other
 # make soak-fleet  three gateways and a Redis in chaos behind a stand-in of Cloudflare, SOAK_FLEET=10m, written to bench/FLEET.md
+# make bench-shared  a hit from the Redis that nodes have in common, beside memory and replica, written to bench/SHARED.md
 # make bench-pool  what a pool must reach, on real sockets, beside peers, written to bench/POOL.md
 # make bench-connections  10,000 connections held, and their memory beside peers', written to bench/CONNECTIONS.md
 # make demo     the whole system on this machine, for a minute
@@ -28,7 +29,7 @@ FROM ?= 0
 SOAK ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: all build deb test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
+.PHONY: all build deb test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -90,6 +91,10 @@ demo: build
 # In a clock of its own: a schedule of some ten seconds takes ten milliseconds.
 bench-hitratio:
 	cd bench && $(GO) run ./hitratio -requests 200000 -objects 25000 -out HITRATIO.md
+
+bench-shared:
+	scripts/install-debian.sh redis-server
+	cd bench && $(GO) run ./shared -out SHARED.md
 
 soak: soak-memory soak-fleet
 
