@@ -61,6 +61,11 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	// OpenTelemetry reads it once, in whichever test traces first.
+	if err := os.Setenv("OTEL_SERVICE_NAME", "edge under test"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 

@@ -28,7 +28,6 @@ func startCollector(t *testing.T) *otlp.Server {
 		}
 	})
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
-	t.Setenv("OTEL_SERVICE_NAME", "edge under test")
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20") // milliseconds
 	return took
 }
