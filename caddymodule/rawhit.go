@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,10 +20,10 @@ import (
 	"github.com/edgegw/edge/internal/rawhit"
 )
 
-// RawHits is the listener wrapper edge_hits. A request over HTTP/1.1 that is the
-// same as one that the site's handlers have answered from the cache, but for
-// fields that its answer does not depend on, is answered on the connection: as
-// they would, in a third of the CPU. Everything else goes the usual way.
+// RawHits is the listener wrapper edge_hits. A request that is the same as one
+// that the site's handlers have answered from the cache, but for fields that its
+// answer does not depend on, is answered on the connection: as they would, in a
+// third of the CPU. Everything else goes the usual way.
 //
 //	servers {
 //	    listener_wrappers {
@@ -34,8 +35,16 @@ import (
 //
 // It stands last. It does nothing, and says so once in the log, where an answer
 // may depend on more than the request, or somebody wants to know of each: see
-// the documentation. Without the word in the configuration it is off.
+// the documentation. Without the word in the configuration it is off. It goes
+// for HTTP/1.1, and for HTTP/2 over TLS unless that is off:
+//
+//	edge_hits {
+//	    http2 off
+//	}
 type RawHits struct {
+	// HTTP2Off leaves HTTP/2 to the standard server alone.
+	HTTP2Off bool `json:"http2_off,omitempty"`
+
 	server *caddyhttp.Server
 	table  *rawhit.Table
 	ctx    caddy.Context
@@ -49,13 +58,22 @@ func (*RawHits) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "caddy.listeners.edge_hits", New: func() caddy.Module { return new(RawHits) }}
 }
 
-// UnmarshalCaddyfile reads the word edge_hits, which takes nothing.
-func (*RawHits) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+// UnmarshalCaddyfile reads the word edge_hits and its block.
+func (h *RawHits) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if d.NextArg() {
 		return d.Errf("edge_hits: spare argument %q: the listener wrapper takes none", d.Val())
 	}
-	return noBlock(d, "edge_hits")
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if word := d.Val(); word != "http2" {
+			return d.Errf("edge_hits: unknown word %q: want http2 off", word)
+		}
+		if args := d.RemainingArgs(); len(args) != 1 || args[0] != "off" && args[0] != "on" {
+			return d.Errf("edge_hits: http2 %s: want on, which it is without the word, or off", strings.Join(args, " "))
+		}
+		h.HTTP2Off = d.Val() == "off"
+	}
+	return nil
 }
 
 // tables are those of the servers that have one.
@@ -107,6 +125,7 @@ func (h *RawHits) Provision(ctx caddy.Context) error {
 		},
 		Handshake: func() time.Duration { return handshakeTimeout(server) },
 		Unwrap:    beneathCaddy,
+		HTTP2:     !h.HTTP2Off,
 	})
 	server.RegisterConnContext(h.table.ConnContext)
 	server.RegisterConnState(h.table.ConnState)

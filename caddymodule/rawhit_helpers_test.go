@@ -26,13 +26,8 @@ type rawEdge struct {
 	text                       string
 }
 
-func startRawEdge(t *testing.T, address, site string, global ...string) *rawEdge {
-	t.Helper()
-	e := &rawEdge{edge: newEdge(t), other: freeAddress(t), secure: freeAddress(t), secureOther: freeAddress(t)}
-	port := func(address string) string { return strings.TrimPrefix(address, "127.0.0.1") }
-	certificate := writeCertificate(t)
-	// The addresses name ports; the sites are for any host.
-	e.text = fmt.Sprintf(`{
+// rawCaddyfile names ports; its sites are for any host.
+const rawCaddyfile = `{
 	admin %s
 	persist_config off
 	auto_https off
@@ -85,7 +80,14 @@ https://%[3]s, https://%[4]s {
 	tls %[12]s/cert.pem %[12]s/key.pem
 	import site
 }
-`, e.Admin, port(strings.TrimPrefix(e.URL, "http://")), port(e.secure), port(e.secureOther), e.stateDir, e.purges, e.controls,
+`
+
+func startRawEdge(t *testing.T, address, site string, global ...string) *rawEdge {
+	t.Helper()
+	e := &rawEdge{edge: newEdge(t), other: freeAddress(t), secure: freeAddress(t), secureOther: freeAddress(t)}
+	port := func(address string) string { return strings.TrimPrefix(address, "127.0.0.1") }
+	certificate := writeCertificate(t)
+	e.text = fmt.Sprintf(rawCaddyfile, e.Admin, port(strings.TrimPrefix(e.URL, "http://")), port(e.secure), port(e.secureOther), e.stateDir, e.purges, e.controls,
 		strings.Join(append(global, staticPool(address)), "\n"), e.accessLog, site, port(e.other), certificate)
 	if err := e.loadText(e.text); err != nil {
 		t.Fatal(err)

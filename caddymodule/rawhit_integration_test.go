@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
@@ -102,18 +101,7 @@ var volatile = regexp.MustCompile(`(X-Request-Id: |Age: |; ttl=|\r\nDate: )[^\r]
 
 // Whatever a client writes, the same comes back with edge_hits and without.
 func TestStreamsAreAnsweredAsWithoutEdgeHits(t *testing.T) {
-	address, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/hit/") {
-			w.Header().Set("Content-Type", "application/octet-stream") // in one coding, whoever asks first
-			size := 20
-			_, _ = fmt.Sscanf(r.URL.Path, "/hit/%d", &size) // another name has the usual size
-			fmt.Fprint(w, patterned(size))
-			return
-		}
-		w.Header().Set("Cache-Control", "no-store")
-		body, err := io.ReadAll(r.Body)
-		fmt.Fprintf(w, "%s %s body %q %v", r.Method, r.RequestURI, body, err)
-	})
+	address, _ := counting(t, streamed)
 	e := startRawEdge(t, address, taggedSite)
 	for _, path := range []string{"/hit/a", "/hit/5000", "/hit/40000"} { // the same state for both
 		e.rawClient().ask(streams.Get(path))
@@ -229,15 +217,19 @@ func (e *rawEdge) sameRecords(t *testing.T, c, other *rawClient) {
 	c.ask(request)
 	before := replies()
 	got := c.learned(request)
-	eventually(t, "the record of the reply", func() bool { return e.record(got.Header.Get("X-Request-Id")) != nil })
-	raw := e.record(got.Header.Get("X-Request-Id"))
-
-	got = other.ask(request)
-	eventually(t, "the record of the chain", func() bool { return e.record(got.Header.Get("X-Request-Id")) != nil })
-	chain := e.record(got.Header.Get("X-Request-Id"))
+	long := other.ask(request)
 	if replies() != before+1 {
 		t.Fatalf("%d replies after %d", replies(), before)
 	}
+	e.sameRecord(t, got.Header.Get("X-Request-Id"), long.Header.Get("X-Request-Id"))
+}
+
+// sameRecord compares the records of a reply and of an answer of the chain, by
+// their ids.
+func (e *rawEdge) sameRecord(t *testing.T, reply, answer string) {
+	t.Helper()
+	eventually(t, "both records", func() bool { return e.record(reply) != nil && e.record(answer) != nil })
+	raw, chain := e.record(reply), e.record(answer)
 	for _, record := range []map[string]any{raw, chain} {
 		for _, differs := range []string{"ts", "duration", "request_id"} {
 			if record[differs] == nil {

@@ -116,8 +116,9 @@ func (f fields) has(name []byte) bool {
 
 // plainText reports a field value of printable ASCII and tabs. RFC 9110, 5.5,
 // has more; such requests take the long way.
-func plainText(value []byte) bool {
-	for _, c := range value {
+func plainText[T string | []byte](value T) bool {
+	for i := range len(value) {
+		c := value[i]
 		if c < ' ' && c != '\t' || c > '~' {
 			return false
 		}

@@ -185,11 +185,7 @@ func (c *conn) reply(m *memo, block []byte) (replied bool, err error) {
 	}
 	defer use.Exchange.End()
 	c.arm(now)
-	r := m.rendered.Load()
-	if r.age != use.Age || r.ttl != use.TTL {
-		r = m.head.render(use.Age, use.TTL)
-		m.rendered.Store(r)
-	}
+	r := m.render(use.Age, use.TTL)
 	c.out = append(c.out[:0], r.bytes...)
 	if r.id >= 0 {
 		putID(c.out[r.id : r.id+requestIDSize])

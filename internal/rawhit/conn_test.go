@@ -192,7 +192,7 @@ func TestTheTableIsBounded(t *testing.T) {
 	for i := range 4 * slotCount {
 		key := fmt.Sprintf("-GET /%d HTTP/1.1\r\n%s\r\n\r\n", i, strings.Repeat("x", 1000))
 		if table.wants([]byte(key)) {
-			table.put(newMemo(key, head{texts: []string{"head"}}, &Hit{}))
+			table.put(newMemo(key, head{texts: []string{"head"}}, &Hit{}, false))
 		}
 		if n := table.bytes.Load(); n > maxMemory {
 			t.Fatalf("%d bytes after %d: want %d at most", n, i, maxMemory)
@@ -211,7 +211,7 @@ func TestTheTableIsBounded(t *testing.T) {
 
 func TestOneThatIsInUseKeepsItsSlot(t *testing.T) {
 	table := NewTable(Config{})
-	m := newMemo("a", head{texts: []string{"head"}}, &Hit{})
+	m := newMemo("a", head{texts: []string{"head"}}, &Hit{}, false)
 	table.put(m)
 	other := ""
 	for i := 0; table.slot([]byte(other)) != table.slot([]byte("a")); i++ {

@@ -27,6 +27,10 @@ type rendering struct {
 	age, ttl int64
 	bytes    []byte
 	id       int // where the id stands; -1 without one
+
+	// The same for HTTP/2, if that is what it is for.
+	block   []byte
+	blockID int
 }
 
 // parseHead takes a header apart that was written for a hit. It reports false
@@ -144,6 +148,7 @@ type capture struct {
 	rest   [][]byte // of the body, not yet seen
 	size   int64
 	failed bool
+	frames bool // over HTTP/2
 }
 
 // maxHead is the largest header that is learned.
@@ -215,5 +220,5 @@ func (c *capture) memo() *memo {
 	if !ok {
 		return nil
 	}
-	return newMemo(string(c.key), h, &c.hit)
+	return newMemo(string(c.key), h, &c.hit, c.frames)
 }

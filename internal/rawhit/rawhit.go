@@ -1,6 +1,7 @@
 // Package rawhit answers requests that the full chain of handlers has answered
 // from the cache before, where they come in: on the connection, before net/http
-// has read them. It is for HTTP/1.1, with TLS and without.
+// has read them. It is for HTTP/1.1, with TLS and without, and for HTTP/2 over
+// TLS; how that goes is told at [h2conn].
 //
 // It holds no answers and decides nothing about them: a [Hit] names one, and
 // says each time whether it still may be given. A request is compared byte by
@@ -81,6 +82,9 @@ func (t *Table) ConnContext(ctx context.Context, nc net.Conn) context.Context {
 	if c := t.connOf(nc); c != nil {
 		return context.WithValue(ctx, connKey{}, c)
 	}
+	if server, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok && t.frames {
+		t.once.Do(func() { t.interpose(server) })
+	}
 	return ctx
 }
 
@@ -119,26 +123,35 @@ func (t *Table) ConnState(nc net.Conn, state http.ConnState) {
 // the goroutine that serves the request, before the header is written. hit is
 // called only if there is something to learn.
 func Learn(r *http.Request, hit func() (Hit, bool)) {
-	if r.ProtoMajor != 1 || r.ProtoMinor != 1 || r.Method != http.MethodGet {
+	if r.Method != http.MethodGet {
 		return
 	}
-	c, ok := r.Context().Value(connKey{}).(*conn)
-	if !ok || c.off || (r.TLS != nil) != (c.tls != nil) || c.table.draining.Load() {
-		return
+	switch c := r.Context().Value(connKey{}).(type) {
+	case *conn:
+		if r.ProtoMajor == 1 && r.ProtoMinor == 1 && !c.off && (r.TLS != nil) == (c.tls != nil) && !c.table.draining.Load() {
+			c.learn(r, hit)
+		}
+	case *stream:
+		c.learn(r, hit)
 	}
-	c.learn(r, hit)
 }
 
 // Chosen reports, once, that the request was picked from among those that would
 // have been answered on the connection. It is called on the goroutine that serves
 // the request.
 func Chosen(r *http.Request) bool {
-	c, ok := r.Context().Value(connKey{}).(*conn)
-	if !ok || !c.chosen {
+	var chosen *bool
+	switch c := r.Context().Value(connKey{}).(type) {
+	case *conn:
+		chosen = &c.chosen
+	case *stream:
+		chosen = &c.chosen
+	default:
 		return false
 	}
-	c.chosen = false
-	return true
+	was := *chosen
+	*chosen = false
+	return was
 }
 
 // requestIDSize is the length of the ids that [NewID] makes.

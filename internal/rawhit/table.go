@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -29,6 +30,8 @@ type Table struct {
 	idle, write, handshake func() time.Duration
 	unwrap                 func(net.Conn) net.Conn
 	choose                 func() bool // nil for none
+	frames                 bool
+	once                   sync.Once // interposes
 
 	journal *journal // nil before Start
 
@@ -55,13 +58,16 @@ type Config struct {
 	// Choose picks requests that take the long way, for somebody who wants to see
 	// them there: see [Chosen]. Nil picks none.
 	Choose func() bool
+	// HTTP2 has streams of HTTP/2 over TLS answered as well. The server's
+	// handler for those must have been made by net/http or golang.org/x/net.
+	HTTP2 bool
 }
 
 // NewTable makes an empty table.
 func NewTable(c Config) *Table {
 	return &Table{
 		seed: maphash.MakeSeed(), fields: newFields(c.Kept),
-		idle: c.Idle, write: c.Write, handshake: c.Handshake, unwrap: c.Unwrap, choose: c.Choose,
+		idle: c.Idle, write: c.Write, handshake: c.Handshake, unwrap: c.Unwrap, choose: c.Choose, frames: c.HTTP2,
 	}
 }
 
@@ -70,6 +76,7 @@ func NewTable(c Config) *Table {
 type memo struct {
 	key      string
 	head     head
+	frames   bool // for HTTP/2
 	answer   Answer
 	count    func(took time.Duration)
 	log      func(Record)
@@ -79,13 +86,26 @@ type memo struct {
 	rendered atomic.Pointer[rendering]
 }
 
-func newMemo(key string, h head, hit *Hit) *memo {
-	m := &memo{key: key, head: h, answer: hit.Answer, count: hit.Count, log: hit.Log, keep: hit.Keep}
-	m.rendered.Store(h.render(hit.Age, hit.TTL))
+func newMemo(key string, h head, hit *Hit, frames bool) *memo {
+	m := &memo{key: key, head: h, answer: hit.Answer, count: hit.Count, log: hit.Log, keep: hit.Keep, frames: frames}
+	r := m.render(hit.Age, hit.TTL)
 	m.used.Store(true)
 	// The text of the head twice: in pieces and rendered.
-	m.size = int64(unsafe.Sizeof(*m)) + int64(len(key)) + 2*int64(len(m.rendered.Load().bytes)) + 256
+	m.size = int64(unsafe.Sizeof(*m)) + int64(len(key)) + 2*int64(len(r.bytes)) + int64(len(r.block)) + 256
 	return m
+}
+
+// render is the header for an age.
+func (m *memo) render(age, ttl int64) *rendering {
+	if r := m.rendered.Load(); r != nil && r.age == age && r.ttl == ttl {
+		return r
+	}
+	r := m.head.render(age, ttl)
+	if m.frames {
+		r.block, r.blockID = pack(string(r.bytes), r.id)
+	}
+	m.rendered.Store(r)
+	return r
 }
 
 func (t *Table) slot(key []byte) *atomic.Pointer[memo] {

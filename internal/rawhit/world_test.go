@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"github.com/edgegw/edge/internal/rawhit/streams"
 )
 
@@ -52,6 +54,9 @@ type world struct {
 	running atomic.Int64
 	counted atomic.Int64
 	trusted atomic.Bool
+	told    atomic.Int64 // requests of which Chosen said that they were
+	choose  atomic.Bool
+	idle    atomic.Int64 // in nanoseconds
 }
 
 const lifetime = 3600
@@ -61,7 +66,7 @@ func newWorld(t testing.TB, raw bool) *world { return startWorld(t, raw, nil) }
 
 // newSecureWorld starts one with TLS.
 func newSecureWorld(t testing.TB, raw bool) *world {
-	return startWorld(t, raw, &tls.Config{Certificates: []tls.Certificate{newCertificate(t)}})
+	return startWorld(t, raw, &tls.Config{Certificates: []tls.Certificate{newCertificate(t)}, NextProtos: []string{"h2", "http/1.1"}})
 }
 
 func startWorld(t testing.TB, raw bool, secure *tls.Config) *world {
@@ -77,9 +82,15 @@ func startWorld(t testing.TB, raw bool, secure *tls.Config) *world {
 		l = tls.NewListener(l, secure)
 	}
 	w.server = &http.Server{Handler: w, ErrorLog: log.New(io.Discard, "", 0), IdleTimeout: time.Minute, ReadHeaderTimeout: time.Minute}
+	//lint:ignore SA1019 As Caddy does it.
+	if err := http2.ConfigureServer(w.server, nil); err != nil {
+		t.Fatal(err)
+	}
 	if raw {
 		minute := func() time.Duration { return time.Minute }
-		w.table = NewTable(Config{Kept: []string{"X-Real-IP"}, Idle: minute, Write: minute, Handshake: minute})
+		w.idle.Store(int64(time.Minute))
+		idle := func() time.Duration { return time.Duration(w.idle.Load()) }
+		w.table = NewTable(Config{Kept: []string{"X-Real-IP"}, Choose: w.choose.Load, Idle: idle, Write: minute, Handshake: minute, HTTP2: true})
 		w.server.ConnContext, w.server.ConnState = w.table.ConnContext, w.table.ConnState
 		w.server.RegisterOnShutdown(w.table.Drain)
 		l = w.table.Listener(l)
@@ -133,6 +144,9 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 func (w *world) hit(rw http.ResponseWriter, r *http.Request) {
+	if Chosen(r) && !Chosen(r) {
+		w.told.Add(1)
+	}
 	age, ttl := w.shown()
 	body := w.body(r.URL.Path)
 	h := rw.Header()
