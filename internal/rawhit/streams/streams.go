@@ -139,7 +139,7 @@ func Play(address string, secure *tls.Config, prime string, stream []Piece) ([]b
 		return nil, err
 	}
 	defer nc.Close()
-	if err := nc.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := nc.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return nil, err
 	}
 	var all bytes.Buffer
