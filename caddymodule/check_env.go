@@ -34,7 +34,7 @@ type environment string
 type concern int
 
 const (
-	absent     concern = iota // a value that is not there, or cannot be meant so
+	lacking    concern = iota // a value that is not there, or cannot be meant so
 	guessable                 // a secret that can be guessed
 	unanswered                // something else does not answer, or says no
 	nobody                    // no replica is there now
@@ -44,9 +44,9 @@ const (
 // severities say how bad a concern is; an empty one is not said.
 var severities = map[environment]map[concern]string{
 	"":           {unanswered: "warning"},
-	"production": {absent: "error", guessable: "error", unanswered: "error", nobody: "error", caution: "warning"},
-	"staging":    {absent: "error", guessable: "error", unanswered: "error", nobody: "warning"},
-	"preview":    {absent: "error", guessable: "warning", unanswered: "warning", nobody: "warning"},
+	"production": {lacking: "error", guessable: "error", unanswered: "error", nobody: "error", caution: "warning"},
+	"staging":    {lacking: "error", guessable: "error", unanswered: "error", nobody: "warning"},
+	"preview":    {lacking: "error", guessable: "warning", unanswered: "warning", nobody: "warning"},
 }
 
 // check says which environments there are.
@@ -141,14 +141,14 @@ func (e environment) settings(file string) []finding {
 			value, err := m.value()
 			switch {
 			case err != nil:
-				say(absent, err.Error())
+				say(lacking, err.Error())
 				continue
 			case strings.TrimSpace(value) == "":
-				say(absent, "is empty: want a value")
+				say(lacking, "is empty: want a value")
 				continue
 			}
 			for _, p := range setting.Problems(value, setting.Secret(m.name) || setting.Secret(m.word)) {
-				c := absent
+				c := lacking
 				if p.Kind == setting.Weak {
 					c = guessable
 				}
@@ -259,7 +259,7 @@ func (e environment) certificateFindings(config *caddy.Config, now time.Time) []
 		}
 		switch left := certificate.NotAfter.Sub(now); {
 		case left <= 0:
-			say(absent, "certificate %s: ended on %s: want one that lasts", f.Certificate, certificate.NotAfter.UTC().Format(time.DateOnly))
+			say(lacking, "certificate %s: ended on %s: want one that lasts", f.Certificate, certificate.NotAfter.UTC().Format(time.DateOnly))
 		case left < soonOver:
 			say(unanswered, "certificate %s: ends on %s, and nobody renews a file: want a new one", f.Certificate, certificate.NotAfter.UTC().Format(time.DateOnly))
 		}
