@@ -98,7 +98,7 @@ func start(ctx context.Context, dir string) (*stand, error) {
 	}
 	words := []string{"QUICK", quick, "SLOW", slow}
 	for name, to := range map[string]**node{"first": &s.first, "other": &s.other, "alone": &s.alone} {
-		shared, fleet := "shared 256MiB {\n\t\t\t\ttimeout 100ms\n\t\t\t}", fmt.Sprintf("fleet unix://%s {\n\t\t\tnode %s\n\t\t}", s.redis.Socket, name)
+		shared, fleet := "shared 1GiB {\n\t\t\t\ttimeout 100ms\n\t\t\t}", fmt.Sprintf("fleet unix://%s {\n\t\t\tnode %s\n\t\t}", s.redis.Socket, name)
 		if name == "alone" {
 			shared, fleet = "", ""
 		}
