@@ -6,25 +6,17 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/edgegw/edge/internal/transport"
 )
 
 // bodyless reports whether the request carries no body.
 func bodyless(r *http.Request) bool { return r.Body == nil || r.Body == http.NoBody }
 
-// safe reports whether a method only reads (RFC 9110, 9.2.1) and its answer
-// may be thrown away for another.
-func safe(method string) bool {
-	switch method {
-	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return false
-}
-
 // idempotent reports whether a request may be sent again without knowing what
 // became of the first (RFC 9110, 9.2.2).
 func idempotent(method string) bool {
-	return safe(method) || method == http.MethodPut || method == http.MethodDelete
+	return transport.Safe(method) || method == http.MethodPut || method == http.MethodDelete
 }
 
 // keyed reports whether the client gave the request a name by which the

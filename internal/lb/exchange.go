@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/edgegw/edge/internal/transport"
 )
 
 // lenience is how far a request goes to find a replica when none is in good
@@ -265,7 +267,7 @@ func (x *exchange) takeProbe() (slot, bool) {
 
 // dueProbe is the replica that takeProbe would ask, or -1.
 func (x *exchange) dueProbe() int {
-	if x.pool.opened.Load() == 0 || x.attempts > 0 || !bodyless(x.in) || !safe(x.in.Method) {
+	if x.pool.opened.Load() == 0 || x.attempts > 0 || !bodyless(x.in) || !transport.Safe(x.in.Method) {
 		return -1
 	}
 	for i, r := range x.view.members {

@@ -4,6 +4,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/edgegw/edge/internal/transport"
 )
 
 const (
@@ -24,7 +26,7 @@ const (
 // replica besides; 0 when too little is known. False when it never does.
 func (x *exchange) hedgeAfter() (time.Duration, bool) {
 	h := &x.view.settings.Hedge
-	if !h.On || x.attempts > 0 || !bodyless(x.in) || !safe(x.in.Method) || len(x.in.Header["Upgrade"]) > 0 {
+	if !h.On || x.attempts > 0 || !bodyless(x.in) || !transport.Safe(x.in.Method) || len(x.in.Header["Upgrade"]) > 0 {
 		return 0, false
 	}
 	if h.After > 0 {

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/edgegw/edge/internal/transport"
 )
 
 // lonelyPause is how long a request waits before it tries a replica again that
@@ -114,15 +116,15 @@ func (x *exchange) send() (*http.Response, error) {
 	x.tried[x.attempts] = r
 	x.attempts++
 	x.name(r)
-	transport := r.transport.Load()
+	carrier := r.transport.Load()
 	out := x.outgoing(&x.outlet)
 	ended := x.trying(out)
-	resp, err := transport.carry(out, x.trace)
+	resp, err := carrier.carry(out, x.trace)
 	for stale := 0; err != nil && stale < maxStale && neverSent(err) && x.rearm(); stale++ {
 		header := out.Header
 		out = x.outgoing(new(outlet))
 		out.Header = header
-		resp, err = transport.carry(out, x.trace)
+		resp, err = carrier.carry(out, x.trace)
 	}
 	ended(resp, err)
 	return resp, err
@@ -259,7 +261,7 @@ func (x *exchange) repeatable(o outcome) bool {
 	case reset, late:
 		return idempotent(x.in.Method) || byKey
 	case gateway:
-		return safe(x.in.Method) || byKey
+		return transport.Safe(x.in.Method) || byKey
 	}
 	return false
 }

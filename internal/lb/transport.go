@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"time"
 
 	"github.com/edgegw/edge/internal/transport"
@@ -24,16 +25,17 @@ type carrier struct {
 
 // carry sends out, with interim answers told to whoever traces the request.
 func (c *carrier) carry(out *http.Request, trace *Trace) (*http.Response, error) {
-	if trace == nil || trace.Inform == nil {
-		if c.plain != nil && transport.Takes(out) {
-			return c.plain.RoundTrip(out, nil)
-		}
-		return c.RoundTrip(out)
+	var inform func(int, textproto.MIMEHeader) error
+	if trace != nil {
+		inform = trace.Inform
 	}
 	if c.plain != nil && transport.Takes(out) {
-		return c.plain.RoundTrip(out, trace.Inform)
+		return c.plain.RoundTrip(out, inform)
 	}
-	return c.RoundTrip(out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{Got1xxResponse: trace.Inform})))
+	if inform != nil {
+		out = out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{Got1xxResponse: inform}))
+	}
+	return c.RoundTrip(out)
 }
 
 // CloseIdleConnections closes those of both kinds; those in use close when they

@@ -103,15 +103,15 @@ func (t *Transport) RoundTrip(r *http.Request, inform func(status int, header te
 			return resp, nil
 		}
 		broke := new(unanswered)
-		if !old || ctx.Err() != nil || !errors.As(err, &broke) || (sent > 0 && !repeatable(r.Method)) {
+		if !old || ctx.Err() != nil || !errors.As(err, &broke) || (sent > 0 && !Safe(r.Method)) {
 			return nil, err
 		}
 	}
 }
 
-// repeatable reports whether a method only reads, so that nobody minds when a
-// request arrives twice.
-func repeatable(method string) bool {
+// Safe reports whether a method only reads (RFC 9110, 9.2.1), so that a request may
+// arrive twice, and its answer be thrown away for another.
+func Safe(method string) bool {
 	switch method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
 		return true
