@@ -2,20 +2,16 @@ package measure
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/edgegw/edge/bench/process"
 )
 
 // H2load is a closed loop over HTTP/2: every connection has as many requests
@@ -40,19 +36,10 @@ func (h H2load) Run(ctx context.Context) (LoadResult, error) {
 	}
 	defer os.RemoveAll(dir)
 	times := filepath.Join(dir, "times")
-	name, args := process.Pin(h.CPU, "h2load", "-t1", "-c", strconv.Itoa(h.Connections), "-m", strconv.Itoa(h.Streams),
-		"-D", strconv.Itoa(h.Seconds), "--log-file", times, h.URL)
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.WaitDelay = time.Second
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	result, err := generate(ctx, h.CPU, ParseH2load, h.URL, "h2load", "-t1", "-c", strconv.Itoa(h.Connections),
+		"-m", strconv.Itoa(h.Streams), "-D", strconv.Itoa(h.Seconds), "--log-file", times)
 	if err != nil {
-		return LoadResult{}, fmt.Errorf("h2load %s: %w: %s", h.URL, errors.Join(err, ctx.Err()), bytes.TrimSpace(stderr.Bytes()))
-	}
-	result, err := ParseH2load(string(out))
-	if err != nil {
-		return LoadResult{}, fmt.Errorf("h2load %s: %w", h.URL, err)
+		return LoadResult{}, err
 	}
 	log, err := os.Open(times)
 	if err != nil {
@@ -63,7 +50,6 @@ func (h H2load) Run(ctx context.Context) (LoadResult, error) {
 		return LoadResult{}, fmt.Errorf("h2load %s: %w", h.URL, err)
 	}
 	result.Elapsed = time.Duration(h.Seconds) * time.Second
-	result.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	return result, nil
 }
 

@@ -74,18 +74,24 @@ func (w Wrk) Run(ctx context.Context) (LoadResult, error) {
 		}
 		args = append(args, "--script", script)
 	}
-	name, args := process.Pin(w.CPU, "wrk", append(args, w.URL)...)
+	return generate(ctx, w.CPU, ParseWrk, w.URL, "wrk", args...)
+}
+
+// generate runs a load generator, pinned to a CPU, with the URL as its last
+// argument, and reads what it prints.
+func generate(ctx context.Context, cpu int, parse func(string) (LoadResult, error), url, generator string, args ...string) (LoadResult, error) {
+	name, args := process.Pin(cpu, generator, append(args, url)...)
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = time.Second
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return LoadResult{}, fmt.Errorf("wrk %s: %w: %s", w.URL, errors.Join(err, ctx.Err()), bytes.TrimSpace(stderr.Bytes()))
+		return LoadResult{}, fmt.Errorf("%s %s: %w: %s", generator, url, errors.Join(err, ctx.Err()), bytes.TrimSpace(stderr.Bytes()))
 	}
-	result, err := ParseWrk(string(out))
+	result, err := parse(string(out))
 	if err != nil {
-		return LoadResult{}, fmt.Errorf("wrk %s: %w", w.URL, err)
+		return LoadResult{}, fmt.Errorf("%s %s: %w", generator, url, err)
 	}
 	result.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	return result, nil
