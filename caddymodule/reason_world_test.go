@@ -280,7 +280,7 @@ func reachedElsewhere(t *testing.T) map[string]bool {
 			named[spec.Names[0].Name], _ = strconv.Unquote(value.Value) // the parser has read it
 		}
 	})
-	reached := map[string]bool{"rollout": true, "no-room": true, "disk": true, "to-disk": true}
+	reached := map[string]bool{"rollout": true, "no-room": true, "disk": true, "to-disk": true, "vault": true}
 	inspect(t, folder+"reason_reach_test.go", func(n ast.Node) {
 		if pair, ok := n.(*ast.KeyValueExpr); ok {
 			if key, ok := pair.Key.(*ast.Ident); ok && named[key.Name] != "" {

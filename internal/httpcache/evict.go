@@ -89,9 +89,14 @@ func (s *Store) reserve(hash uint64, n int64) (evicted int, ok bool) {
 
 func (s *Store) release(n int64) { s.bytes.Add(-n) }
 
-// evictSomewhere evicts one entry to make room for n bytes: of the hash's
-// shard, if that has many entries, else of all.
+// evictSomewhere evicts one entry to make room for n bytes, or, where there is
+// none, has the vault give up something.
 func (s *Store) evictSomewhere(hash uint64, n int64) bool {
+	return s.evictEntry(hash, n) || s.vault.give(s)
+}
+
+// evictEntry evicts an entry of the hash's shard, if that has many, else of all.
+func (s *Store) evictEntry(hash uint64, n int64) bool {
 	share := math.Float64frombits(s.window.Load())
 	sh := s.shard(hash)
 	sh.mu.Lock()
@@ -116,6 +121,7 @@ func (s *Store) evictLocked(sh *shard, share float64, n int64) bool {
 		}
 		if step.Evict != nil {
 			s.removeLocked(sh, step.Evict)
+			s.vault.keep(s, step.Evict)
 			s.counters.evictions.Add(1)
 			return true
 		}
@@ -171,6 +177,7 @@ func (s *Store) evict(e *entry) {
 	defer sh.mu.Unlock()
 	if sh.stays.Has(e) {
 		s.removeLocked(sh, e)
+		s.vault.keep(s, e)
 		s.counters.evictions.Add(1)
 	}
 }

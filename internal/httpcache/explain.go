@@ -105,16 +105,7 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 
 		LastNotStored: h.Store.lastNotStored(hash, now),
 	}
-	e := h.Store.peek(hash, key, r.Header, &x)
-	from := Reason("")
-	if onDisk := h.peekDisk(key, r.Header, &x, e == nil); e == nil && onDisk != nil {
-		e, from = onDisk, ReasonDisk
-	}
-	if e == nil && !x.Uncacheable {
-		if shared := h.peekShared(key, r.Header); shared != nil {
-			e, from = shared, ReasonShared
-		}
-	}
+	e, from := h.peekAnywhere(hash, key, r.Header, &x)
 	stands := standsFirm
 	if e != nil {
 		x.Entry = describe(e, now)
@@ -144,6 +135,28 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 	}
 	x.Decision, x.Reason = actionNames[d.action], d.reason
 	return x
+}
+
+// peekAnywhere finds the answer for a request wherever it is, and says where, if not
+// in memory. It changes nothing.
+func (h *Handler) peekAnywhere(hash uint64, key []byte, request http.Header, x *Explanation) (e *entry, from Reason) {
+	e = h.Store.peek(hash, key, request, x)
+	onDisk := h.peekDisk(key, request, x, e == nil) // it counts, whatever there is
+	switch {
+	case e != nil:
+		return e, ""
+	case onDisk != nil:
+		return onDisk, ReasonDisk
+	}
+	if e = h.Store.vault.find(key, request); e != nil {
+		return e, ReasonVault
+	}
+	if !x.Uncacheable {
+		if e = h.peekShared(key, request); e != nil {
+			return e, ReasonShared
+		}
+	}
+	return nil, ""
 }
 
 // explainPart is the stored part that stands firm, if there is one.

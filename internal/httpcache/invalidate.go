@@ -93,6 +93,7 @@ func (s *Store) invalidateKey(sh *shard, hash uint64, key []byte) (found bool, d
 		}
 		found = true
 	}
+	found = s.vault.forgetKey(s, key) || found
 	deleted = s.unpersistKey(key)
 	if n := s.sharing.Load(); n != nil {
 		n.invalidated(string(key), time.Now())

@@ -182,6 +182,7 @@ func (s *schedule) checkAtRest(store *Store) {
 		}
 		fills += len(sh.fills)
 	}
+	held += s.checkVault(store)
 	if now.Bytes != held || now.Entries != entries || int64(keys) != entries {
 		s.fault("the books say %d bytes, %d entries; there are %d, %d, and %d in the index", now.Bytes, now.Entries, held, entries, keys)
 	}

@@ -121,6 +121,9 @@ const (
 	// ReasonDisk: a hit that had to be read from disk. Memory has it now, unless it
 	// is too large.
 	ReasonDisk Reason = "disk"
+	// ReasonVault: a hit that memory had evicted, and the vault had kept. Memory has
+	// it now.
+	ReasonVault Reason = "vault"
 	// ReasonShared: a hit that came from the cache that the fleet has in common.
 	// Memory has it now.
 	ReasonShared Reason = "shared"

@@ -176,11 +176,14 @@ func awaitDeleted(done <-chan struct{}) {
 	}
 }
 
-// recall looks on disk for what memory does not have, and in the shared cache, and
-// decides anew if it is there. It says where that was.
+// recall looks on disk for what memory does not have, in the vault, and in the shared
+// cache, and decides anew if it is there. It says where that was.
 func (x *exchange) recall(known bool, d decision) (*entry, bool, decision, Reason) {
 	e, onDisk := x.h.recall(x.hash, x.key, x.r)
 	from := ReasonDisk
+	if e == nil {
+		e, from = x.h.unvault(x.hash, x.key, x.r), ReasonVault
+	}
 	if e == nil && d.action == fetch {
 		e, from = x.h.borrow(x.hash, x.key, x.r), ReasonShared
 	}

@@ -89,6 +89,9 @@ func planOf(seed uint64) plan {
 	p.bootless = one(4)
 	// Invalidations are not synced where the system does not say which run it is.
 	p.cuts = p.lives && one(2) && !(p.bootless && p.posts)
+	if one(2) {
+		p.options.Vault = &VaultOptions{Versions: 1 + random.IntN(3)}
+	}
 	return p
 }
 
@@ -105,7 +108,7 @@ var (
 		"stale stale-if-error collapsed", "revalidated  collapsed", "revalidated rollout", "revalidated private",
 		"miss invalidated collapsed", "miss outdated", "miss authorization", "miss no-room", "miss contended",
 		"bypass authorized-request", "error origin-failed collapsed", "combined", "encoded", "trailer",
-		"power cut", "end and another boot", "start cold", "rest of a film",
+		"hit vault", "power cut", "end and another boot", "start cold", "rest of a film",
 	}
 )
 
@@ -246,7 +249,7 @@ func (s *schedule) operator(random *rand.Rand) {
 		s.again(random)
 		if random.IntN(3) == 0 {
 			l := s.join()
-			l.store.Configure(Options{MaxBytes: int64(2+random.IntN(30)) << 10})
+			l.store.Configure(Options{MaxBytes: int64(2+random.IntN(30)) << 10, Vault: s.plan.options.Vault})
 			l.busy.Done()
 		}
 	}

@@ -263,6 +263,7 @@ func (f *fill) putFiled(e *entry, c disk.Contents, w *disk.Writing) Reason {
 			break
 		}
 	}
+	s.vault.forget(s, e)
 	t.deleteOther(e)
 	put := t.putOf(e)
 	put.File, put.Written = c, w

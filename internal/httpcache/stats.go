@@ -58,6 +58,8 @@ type Stats struct {
 
 	// Disk is nil without one.
 	Disk *DiskStats `json:"disk,omitempty"`
+	// Vault is nil without one.
+	Vault *VaultStats `json:"vault,omitempty"`
 	// Shared is nil without a cache that nodes have in common.
 	Shared *SharedStats `json:"shared,omitempty"`
 }
@@ -115,7 +117,7 @@ func (s *Store) Stats() Stats {
 		FillErrors: c.fillErrors.Load(), RefreshErrors: c.refreshErrors.Load(),
 		EncodedBytes: c.encodedBytes.Load(), Encoded: c.encoded.Load(),
 		UselessEncodings: c.uselessEncodings.Load(), FailedEncodings: c.failedEncodings.Load(),
-		Faults: c.faults.Load(), Refreshing: s.refreshes.Load(), Disk: s.diskStats(), Shared: s.SharedStats(),
+		Faults: c.faults.Load(), Refreshing: s.refreshes.Load(), Disk: s.diskStats(), Vault: s.vaultStats(), Shared: s.SharedStats(),
 	}
 }
 

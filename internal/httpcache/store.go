@@ -30,10 +30,13 @@ type Options struct {
 	// MaxObject is the largest body that is stored. Default 32 MiB, and never
 	// more than MaxBytes.
 	MaxObject int64 `json:"max_object,omitempty"`
+	// Vault is nil for none.
+	Vault *VaultOptions `json:"vault,omitempty"`
 }
 
 const (
-	defaultMaxBytes  = 512 << 20
+	// DefaultMaxBytes is Options.MaxBytes, if that is not said.
+	DefaultMaxBytes  = 512 << 20
 	defaultMaxObject = 32 << 20
 )
 
@@ -41,22 +44,23 @@ const (
 func (o Options) Validate() error {
 	var errs []error
 	if o.MaxBytes < 0 {
-		errs = append(errs, fmt.Errorf("max_bytes %d: want more than 0, or 0 for %d", o.MaxBytes, defaultMaxBytes))
+		errs = append(errs, fmt.Errorf("max_bytes %d: want more than 0, or 0 for %d", o.MaxBytes, DefaultMaxBytes))
 	}
 	if o.MaxObject < 0 {
 		errs = append(errs, fmt.Errorf("max_object %d: want more than 0, or 0 for %d", o.MaxObject, defaultMaxObject))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.Vault.Validate())...)
 }
 
 func (o Options) withDefaults() Options {
 	if o.MaxBytes <= 0 {
-		o.MaxBytes = defaultMaxBytes
+		o.MaxBytes = DefaultMaxBytes
 	}
 	if o.MaxObject <= 0 {
 		o.MaxObject = defaultMaxObject
 	}
 	o.MaxObject = min(o.MaxObject, o.MaxBytes)
+	o.Vault = o.Vault.withDefaults(o.MaxBytes)
 	return o
 }
 
@@ -81,6 +85,7 @@ type Store struct {
 	census    *census
 	counters  counters
 	encoder   encoder
+	vault     vault
 	bytes     atomic.Int64
 	maxBytes  atomic.Int64
 	yielded   atomic.Int64 // the part of maxBytes that is given up: see Yield
@@ -142,6 +147,7 @@ func (s *Store) Configure(o Options) {
 	s.maxBytes.Store(o.MaxBytes)
 	s.maxObject.Store(o.MaxObject)
 	s.fence.bound(o.MaxBytes)
+	s.vault.configure(s, o.Vault)
 	s.shrink()
 }
 
@@ -274,6 +280,7 @@ func (s *Store) placeLocked(sh *shard, e *entry) (placed bool) {
 		s.counters.evictions.Add(1)
 	}
 	g.variants = append(g.variants, e)
+	s.vault.forget(s, e)
 	s.changes.at(e.hash).Add(1)
 	s.stayLocked(sh, before, e)
 	sh.events++
@@ -308,6 +315,7 @@ func (s *Store) remove(e *entry) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	s.unpersist(e)
+	s.vault.forget(s, e)
 	if sh.stays.Has(e) {
 		s.removeLocked(sh, e)
 	}
