@@ -137,6 +137,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	errs := []error{
 		a.replacePlaceholders(repl),
 		a.Cache.check(),
+		a.Cache.Vault.check(a.Cache.Memory),
 		a.Leave.check(),
 		a.checkPools(),
 		a.checkFleet(),

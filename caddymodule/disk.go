@@ -38,13 +38,16 @@ type CacheSize struct {
 	// not take it. Default, and at most, an eighth of Disk, or 1 GiB if that is
 	// less.
 	DiskMaxObject unit.Bytes `json:"disk_max_object,omitempty"`
+	// Vault says what is kept of past versions' assets. Default: an eighth of
+	// Memory, of 10 versions.
+	Vault Vault `json:"vault,omitzero"`
 	// Shared says how much is kept in the fleet's Redis too, where all nodes find
 	// it. Default: nothing.
 	Shared *sharedcache.Config `json:"shared,omitempty"`
 }
 
 func (a *App) cacheOptions() httpcache.Options {
-	return httpcache.Options{MaxBytes: int64(a.Cache.Memory), MaxObject: int64(a.Cache.MaxObject)}
+	return httpcache.Options{MaxBytes: int64(a.Cache.Memory), MaxObject: int64(a.Cache.MaxObject), Vault: a.Cache.Vault.options()}
 }
 
 // leastDisk is what a disk is of use from.

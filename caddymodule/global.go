@@ -81,7 +81,7 @@ func block(known func() words) func(*caddyfile.Dispenser) error {
 }
 
 func cacheWords(c *CacheSize) words {
-	return words{"memory": size(&c.Memory), "max_object": size(&c.MaxObject), "shared": parseShared(&c.Shared), "disk": func(d *caddyfile.Dispenser) error {
+	return words{"memory": size(&c.Memory), "max_object": size(&c.MaxObject), "vault": parseVault(&c.Vault), "shared": parseShared(&c.Shared), "disk": func(d *caddyfile.Dispenser) error {
 		args := d.RemainingArgs()
 		if len(args) != 1 && len(args) != 2 {
 			return d.Errf("disk: got %d arguments: want a size, and a folder if not the default one", len(args))

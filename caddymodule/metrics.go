@@ -168,6 +168,12 @@ var (
 	diskWrites      = describe("edge_cache_disk_writes_total", "Responses that were written to disk.")
 	diskDropped     = describe("edge_cache_disk_dropped_total", "Responses that were not written: too many at once, too large, or a failing disk.")
 	diskErrors      = describe("edge_cache_disk_errors_total", "Reads and writes that failed, took too long, or gave something else than was written.")
+	vaultEntries    = describe("edge_cache_vault_entries", "Assets that memory has evicted and the vault keeps.")
+	vaultBytes      = describe("edge_cache_vault_bytes", "The part of edge_cache_bytes that the vault takes.")
+	vaultMaxBytes   = describe("edge_cache_vault_max_bytes", "The cap on edge_cache_vault_bytes.")
+	vaultVersions   = describe("edge_cache_vault_versions", "Versions of the application whose assets the vault keeps.")
+	vaultHits       = describe("edge_cache_vault_hits_total", "Assets that went back from the vault into memory, because somebody asked.")
+	vaultLosses     = describe("edge_cache_vault_losses_total", "Assets that the vault gave up for newer ones, or for want of room.")
 	generation      = describe("edge_generation", "The counter that each purge raises.")
 	poolReplicas    = describe("edge_pool_replicas", "Replicas by state: joining, up, sick, draining, drained.", "pool", "state")
 	poolInFlight    = describe("edge_pool_in_flight", "Requests at the pool's replicas.", "pool")
@@ -205,6 +211,7 @@ func (gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		cacheEntries, cacheBytes, cacheMaxBytes, cacheYielded, cacheStores, cacheEvictions, cacheFenced, cacheSent, encodedBytes, encodings, generation,
 		diskServing, diskEntries, diskBytes, diskMaxBytes, diskIndexBytes, diskHits, diskWrites, diskDropped, diskErrors,
+		vaultEntries, vaultBytes, vaultMaxBytes, vaultVersions, vaultHits, vaultLosses,
 		deployHeld, poolReplicas, poolInFlight, poolQueued, poolDesired, poolConcurrency, poolTarget, poolUtilisation, poolTold, poolUntold, poolPanic, poolRetries, poolHedges, poolHedgesWon, poolRescued, poolRefused, poolReceived,
 		replicaInFlight, replicaLimit, replicaLatency, replicaBreaker, replicaEjected, replicaEjects, replicaRequests, replicaFailures, purgesPending, certificateEnd, certificateLeft,
 	} {
@@ -247,6 +254,14 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 		counter(diskWrites, float64(d.Writes))
 		counter(diskDropped, float64(d.Dropped))
 		counter(diskErrors, float64(d.Errors+d.Timeouts+d.Corrupt))
+	}
+	if v := s.Vault; v != nil {
+		gauge(vaultEntries, float64(v.Entries))
+		gauge(vaultBytes, float64(v.Bytes))
+		gauge(vaultMaxBytes, float64(v.MaxBytes))
+		gauge(vaultVersions, float64(v.Versions))
+		counter(vaultHits, float64(v.Hits))
+		counter(vaultLosses, float64(v.Losses))
 	}
 	gauge(generation, float64(a.gateway.store.Generation()))
 	if c := a.gateway.coordinator(); c != nil {
