@@ -14,6 +14,7 @@
 # make bench-connections  10,000 connections held, and their memory beside peers', written to bench/CONNECTIONS.md
 # make demo     the whole system on this machine, for a minute
 # make schedules  N=100000 random schedules of the cache, a third with restarts, from seed FROM=0
+# make fuzz-long  ten minutes for each fuzz target of the cache, FUZZ_LONG=10m, as in bench/FUZZ.md
 # make mutants  break the cache in many small ways; the schedules must notice
 # make golden   rewrite the golden files of the adapt tests
 # make verdicts record what the public HTTP cache test suite says of the cache
@@ -26,10 +27,11 @@ PACKAGES := ./...
 FUZZTIME ?= 3s
 N ?= 100000
 FROM ?= 0
+FUZZ_LONG ?= 10m
 SOAK ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: all build deb test tools format vet lint unit race fuzz bench-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
+.PHONY: all build deb test tools format vet lint unit race fuzz fuzz-long bench-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -71,6 +73,11 @@ race:
 
 fuzz:
 	scripts/fuzz-smoke.sh $(FUZZTIME)
+
+# What reads Cache-Control, structured fields, Vary, Range, keys and stored objects.
+LONG := cacherules:Fuzz(DeltaSeconds|ParseDirectives|Readings)$$|httpcache:Fuzz(Targeted|CacheGroups|Vary|VaryForm|Range|ContentRange|Key|Query|DecodeEntry|DecodeFence|FieldLines)$$|disk:|sharedcache:
+fuzz-long:
+	scripts/fuzz-smoke.sh $(FUZZ_LONG) '$(LONG)'
 
 # bench is a module of its own, so that peers stay out of ours. Its tests build
 # edge, of which the cache of test results does not know.

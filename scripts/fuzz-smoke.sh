@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for a short while, one on each processor at a time.
-# Usage: scripts/fuzz-smoke.sh [TIME]     (default 3s a target)
+# Usage: scripts/fuzz-smoke.sh [TIME [PATTERN]]     (default 3s a target, all of them)
+#        PATTERN is a regular expression for FOLDER:TARGET.
+#        JOBS=3 runs as many at a time.
+#        ROWS=FILE adds a row of a Markdown table for each target that passed.
 #
 # A package's targets are built once, with the instrumentation that tells the
 # fuzzer which inputs reach new code; a run without it fails.
@@ -12,6 +15,9 @@
 set -euo pipefail
 
 export time=${1:-3s}
+pattern=${2:-.}
+jobs=${JOBS:-$(nproc)}
+export ROWS=${ROWS:-}
 work=$(mktemp -d)
 export work
 trap 'rm -rf "$work"' EXIT
@@ -36,6 +42,12 @@ once() {
 		-test.fuzzcachedir "$cache/$folder" -test.parallel 1 -test.paniconexit0) >"$log" 2>&1
 }
 
+# row is the last line of a log, as a row of a table: inputs tried, those which
+# reached something new, and all that do.
+row() {
+	sed -nE "s#^fuzz: elapsed: ([^,]+), execs: ([0-9]+) .*new interesting: ([0-9]+) \(total: ([0-9]+)\).*#| $1 | $2 | \1 | \2 | \3 | \4 |#p" "$3" | tail -n 1
+}
+
 # fuzz runs one target, given as FILE:TARGET.
 fuzz() {
 	local file=${1%%:*} target=${1#*:}
@@ -45,7 +57,10 @@ fuzz() {
 	for try in 1 2 3; do
 		echo "fuzz ./$folder $target $time"
 		if once "$folder" "$target" "$log"; then
-			grep -q '^fuzz: elapsed: .*gathering baseline coverage' "$log" && return
+			if grep -q '^fuzz: elapsed: .*gathering baseline coverage' "$log"; then
+				[ -z "$ROWS" ] || row "$folder" "$target" "$log" >>"$ROWS"
+				return
+			fi
 			echo "$target: the fuzzer was not told what the inputs reach" >&2
 			cat "$log"
 			return 1
@@ -54,10 +69,13 @@ fuzz() {
 		if [ "$try" -eq 3 ] || ! at_the_deadline "$log"; then return 1; fi
 	done
 }
-export -f build at_the_deadline once fuzz
+export -f build at_the_deadline once row fuzz
 
-targets=$(git grep -oE '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' ':!bench' | sed 's/:func /:/')
-[ -n "$targets" ] || { echo "no fuzz target found" >&2; exit 1; }
+targets=$(git grep -oE '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' ':!bench' | sed 's/:func /:/' |
+	while IFS=: read -r file target; do
+		if [[ $(dirname "$file"):$target =~ $pattern ]]; then echo "$file:$target"; fi
+	done)
+[ -n "$targets" ] || { echo "no fuzz target found for $pattern" >&2; exit 1; }
 cut -d: -f1 <<<"$targets" | xargs -n 1 dirname | sort -u | xargs -P "$(nproc)" -I{} bash -euo pipefail -c 'build "$1"' _ {}
-xargs -P "$(nproc)" -I{} bash -euo pipefail -c 'fuzz "$1"' _ {} <<<"$targets"
+xargs -P "$jobs" -I{} bash -euo pipefail -c 'fuzz "$1"' _ {} <<<"$targets"
 echo "$(wc -l <<<"$targets") fuzz targets ran"
