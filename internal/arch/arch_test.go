@@ -99,7 +99,8 @@ type source struct {
 	text string
 }
 
-// sources parses every Go file of this module; bench is a module of its own.
+// sources parses every Go file of this module; bench and packaging are modules of
+// their own.
 func sources(t *testing.T) []source {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -112,7 +113,7 @@ func sources(t *testing.T) []source {
 			return err
 		}
 		if d.IsDir() {
-			if name := d.Name(); p != root && (name == "bench" || name == "testdata" || strings.HasPrefix(name, ".")) {
+			if name := d.Name(); p != root && (name == "bench" || name == "packaging" || name == "testdata" || strings.HasPrefix(name, ".")) {
 				return filepath.SkipDir
 			}
 			return nil

@@ -22,15 +22,20 @@ const systemTTL = 10 * time.Second
 // dnsName finds replicas as the A and AAAA records of a name: every address is
 // a replica.
 type dnsName struct {
-	host   string
-	port   string
-	lookup func(ctx context.Context, host string) (answer, error)
+	host string
+	port string
+	// interval is the longest that an answer is believed, whatever its TTL: a
+	// platform's resolver may give minutes for a name that changes in seconds. 0:
+	// no bound.
+	interval time.Duration
+	lookup   func(ctx context.Context, host string) (answer, error)
 }
 
-// newDNS reads `dns HOST:PORT { resolver IP:PORT … }`. Without resolver the
-// servers of /etc/resolv.conf are asked, the hosts file first.
+// newDNS reads `dns HOST:PORT { resolver IP:PORT …; interval 2s }`. Without
+// resolver the servers of /etc/resolv.conf are asked, the hosts file first;
+// without interval an answer is believed for its TTL.
 func newDNS(s named.Spec) (Discovery, error) {
-	errs := s.Want(1, 1, "host:port", "resolver")
+	errs := s.Want(1, 1, "host:port", "resolver", "interval")
 	d := dnsName{}
 	if len(s.Args) == 1 {
 		address, err := ParseAddress(s.Args[0])
@@ -39,6 +44,13 @@ func newDNS(s named.Spec) (Discovery, error) {
 		} else {
 			d.host, d.port = address.split()
 		}
+	}
+	if words, given := s.Options["interval"]; given {
+		interval, err := oneDuration("dns interval", words)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		d.interval = interval
 	}
 	servers, wrong := resolvers(s)
 	errs = append(errs, wrong...)
@@ -100,10 +112,18 @@ func (d dnsName) Run(ctx context.Context, feed Feed) {
 			for _, address := range d.set(last) {
 				list = append(list, announced{address: address})
 			}
-			return looked{list: list, ttl: a.ttl}, nil
+			return looked{list: list, ttl: d.believed(a.ttl)}, nil
 		},
 		forget: func() { last = nil },
 	}.follow(ctx, feed)
+}
+
+// believed is how long an answer with a TTL is.
+func (d dnsName) believed(ttl time.Duration) time.Duration {
+	if d.interval == 0 {
+		return ttl
+	}
+	return min(ttl, d.interval)
 }
 
 func (d dnsName) set(ips []netip.Addr) []Address {

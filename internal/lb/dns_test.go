@@ -239,24 +239,29 @@ func (s *script) then(err error, ttl time.Duration, ips ...string) *script {
 func TestDNSTimeline(t *testing.T) {
 	down := errors.New("no answer")
 	tests := map[string]struct {
-		script *script
-		at     []int // seconds of the first lookups
-		want   string
+		script   *script
+		interval time.Duration
+		at       []int // seconds of the first lookups
+		want     string
 	}{
+		"no answer is believed for longer than the interval": {
+			new(script).then(nil, 600*time.Second, "10.0.0.1").then(nil, time.Second, "10.0.0.2").then(nil, 600*time.Second, "10.0.0.2"), 2 * time.Second,
+			[]int{0, 2, 3, 5}, "[10.0.0.1:80]; [10.0.0.2:80]",
+		},
 		"each answer is believed for its TTL, between a second and an hour": {
-			new(script).then(nil, 0, "10.0.0.1").then(nil, 20*time.Second, "10.0.0.1", "10.0.0.2").then(nil, 24*time.Hour, "10.0.0.2"),
+			new(script).then(nil, 0, "10.0.0.1").then(nil, 20*time.Second, "10.0.0.1", "10.0.0.2").then(nil, 24*time.Hour, "10.0.0.2"), 0,
 			[]int{0, 1, 21, 3621}, "[10.0.0.1:80]; [10.0.0.1:80 10.0.0.2:80]; [10.0.0.2:80]",
 		},
 		"a resolver that fails is asked at growing intervals, and removes nothing": {
-			new(script).then(nil, 5*time.Second, "10.0.0.1").then(down, 0).then(down, 0).then(down, 0).then(nil, time.Hour, "10.0.0.1"),
+			new(script).then(nil, 5*time.Second, "10.0.0.1").then(down, 0).then(down, 0).then(down, 0).then(nil, time.Hour, "10.0.0.1"), 0,
 			[]int{0, 5, 6, 8, 12}, "[10.0.0.1:80]; failed: no answer; [10.0.0.1:80]",
 		},
 		"a name that vanished is believed the third time": {
-			new(script).then(nil, 5*time.Second, "10.0.0.1").then(nil, 0).then(nil, 0).then(nil, 0).then(nil, time.Hour, "10.0.0.2"),
+			new(script).then(nil, 5*time.Second, "10.0.0.1").then(nil, 0).then(nil, 0).then(nil, 0).then(nil, time.Hour, "10.0.0.2"), 0,
 			[]int{0, 5, 6, 8, 12}, "[10.0.0.1:80]; failed: dns app: the name has no address; []; [10.0.0.2:80]",
 		},
 		"a name that vanishes for a moment removes nothing": {
-			new(script).then(nil, 5*time.Second, "10.0.0.1").then(nil, 0).then(nil, time.Hour, "10.0.0.2"),
+			new(script).then(nil, 5*time.Second, "10.0.0.1").then(nil, 0).then(nil, time.Hour, "10.0.0.2"), 0,
 			[]int{0, 5, 6}, "[10.0.0.1:80]; failed: dns app: the name has no address; [10.0.0.2:80]",
 		},
 	}
@@ -266,7 +271,7 @@ func TestDNSTimeline(t *testing.T) {
 				test.script.began = time.Now()
 				var seen reports
 				ctx, cancel := context.WithCancel(t.Context())
-				go dnsName{host: "app", port: "80", lookup: test.script.lookup}.Run(ctx, seen.feed())
+				go dnsName{host: "app", port: "80", interval: test.interval, lookup: test.script.lookup}.Run(ctx, seen.feed())
 				time.Sleep(time.Duration(test.at[len(test.at)-1])*time.Second + time.Millisecond)
 				cancel()
 				synctest.Wait()
