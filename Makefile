@@ -31,7 +31,7 @@ FUZZ_LONG ?= 10m
 SOAK ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: all build deb test tools format vet lint unit race fuzz fuzz-long bench-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
+.PHONY: all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -41,13 +41,13 @@ build:
 deb: build
 	packaging/debian/build.sh $(VERSION) bin/edge bin/edge_$(VERSION).deb
 
-test: tools format vet lint race fuzz bench-test
+test: tools format vet lint race fuzz bench-test packaging-test
 
 # What the tests need beyond Go: a C compiler for the race detector, a
-# Redis, a Prometheus, a Chromium, and the public HTTP cache test suite with
+# Redis, a Prometheus, a Chromium, a builder of images, and the public HTTP cache test suite with
 # Node.js to run it.
 tools:
-	scripts/install-debian.sh gcc libc6-dev curl redis-server rsyslog prometheus systemd chromium fakeroot
+	scripts/install-debian.sh gcc libc6-dev curl redis-server rsyslog prometheus systemd chromium fakeroot buildah crun uidmap busybox-static ca-certificates
 	scripts/install-suite.sh
 
 format:
@@ -83,6 +83,11 @@ fuzz-long:
 # edge, of which the cache of test results does not know.
 bench-test:
 	cd bench && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+# What edge is shipped in, built and read by the parsers of those who run it; a
+# module of its own, too.
+packaging-test:
+	cd packaging && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 bench:
 	scripts/install-debian.sh nginx-light varnish haproxy wrk nghttp2-client

@@ -18,8 +18,9 @@ func versions() (edge, caddyVersion string) {
 	return versionOf(path.Dir(reflect.TypeFor[App]().PkgPath()), info), caddyVersion
 }
 
-// unversioned is what a build from a folder without version control is called.
-const unversioned = "devel"
+// unversioned is what a build from a folder without version control is called. The
+// linker may set it, as packaging/docker does.
+var unversioned = "devel"
 
 // versionOf finds a module's version in what the binary was built of. It is the
 // main module, or a dependency of one that xcaddy wrote.
