@@ -1,12 +1,15 @@
 package caddymodule
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -20,8 +23,9 @@ import (
 // the CDN in front adds it, get in. Who has found the gateway's address past the CDN
 // gets 403 from it, and nothing of the site.
 type Lock struct {
-	// Header is the field. Whoever comes next, replicas included, does not see it;
-	// Caddy's access log has copied it before.
+	// Header is the field. Nobody else sees it on any site of the server: no log,
+	// no other handler, no replica. Over HTTP/3, of which Caddy tells no module, the
+	// access log has it; no CDN asks an origin that way.
 	Header string `json:"header"`
 	// Secrets are those that open: one, or two while one replaces the other. At least
 	// 16 characters each; {env.*} and {file.*} are replaced when the configuration is
@@ -46,7 +50,49 @@ func (l *Lock) Provision(ctx caddy.Context) error {
 	if err := l.prepare(); err != nil {
 		return err
 	}
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		server.RegisterConnContext(l.hideFrom())
+	}
 	return registerMetrics(ctx)
+}
+
+// hiddenField is the place in a request's context of a field that was taken out
+// of its header.
+type hiddenField string
+
+// hideFrom puts hide in front of all that a server does. Caddy copies each request for
+// its logs before any handler of a configuration gets it, so the field has to be
+// out of the header before. A server asks for the context of its first connection
+// before it serves any, so nobody reads the handler while it changes.
+func (l *Lock) hideFrom() func(context.Context, net.Conn) context.Context {
+	var once sync.Once
+	return func(ctx context.Context, _ net.Conn) context.Context {
+		if server, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok {
+			once.Do(func() { server.Handler = l.hide(server.Handler) })
+		}
+		return ctx
+	}
+}
+
+// hide moves the field from the header to the context.
+func (l *Lock) hide(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if values, ok := r.Header[l.Header]; ok {
+			delete(r.Header, l.Header)
+			r = r.WithContext(context.WithValue(r.Context(), hiddenField(l.Header), values))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// values are those of the field, which is in the header no more after this.
+func (l *Lock) values(r *http.Request) []string {
+	if hidden, ok := r.Context().Value(hiddenField(l.Header)).([]string); ok {
+		return hidden
+	}
+	values := r.Header[l.Header]
+	delete(r.Header, l.Header)
+	return values
 }
 
 func (l *Lock) prepare() error {
@@ -101,9 +147,7 @@ func (l *Lock) opens(values []string) bool {
 
 // ServeHTTP lets the request go on, without the field, or answers 403.
 func (l *Lock) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	values := r.Header[l.Header]
-	delete(r.Header, l.Header)
-	if l.opens(values) {
+	if l.opens(l.values(r)) {
 		return next.ServeHTTP(w, r)
 	}
 	lockRefused.Inc()

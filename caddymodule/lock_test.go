@@ -1,8 +1,11 @@
 package caddymodule
 
 import (
+	"crypto/tls"
+	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -22,9 +25,7 @@ func TestOnlyWhoHasTheSecretGetsIn(t *testing.T) {
 		shown = append(shown, r.Header["X-Origin-Secret"]...)
 	})
 	e := newEdge(t)
-	text := e.caddyfile(staticPool(address), "edge_lock X-Origin-Secret "+lockSecret+" "+newLockSecret+"\n"+pagesSite)
-	filter := "format filter {\n\t\t\trequest>headers>X-Origin-Secret delete\n\t\t\twrap json\n\t\t}\n\t\toutput file"
-	if err := e.loadText(strings.Replace(text, "output file", filter, 1)); err != nil {
+	if err := e.load(staticPool(address), "edge_lock X-Origin-Secret "+lockSecret+" "+newLockSecret+"\n"+pagesSite); err != nil {
 		t.Fatal(err)
 	}
 	if got := e.get("/page", "X-Origin-Secret", lockSecret); got.StatusCode != http.StatusOK {
@@ -63,12 +64,60 @@ func TestOnlyWhoHasTheSecretGetsIn(t *testing.T) {
 	if len(shown) > 0 {
 		t.Errorf("the replica got the secret: %q", shown)
 	}
-	log, err := os.ReadFile(e.accessLog)
-	if err != nil {
+}
+
+// Whatever a log tells of requests, right or wrong, it tells without the field: the
+// access log, Caddy's log of errors, and all that is written for debugging.
+func TestNoLogShowsTheSecretOfALock(t *testing.T) {
+	address, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hangs-up" {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	const site = `
+	log_append asks {http.request.header.X-Origin-Secret}
+	@fails path /fails
+	edge_lock X-Origin-Secret ` + lockSecret + " " + newLockSecret + "\n" + pagesSite + `
+	error @fails "as it should" 500
+	`
+	e := startRawEdge(t, address, pagesSite)
+	logs := filepath.Join(t.TempDir(), "all.log")
+	text := strings.Replace(e.text, "output discard", fmt.Sprintf("output file %q\n\t\tlevel DEBUG", logs), 1)
+	if err := e.loadText(strings.Replace(text, pagesSite, site, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(log), lockSecret) || strings.Contains(string(log), newLockSecret) {
-		t.Errorf("the access log shows the secret:\n%s", log)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}}
+	defer client.CloseIdleConnections()
+	asked := 0
+	for _, base := range []string{e.URL, "http://" + e.other, "https://" + e.secure, "https://" + e.secureOther} {
+		for _, secret := range []string{lockSecret, newLockSecret, "wr0ng-" + lockSecret[6:], ""} {
+			for _, path := range []string{"/page", "/fails", "/hangs-up"} {
+				request, err := http.NewRequest(http.MethodGet, base+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				request.Header.Set("X-Origin-Secret", secret)
+				got, err := read(client.Do(request))
+				if err != nil {
+					t.Fatal(err)
+				}
+				asked++
+				opened := secret == lockSecret || secret == newLockSecret
+				if (got.StatusCode != http.StatusForbidden) != opened || strings.HasPrefix(base, "https") && got.ProtoMajor != 2 {
+					t.Errorf("%s%s with %q: %s %d", base, path, secret, got.Proto, got.StatusCode)
+				}
+			}
+		}
+	}
+	eventually(t, "all are in the log", func() bool { return len(e.records()) >= asked })
+	for _, name := range []string{e.accessLog, logs} {
+		log, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(log) == 0 || strings.Contains(string(log), lockSecret[6:]) || strings.Contains(string(log), newLockSecret) || strings.Contains(string(log), `"X-Origin-Secret"`) {
+			t.Errorf("%s is empty or shows the secret:\n%s", filepath.Base(name), log)
+		}
 	}
 }
 
