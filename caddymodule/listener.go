@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 )
 
 // Listener is the listener wrapper edge. With it a reload refuses no
@@ -27,12 +29,24 @@ import (
 //	    }
 //	}
 //
+// Besides, the kernel ends a connection on which nothing that the server sends is
+// taken for as long as the server's timeouts idle and write_idle, the longer of them:
+// over HTTP/2 Go's server would wait for such a client for ever.
+//
 // It works on Linux, on TCP; elsewhere it changes nothing.
-type Listener struct{}
+type Listener struct {
+	server *caddyhttp.Server // nil for one that is not of HTTP
+}
 
 // CaddyModule returns the Caddy module information.
 func (Listener) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "caddy.listeners.edge", New: func() caddy.Module { return new(Listener) }}
+}
+
+// Provision remembers the server, whose timeouts get their defaults later.
+func (l *Listener) Provision(ctx caddy.Context) error {
+	l.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return nil
 }
 
 // UnmarshalCaddyfile reads the word edge, which takes nothing.
@@ -45,12 +59,20 @@ func (*Listener) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // WrapListener takes the listener of a configuration that starts.
-func (*Listener) WrapListener(l net.Listener) net.Listener {
-	tcp := tcpListener(l)
+func (l *Listener) WrapListener(listener net.Listener) net.Listener {
+	tcp := tcpListener(listener)
 	if tcp == nil {
-		return l
+		return listener
 	}
-	return keep(l, tcp)
+	return keep(listener, tcp, l.patience())
+}
+
+// patience is how long what the server sends may wait for a client to take it; 0 for ever.
+func (l *Listener) patience() time.Duration {
+	if l.server == nil || l.server.IdleTimeout < 0 || l.server.WriteIdleTimeout < 0 {
+		return 0
+	}
+	return time.Duration(max(l.server.IdleTimeout, l.server.WriteIdleTimeout))
 }
 
 // tcpListener finds the socket beneath Caddy's wrappers; nil when there is
@@ -181,8 +203,8 @@ func (a *App) subscribe(ctx caddy.Context) error {
 }
 
 // keep makes l a face of its address: of the socket that is open already, or
-// of l itself, if it is the first.
-func keep(l net.Listener, tcp *net.TCPListener) net.Listener {
+// of l itself, if it is the first. Later connections have the patience of the latest.
+func keep(l net.Listener, tcp *net.TCPListener, patience time.Duration) net.Listener {
 	sockets.Lock()
 	defer sockets.Unlock()
 	address := l.Addr().String()
@@ -197,6 +219,9 @@ func keep(l net.Listener, tcp *net.TCPListener) net.Listener {
 		go s.accept()
 	} else {
 		s.spares = append(s.spares, l)
+	}
+	if err := endStalled(s.tcp, patience); err != nil {
+		logger().Warn("clients that take nothing are not ended over HTTP/2", zap.String("address", address), zap.Error(err))
 	}
 	f := &face{s: s, conns: make(chan net.Conn), closed: make(chan struct{})}
 	s.faces = append(s.faces, f)
@@ -296,6 +321,7 @@ func (s *socket) drop(f *face) error {
 }
 
 var (
+	_ caddy.Provisioner     = (*Listener)(nil)
 	_ caddy.ListenerWrapper = (*Listener)(nil)
 	_ caddyfile.Unmarshaler = (*Listener)(nil)
 )

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,4 +41,22 @@ func unshared(l *net.TCPListener) bool {
 		}
 	})
 	return err == nil && shared == 0
+}
+
+// endStalled has the kernel end connections whose client takes nothing for so long
+// (tcp(7): TCP_USER_TIMEOUT, which connections inherit from their listener); 0 leaves
+// that to the kernel.
+func endStalled(l *net.TCPListener, patience time.Duration) error {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(patience.Milliseconds()))
+	})
+	if err != nil {
+		return err
+	}
+	return failed
 }
