@@ -70,6 +70,9 @@ func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
 	if leaving.Load() {
 		dismiss(w, r)
 	}
+	if mayBeFramedTwice(r, vars) {
+		w.Header()["Connection"] = dismissal
+	}
 	ex = &exchange{header: w.Header(), began: startOf(vars)}
 	if given := r.Header[requestIDHeader]; len(given) == 1 && wellFormedID(given[0]) {
 		ex.id = given[0]
@@ -88,6 +91,18 @@ func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
 		repl.Map(ex.placeholder)
 	}
 	return ex, true
+}
+
+// mayBeFramedTwice reports a request in chunks that came through a proxy. If that
+// proxy sent on a length as well and goes by it, what it takes for the rest of the
+// body is the next request here, and its answer the next visitor's: RFC 9112, 6.1, has
+// the connection closed. Whether there was a length net/http does not tell.
+func mayBeFramedTwice(r *http.Request, vars map[string]any) bool {
+	if len(r.TransferEncoding) == 0 || r.ProtoMajor != 1 {
+		return false
+	}
+	proxied, _ := vars[caddyhttp.TrustedProxyVarKey].(bool)
+	return proxied
 }
 
 // beginAfter is begin where edge_rules may be the handler in front, whose

@@ -81,6 +81,7 @@ func (s *survey) handler(raw json.RawMessage) {
 		Routes         json.RawMessage `json:"routes"`
 		PassThru       bool            `json:"pass_thru"`
 		HandleResponse json.RawMessage `json:"handle_response"`
+		Set            string          `json:"set"` // of request_body
 		Rules          []struct {
 			Match json.RawMessage `json:"match"`
 		} `json:"rules"`
@@ -112,6 +113,11 @@ func (s *survey) handler(raw json.RawMessage) {
 	case "headers", "rewrite":
 		if dependsOnPlaceholder(raw) {
 			s.refuse("%s has a placeholder", h.Handler)
+		}
+	case "request_body":
+		// A limit is no matter to requests without a body; another body is.
+		if h.Set != "" {
+			s.refuse("request_body sets a body")
 		}
 	case "edge_cache", "edge_control", "encode", "error", "static_response":
 	default:
