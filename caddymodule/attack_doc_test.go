@@ -21,7 +21,7 @@ func TestTheSecurityPageTellsWhatIsTested(t *testing.T) {
 		}
 	}
 	var sources strings.Builder
-	for _, folder := range []string{".", "../internal/httpcache", "../internal/cacherules", "../cmd/edge"} {
+	for _, folder := range []string{".", "../internal/httpcache", "../internal/cacherules", "../internal/control", "../cmd/edge"} {
 		files, err := filepath.Glob(folder + "/*_test.go")
 		if err != nil {
 			t.Fatal(err)
