@@ -37,45 +37,45 @@ func (c *framesClient) first(n int, p http2.HeadersFrameParam) error {
 }
 
 var floods = map[string]flood{
-	"rapid reset (CVE-2023-44487)": {20_000, false, func(c *framesClient, n int) error {
+	"rapid reset (CVE-2023-44487)": {15_000, false, func(c *framesClient, n int) error {
 		id := uint32(2*n + 1)
 		if err := c.WriteHeaders(c.get(id, "/private/slow", true)); err != nil {
 			return err
 		}
 		return c.WriteRSTStream(id, http2.ErrCodeCancel)
 	}},
-	"rapid reset of hits": {20_000, false, func(c *framesClient, n int) error {
+	"rapid reset of hits": {15_000, false, func(c *framesClient, n int) error {
 		id := uint32(2*n + 1)
 		if err := c.WriteHeaders(c.get(id, "/hit/100", true)); err != nil {
 			return err
 		}
 		return c.WriteRSTStream(id, http2.ErrCodeCancel)
 	}},
-	"made you reset (CVE-2025-8671)": {20_000, false, func(c *framesClient, n int) error {
+	"made you reset (CVE-2025-8671)": {15_000, false, func(c *framesClient, n int) error {
 		id := uint32(2*n + 1)
 		if err := c.WriteHeaders(c.get(id, "/private/slow", true)); err != nil {
 			return err
 		}
 		return c.WriteWindowUpdate(id, 0) // a mistake, for which the server resets the stream
 	}},
-	"SETTINGS (CVE-2019-9515)": {50_000, false, func(c *framesClient, n int) error {
+	"SETTINGS (CVE-2019-9515)": {15_000, false, func(c *framesClient, n int) error {
 		return c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(1 << (n % 20))})
 	}},
-	"tables that change their size": {50_000, false, func(c *framesClient, n int) error {
+	"tables that change their size": {15_000, false, func(c *framesClient, n int) error {
 		return c.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: uint32(n % 2 * 4096)})
 	}},
-	"PING (CVE-2019-9512)": {100_000, false, func(c *framesClient, n int) error { return c.WritePing(false, [8]byte{1}) }},
-	"PRIORITY (CVE-2019-9513)": {50_000, false, func(c *framesClient, n int) error {
+	"PING (CVE-2019-9512)": {30_000, false, func(c *framesClient, n int) error { return c.WritePing(false, [8]byte{1}) }},
+	"PRIORITY (CVE-2019-9513)": {15_000, false, func(c *framesClient, n int) error {
 		return c.WritePriority(uint32(2*n+1), http2.PriorityParam{StreamDep: uint32(2*n + 3), Weight: 7})
 	}},
-	"DATA without data (CVE-2019-9518)": {50_000, false, func(c *framesClient, n int) error {
+	"DATA without data (CVE-2019-9518)": {15_000, false, func(c *framesClient, n int) error {
 		p := c.get(1, "/private/form", false)
 		if err := c.first(n, p); err != nil {
 			return err
 		}
 		return c.WriteData(1, false, nil)
 	}},
-	"windows opened by the byte (CVE-2019-9511)": {50_000, false, func(c *framesClient, n int) error {
+	"windows opened by the byte (CVE-2019-9511)": {15_000, false, func(c *framesClient, n int) error {
 		if err := c.first(n, c.get(1, "/hit/200000", true)); err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ var floods = map[string]flood{
 		}
 		return c.WriteContinuation(1, false, c.Block(hpack.HeaderField{Name: "x-filler", Value: strings.Repeat("x", 500), Sensitive: true}))
 	}},
-	"CONTINUATION without a field": {50_000, false, func(c *framesClient, n int) error {
+	"CONTINUATION without a field": {15_000, false, func(c *framesClient, n int) error {
 		p := c.get(1, "/page", true)
 		p.EndHeaders = false
 		if err := c.first(n, p); err != nil {
@@ -106,7 +106,7 @@ var floods = map[string]flood{
 		bomb := hpack.HeaderField{Name: "x-bomb", Value: strings.Repeat("x", 4000)}
 		return c.WriteContinuation(1, false, []byte(strings.Repeat(string(c.Block(bomb)), 50)))
 	}},
-	"frames of no known type": {50_000, false, func(c *framesClient, n int) error {
+	"frames of no known type": {15_000, false, func(c *framesClient, n int) error {
 		return c.WriteRawFrame(http2.FrameType(0xbd), 0, 0, []byte("whatever"))
 	}},
 }
@@ -139,7 +139,7 @@ func TestFloodsOfHTTP2AreBorne(t *testing.T) {
 		for name, f := range floods {
 			most.Store(0)
 			c := dialFrames(t, d.address)
-			if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 				t.Fatal(err)
 			}
 			var err error

@@ -19,10 +19,10 @@ import (
 // impatience is a server's, for tests; the defaults are minutes.
 const impatience = `
 		timeouts {
-			read_header 2s
-			read_body_idle 2s
-			write_idle 2s
-			idle 3s
+			read_header 5s
+			read_body_idle 4s
+			write_idle 4s
+			idle 6s
 		}
 `
 

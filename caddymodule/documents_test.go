@@ -240,3 +240,45 @@ func (vocabulary) tables(page string) string {
 	}
 	return kept.String()
 }
+
+// anchor is what a heading is linked by.
+func anchor(heading string) string {
+	heading = strings.ToLower(regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`).ReplaceAllString(heading, "$1"))
+	return strings.ReplaceAll(regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(heading, ""), " ", "-")
+}
+
+// Every link of a document leads to a file that there is, and to a heading in it.
+func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
+	documents := documentsOf(t)
+	anchors := make(map[string]bool)
+	fences := regexp.MustCompile("(?ms)^[ \t]*```.*?^[ \t]*```")
+	for name, text := range documents {
+		for _, found := range regexp.MustCompile(`(?m)^#+ +(.*)$`).FindAllStringSubmatch(fences.ReplaceAllString(text, ""), -1) {
+			anchors[name+"#"+anchor(found[1])] = true
+		}
+	}
+	links := 0
+	for name, text := range documents {
+		for _, found := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(fences.ReplaceAllString(text, ""), -1) {
+			target, heading, _ := strings.Cut(found[1], "#")
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
+				continue
+			}
+			links++
+			path := name
+			if target != "" {
+				path = filepath.ToSlash(filepath.Join(filepath.Dir(name), target))
+			}
+			if _, err := os.Stat("../" + path); err != nil {
+				t.Errorf("%s links %s, which is not there", name, found[1])
+				continue
+			}
+			if _, known := documents[path]; known && heading != "" && !anchors[path+"#"+heading] {
+				t.Errorf("%s links %s: %s has no such heading", name, found[1], path)
+			}
+		}
+	}
+	if links < 150 {
+		t.Errorf("found %d links: want those of all pages", links)
+	}
+}
