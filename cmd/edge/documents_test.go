@@ -20,17 +20,12 @@ var elsewhere = map[string]string{
 	"make":       "does what others test",
 	"systemctl":  "wants a machine that systemd runs",
 	"journalctl": "wants a machine that systemd runs",
-	"docker":     "wants an engine of containers",
-	"kubectl":    "wants a cluster",
-	"helm":       "wants a cluster",
 	"railway":    "wants an account",
 	"git":        "wants a clone with a remote",
 	"sudo":       "wants rights over the machine",
-	"apt":        "wants rights over the machine",
-	"redis-cli":  "wants a Redis of the example: TestReplicasAnnounceThemselvesInRedis of internal/lb, TestLeastRights of internal/fleet",
+	"redis-cli":  "wants a Redis of the example: TestReplicasAnnounceThemselvesInRedis of internal/lb, TestAFleetOverTLSWithFewRights of internal/fleet",
 	"openssl":    "asks for a certificate that the example's host has",
 	"dmesg":      "wants rights over the machine",
-	"age":        "opens a backup without edge; TestBackup of internal/backup does with its library",
 }
 
 // notHere are lines that cannot be run in this test's world, each with why.
@@ -129,7 +124,7 @@ func documentWorld(t *testing.T) (g *gateway, folder string, words *strings.Repl
 	g.start()
 	g.page("/contacts")
 	admin := all(`(?m)^\tadmin (\S+)`, text)[0]
-	words = strings.NewReplacer("https://crm.example.com", g.url, "crm.example.com", strings.TrimPrefix(g.url, "http://"), "http://localhost:2019", "http://"+admin,
+	words = strings.NewReplacer("--prefix crm.example.com", "--prefix crm.example.com", "https://crm.example.com", g.url, "crm.example.com", strings.TrimPrefix(g.url, "http://"), "http://localhost:2019", "http://"+admin,
 		"http://REPLICA:PORT", "http://"+replica, "STATE_DIR", g.stateDir, "/usr/local/share/man/man8", filepath.Join(folder, "man8"),
 		"/etc/bash_completion.d/edge", filepath.Join(folder, "completion"), "EDGE_TOKEN=…", "EDGE_TOKEN="+controlToken, "/var/lib/edge", filepath.Join(folder, "restored"),
 		"/etc/edge", filepath.Join(folder, "etc"), " URL", " "+g.url+"/contacts", "--version V ", "--version v43 ",
