@@ -31,6 +31,7 @@ func edge(t *testing.T, env []string, args ...string) (stdout, stderr string, co
 
 // imageEnv is the least that the image's configuration wants to know.
 func imageEnv(t *testing.T) []string {
+	t.Helper()
 	return []string{"APP_ADDRESS=localhost:3000", "EDGE_TOKEN=" + token, "EDGE_STATE_DIR=" + t.TempDir()}
 }
 
@@ -98,12 +99,7 @@ func (c configuration) listens() (ports []string) {
 
 // Each part is one that edge takes, with the variables that it names at its top.
 func TestEveryPartOfTheImagesConfigurationIsValid(t *testing.T) {
-	key, _, code := edge(t, nil, "backup", "--new-key")
-	if code != 0 {
-		t.Fatalf("new key: exit %d", code)
-	}
-	_, secret, _ := strings.Cut(key, "AGE-SECRET-KEY-1")
-	secret = "AGE-SECRET-KEY-1" + strings.TrimSpace(secret)
+	secret := newKey(t)
 	parts := map[string][]string{
 		"EDGE_NODES=one":      nil,
 		"EDGE_NODES=fleet":    {"EDGE_REDIS=redis://redis:6379/0", "EDGE_REDIS_PASSWORD=" + rand.Text()},

@@ -174,6 +174,9 @@ func TestTheImageServes(t *testing.T) {
 	if status, _, body := get("http://" + ops + "/metrics"); status != http.StatusOK || !strings.Contains(body, "edge_requests_total{") {
 		t.Errorf("metrics: %d\n%s", status, body)
 	}
+	if status, _, body := get("http://" + site + "/.edge/readyz"); status != http.StatusOK {
+		t.Errorf("readyz: %d %s", status, body)
+	}
 	if users := running.users(); !slices.Equal(users, []string{"65532"}) {
 		t.Errorf("edge runs as %q: want 65532", users)
 	}
