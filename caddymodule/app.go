@@ -129,6 +129,9 @@ func edgeApp(ctx caddy.Context) (*App, error) {
 // Provision replaces placeholders, checks everything, and finds or makes the
 // process-wide state. It changes nothing that is live: Start does.
 func (a *App) Provision(ctx caddy.Context) error {
+	if s := succeeding.Load(); s != nil {
+		return errHandingOver
+	}
 	a.ctx, a.logger = ctx, ctx.Logger()
 	a.started = make(chan struct{})
 	a.bored = a.LogSampling.boredom()
@@ -266,40 +269,6 @@ func (a *App) controls(path string) bool {
 		}
 	}
 	return false
-}
-
-// Start makes this configuration the live one: pools, store and targets take
-// up its settings.
-func (a *App) Start() error {
-	if err := a.gateway.open(a); err != nil {
-		return err
-	}
-	if err := a.apply(); err != nil {
-		// Caddy does not stop an app that did not start.
-		if before := live.Load(); before != nil {
-			err = errors.Join(err, before.apply())
-		}
-		return err
-	}
-	a.hosts = a.siteHosts()
-	expect(a.targets, a.pools)
-	a.loaded = time.Now()
-	a.watch = health.Start(&a.gateway.history, a.dependencyChanged, a.checks()...)
-	book := a.gateway.deploys()
-	for _, p := range a.pools {
-		p.adopt(book)
-	}
-	book.Keep(a.loaded, slices.Collect(maps.Keys(a.pools)))
-	a.before = live.Swap(a)
-	paceCollector()
-	a.startOnce.Do(func() { close(a.started) })
-	for _, p := range a.pools {
-		p.poke()
-	}
-	for _, c := range a.proxies {
-		c.follow(a.StateDir)
-	}
-	return nil
 }
 
 // apply hands this configuration's settings to the process-wide state.

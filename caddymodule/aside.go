@@ -25,8 +25,9 @@ const asideName = "aside.json"
 // asides are these replicas. What is written is what the pools say, so that one
 // that is gone is forgotten.
 type asides struct {
-	path string
-	left map[string][]string // by the last process, for pools that have not begun
+	path  string
+	write func(path string, text []byte) error
+	left  map[string][]string // by the last process, for pools that have not begun
 
 	mu    sync.Mutex
 	saved map[string][]string
@@ -35,8 +36,8 @@ type asides struct {
 	known map[string]bool
 }
 
-func openAsides(stateDir string) (*asides, error) {
-	s := &asides{path: filepath.Join(stateDir, asideName), known: make(map[string]bool), saved: make(map[string][]string)}
+func openAsides(stateDir string, write func(path string, text []byte) error) (*asides, error) {
+	s := &asides{path: filepath.Join(stateDir, asideName), write: write, known: make(map[string]bool), saved: make(map[string][]string)}
 	text, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
@@ -83,7 +84,7 @@ func (s *asides) keep(pools map[string]*pool) {
 	}
 	text, err := json.Marshal(now)
 	if err == nil {
-		err = writeDurably(s.path, text)
+		err = s.write(s.path, text)
 	}
 	if err != nil {
 		logger().Warn("drained replicas may not be so after a restart", zap.String("file", s.path), zap.Error(err))

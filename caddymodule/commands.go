@@ -27,6 +27,7 @@ func init() {
 		{Name: "deploys", Short: "Shows the history of deploys", CobraFunc: deploysCommand},
 		{Name: "drain", Short: "Sets replicas aside: one, or all that run a version; and takes them back", Long: drainLong, CobraFunc: drainCommand},
 		{Name: "status", Short: "Shows pools, replicas, breakers, cache, versions, deploys, purges and dependencies", CobraFunc: statusCommand},
+		{Name: "handover", Short: "Puts another binary in charge, without losing a request", Long: handoverLong, CobraFunc: handoverCommand},
 		{Name: "explain", Short: "Says why a URL was or was not cached", CobraFunc: explainCommand},
 		{Name: "replay", Short: "Plays an access log through another configuration, and says what would change", Long: replayLong, CobraFunc: replayCommand},
 		{Name: "backup", Short: "Copies what a gateway must not lose, and tries the copy", CobraFunc: backupCommand},

@@ -84,7 +84,9 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if first {
 		defer func() { ex.visited(r, err, recover()) }()
 	}
-	c.api.ServeHTTP(w, stripped(r, c.Prefix))
+	if r = stripped(r, c.Prefix); !passOn(w, r) {
+		c.api.ServeHTTP(w, r)
+	}
 	return nil
 }
 
@@ -144,10 +146,12 @@ func (adminEndpoint) Routes() []caddy.AdminRoute {
 			if live.Load() == nil {
 				return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errNotStarted}
 			}
-			api.ServeHTTP(w, stripped(r, "/edge"))
+			if r = stripped(r, "/edge"); !passOn(w, r) {
+				api.ServeHTTP(w, r)
+			}
 			return nil
 		}),
-	}}
+	}, {Pattern: "/edge/handover", Handler: caddy.AdminHandlerFunc(handoverAdmin)}}
 }
 
 var (

@@ -68,7 +68,7 @@ func (controlled) Ready(context.Context) control.Readiness {
 		return control.Readiness{Dependencies: []control.Dependency{{Name: "configuration", Detail: "none is loaded"}}}
 	}
 	r := control.Readiness{Ready: true, Dependencies: a.dependencies()}
-	if leaving.Load() {
+	if leaving.Load() && !handedOver() {
 		r.Ready = false
 		r.Dependencies = append(r.Dependencies, control.Dependency{Name: "gateway", Severity: string(health.Critical), Detail: "told to stop: it serves until its listeners close"})
 	}

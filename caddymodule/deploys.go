@@ -22,13 +22,13 @@ import (
 // versions of each pool.
 const bookName = "deploys.json"
 
-func openBook(stateDir string) (*deploy.Book, error) {
+func openBook(stateDir string, write func(path string, text []byte) error) (*deploy.Book, error) {
 	path := filepath.Join(stateDir, bookName)
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("state_dir %q: want to read %s: %w", stateDir, bookName, err)
 	}
-	return deploy.OpenBook(text, func(text []byte) error { return writeDurably(path, text) }, onDeployEvent), nil
+	return deploy.OpenBook(text, func(text []byte) error { return write(path, text) }, onDeployEvent), nil
 }
 
 // pokePools has every pool looked at: something that deploys wait for is done.

@@ -289,6 +289,13 @@ func (p *pool) hold(s deploy.Snapshot) {
 	p.held, p.restored = s.Current, time.Now()
 }
 
+// holds reports that answers of a version are held back.
+func (p *pool) holds() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held != ""
+}
+
 // settleLocked ends the holding back once it is known what became of the
 // version, and notes what a restart must know. It comes after the purge of
 // retired versions was journaled: a crash in between leads to the same change.

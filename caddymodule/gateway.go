@@ -63,6 +63,9 @@ type gateway struct {
 	held     io.Closer      // the state folder; nil until a configuration has started
 	restored *restored      // what a restore before this start has left to do; nil for nothing
 
+	writing sync.Mutex // into the state folder
+	away    bool       // that is another process's; guarded by writing
+
 	unwatch func() // ends the watch over the traffic; nil before it began
 }
 
@@ -113,10 +116,10 @@ func (g *gateway) openHeld(a *App) error {
 		return fmt.Errorf("state_dir %q: want a folder that can be written: %w", a.StateDir, err)
 	}
 	g.dir = a.StateDir
-	if g.book, err = openBook(a.StateDir); err != nil {
+	if g.book, err = openBook(a.StateDir, g.write); err != nil {
 		return err
 	}
-	if g.asides, err = openAsides(a.StateDir); err != nil {
+	if g.asides, err = openAsides(a.StateDir, g.write); err != nil {
 		return err
 	}
 	g.purges = purge.NewCoordinator(journal, g.parts(a), onPurgeEvent)

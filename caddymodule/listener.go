@@ -3,8 +3,10 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,6 +117,7 @@ type socket struct {
 	leaving atomic.Bool    // what waits is taken, and then no more
 	spares  []net.Listener // of later configurations; nothing arrives there
 	faces   []*face        // of the configurations that listen, the newest last
+	closing chan struct{}  // closed when the last configuration has closed it
 	done    chan struct{}  // closed when the goroutine has ended
 }
 
@@ -189,6 +192,18 @@ func lastCall(ctx context.Context) {
 	awaitFirstRequests(ctx, faces)
 }
 
+// stopAccepting leaves what arrives to the successor, who has the same sockets.
+func stopAccepting() {
+	sockets.Lock()
+	all := slices.Collect(maps.Values(sockets.open))
+	sockets.Unlock()
+	for _, s := range all {
+		s.leaving.Store(true)
+		_ = s.tcp.SetDeadline(time.Unix(1, 0)) // closed already: so much the better
+		<-s.done
+	}
+}
+
 // lastAccept is how long connections are taken in that wait.
 const lastAccept = 20 * time.Millisecond
 
@@ -199,7 +214,7 @@ func (a *App) subscribe(ctx caddy.Context) error {
 		return err
 	}
 	events := app.(*caddyevents.App)
-	return errors.Join(events.On("started", giveWay{}), events.On("stopping", farewell{a}))
+	return errors.Join(events.On("started", giveWay{}), events.On("started", succeed{a}), events.On("stopping", farewell{a}))
 }
 
 // keep makes l a face of its address: of the socket that is open already, or
@@ -210,11 +225,14 @@ func keep(l net.Listener, tcp *net.TCPListener, patience time.Duration) net.List
 	address := l.Addr().String()
 	s := sockets.open[address]
 	if s == nil {
-		// One that systemd holds for us is alone: its copies share what waits.
-		if err := steerToFirst(tcp); err != nil && !unshared(tcp) {
+		s = &socket{address: address, active: l, tcp: tcp, closing: make(chan struct{}), done: make(chan struct{})}
+		if inherited := inheritedSocket(address); inherited != nil && !unshared(tcp) {
+			// The first socket is the predecessor's, and ours too.
+			s.active, s.tcp, s.spares = inherited, inherited, []net.Listener{l}
+		} else if err := steerToFirst(tcp); err != nil && !unshared(tcp) {
+			// One that systemd holds for us is alone: its copies share what waits.
 			return l
 		}
-		s = &socket{address: address, active: l, tcp: tcp, done: make(chan struct{})}
 		sockets.open[address] = s
 		go s.accept()
 	} else {
@@ -231,6 +249,11 @@ func keep(l net.Listener, tcp *net.TCPListener, patience time.Duration) net.List
 // accept hands every connection to the newest face that is open.
 func (s *socket) accept() {
 	defer close(s.done)
+	select {
+	case <-inCharge(): // at once, but for a successor
+	case <-s.closing:
+		return
+	}
 	for pause := time.Duration(0); ; {
 		conn, err := s.active.Accept()
 		if errors.Is(err, net.ErrClosed) || err != nil && s.leaving.Load() {
@@ -303,8 +326,8 @@ func (s *socket) drop(f *face) error {
 			break
 		}
 	}
-	last := len(s.spares) - 1
-	if last >= 0 {
+	if len(s.faces) > 0 {
+		last := len(s.spares) - 1
 		spare := s.spares[last]
 		s.spares = s.spares[:last]
 		sockets.Unlock()
@@ -312,12 +335,17 @@ func (s *socket) drop(f *face) error {
 	}
 	delete(sockets.open, s.address)
 	sockets.Unlock()
+	close(s.closing)
+	var errs []error
+	for _, spare := range s.spares { // one, if the first socket was inherited
+		errs = append(errs, spare.Close())
+	}
 	err := s.active.Close()
 	<-s.done
 	if s.leaving.Load() {
-		return nil // It is closed already.
+		err = nil // It is closed already.
 	}
-	return err
+	return errors.Join(append(errs, err)...)
 }
 
 var (

@@ -16,16 +16,19 @@ func steerToFirst(l *net.TCPListener) error {
 	if err != nil {
 		return err
 	}
-	first := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
-	program := unix.SockFprog{Len: uint16(len(first)), Filter: &first[0]}
 	var failed error
-	err = raw.Control(func(fd uintptr) {
-		failed = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &program)
-	})
+	err = raw.Control(func(fd uintptr) { failed = steer(int(fd), 0) })
 	if err != nil {
 		return err
 	}
 	return failed
+}
+
+// steer has the kernel send all connections for the address of a socket to the one
+// of that index, as above.
+func steer(fd int, index uint32) error {
+	program := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: index}}
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
 }
 
 // unshared tells that no other socket can have the address of this one.

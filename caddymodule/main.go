@@ -18,6 +18,10 @@ func Main() {
 	if code := refuse(os.Args[1:], os.Stderr); code != 0 {
 		os.Exit(code)
 	}
+	if err := inherit(); err != nil {
+		fmt.Fprintf(os.Stderr, "edge: %v\n", err)
+		os.Exit(1)
+	}
 	hearInterrupts(os.Args[1:])
 	caddycmd.Main()
 }
@@ -37,6 +41,7 @@ Start with:
   edge drain --version V             takes the replicas of a version out of use
   edge purge --url URL --wait 60s    what CI calls after a deploy
   edge explain URL                   why a URL was or was not cached
+  edge handover                      puts a new binary in charge, without losing a request
   edge backup, edge restore          a copy of what must not be lost, and its way back
 
 All of Caddy's own commands work too.`
@@ -56,7 +61,7 @@ func refuse(args []string, stderr io.Writer) int {
 			return 0
 		}
 		fmt.Fprintf(stderr, `edge %s: refused, nothing was changed: it would replace this binary by a stock Caddy without edge's modules.
-To update, install a newer release of edge; to add a module, add it to xcaddy.json and go.mod and run make build,
+To update, install a newer release of edge and put it in charge with edge handover; to add a module, add it to xcaddy.json and go.mod and run make build,
 or build with xcaddy: xcaddy build --with github.com/edgegw/edge --with MODULE.
 `, arg)
 		return 2

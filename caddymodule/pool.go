@@ -115,6 +115,9 @@ func (p *pool) observe() (active bool) {
 	if a == nil || a.pools[p.name] != p {
 		return false // looked at again when the configuration has started
 	}
+	if !a.gateway.atHome() {
+		return false
+	}
 	a.gateway.asides.keep(a.pools) // one may have gone
 	book, now := a.gateway.deploys(), time.Now()
 	seen := p.replicas()
@@ -129,6 +132,12 @@ func (p *pool) observe() (active bool) {
 		}
 	}
 	return found.Active
+}
+
+// settle waits for whoever looks at the pool now.
+func (p *pool) settle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 }
 
 // replicas are all that answer, or soon will.

@@ -30,7 +30,11 @@ func (n node) Purge(_ context.Context, o purge.Order, generation uint64) error {
 		// First: what begins after the purge must not be stored.
 		n.book.Hear(time.Now(), r.Pool, deploy.Word{ID: o.ID, Generation: generation, To: r.To, Retired: o.Versions})
 	}
-	n.store.Purge(purgeOf(o, generation))
+	order := purgeOf(o, generation)
+	n.store.Purge(order)
+	if err := replaced.purge(order); err != nil {
+		return fmt.Errorf("purge at the process that was in charge: %w", err)
+	}
 	fault := n.store.DiskFault()
 	if fault == nil {
 		return nil
@@ -54,7 +58,9 @@ func purgeOf(o purge.Order, generation uint64) httpcache.Purge {
 	}
 }
 
-func (n node) Draining(generation uint64) int { return n.store.Draining(generation) }
+func (n node) Draining(generation uint64) int {
+	return n.store.Draining(generation) + replaced.draining(generation)
+}
 
 // rollout knows what the replicas of the pools that report a version run.
 type rollout struct{ app *App }

@@ -21,10 +21,11 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/autoscale", "internal/backup", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/health", "internal/httpcache", "internal/lb", "internal/limit", "internal/logbatch", "internal/named", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/reason", "internal/replay", "internal/report", "internal/sample", "internal/sampling", "internal/setting", "internal/sharedcache", "internal/sighting", "internal/traffic", "internal/unit", "internal/warm"},
+	"caddymodule":                  {"internal/autoscale", "internal/backup", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/handover", "internal/health", "internal/httpcache", "internal/lb", "internal/limit", "internal/logbatch", "internal/named", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/reason", "internal/replay", "internal/report", "internal/sample", "internal/sampling", "internal/setting", "internal/sharedcache", "internal/sighting", "internal/traffic", "internal/unit", "internal/warm"},
 	"internal/named":               {},
 	"internal/backup":              {},
 	"internal/setting":             {},
+	"internal/handover":            {},
 	"internal/limit":               {},
 	"internal/backup/standin":      {},
 	"internal/unit":                {},

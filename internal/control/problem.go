@@ -30,6 +30,7 @@ const (
 	CodeJournal      = "journal"           // 503: nothing was purged
 	CodeBusy         = "busy"              // 503: nothing was purged
 	CodeClosed       = "closed"            // 503: shutting down, nothing was purged
+	CodeHandover     = "handover"          // 409: the process that was asked is in charge as before
 	CodeFault        = "fault"             // 500
 )
 

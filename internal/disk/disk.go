@@ -12,6 +12,7 @@
 package disk
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -126,6 +127,7 @@ type Store struct {
 	readersUntil atomic.Int64 // likewise, no reads
 	lastError    atomic.Pointer[string]
 	parts        atomic.Uint64 // numbers files that are being written
+	run          string        // in their names: a process that has let go of the folder may write on
 	crowded      atomic.Bool   // the disk was full for one of them
 	wake         chan struct{}
 	stop         chan struct{}
@@ -147,7 +149,7 @@ func Open(o Options) (*Store, error) {
 		dir: o.Dir, fs: o.FS, report: o.Event, maxQueue: o.MaxQueue,
 		index: newIndex(o.MaxIndex/recordCost, o.Grown), pending: make(map[Key][]*op),
 		files:   make(map[fileName]int64),
-		reading: make(chan struct{}, maxReads), started: time.Now(),
+		reading: make(chan struct{}, maxReads), started: time.Now(), run: rand.Text()[:8],
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.maxBytes.Store(o.MaxBytes)

@@ -99,7 +99,7 @@ func (s *Store) Begin() (*Writing, error) {
 	if s.paused() {
 		return nil, errBusy
 	}
-	w := &Writing{s: s, path: filepath.Join(s.dir, fmt.Sprintf("%08x%s", s.parts.Add(1), partSuffix))}
+	w := &Writing{s: s, path: filepath.Join(s.dir, fmt.Sprintf("%s-%08x%s", s.run, s.parts.Add(1), partSuffix))}
 	file, err := s.fs.OpenFile(w.path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, w.judge(err)

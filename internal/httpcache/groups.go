@@ -171,17 +171,26 @@ func (g *groups) gaveUp(m *membership) bool {
 	return false
 }
 
-// invalidateGroups drops what an unsafe request says it has changed. Invalidated
-// answers invalidate no others of their groups: RFC 9875, 2.2.1, leaves that
-// open, and what one visitor posts would reach further than the origin said.
-func (x *exchange) invalidateGroups(h http.Header) {
+// invalidatedGroups are those that the answer to an unsafe request says it has
+// changed, and their origin.
+func (x *exchange) invalidatedGroups(h http.Header) (origin string, found []string) {
 	lines := h[groupInvalidationField]
 	if len(lines) == 0 {
-		return
+		return "", nil
 	}
 	if found, ok := parseStrings(lines); ok && len(found) > 0 {
-		x.h.Store.counters.invalidations.Add(1)
-		awaitDeleted(x.h.Store.fence.groups.invalidate(x.h.originOf(x.r), found))
+		return x.h.originOf(x.r), found
+	}
+	return "", nil
+}
+
+// invalidateGroups drops groups. Invalidated answers invalidate no others of their
+// groups: RFC 9875, 2.2.1, leaves that open, and what one visitor posts would reach
+// further than the origin said.
+func (s *Store) invalidateGroups(origin string, found []string) {
+	if len(found) > 0 {
+		s.counters.invalidations.Add(1)
+		awaitDeleted(s.fence.groups.invalidate(origin, found))
 	}
 }
 

@@ -18,6 +18,22 @@ var safe = map[string]bool{
 	"PURGE": true, "BAN": true,
 }
 
+// Change is what an unsafe request has changed, as far as a cache is told
+// (RFC 9111, 4.4; RFC 9875, 3). It can be told to another store.
+type Change struct {
+	Host, Scheme string
+	URL          *url.URL
+	// Seen is the target before it was rewritten, if it was.
+	Seen string `json:",omitempty"`
+	// Overriding is the request's header, if fields of it override the URL.
+	Overriding http.Header `json:",omitempty"`
+	// Origin is that of the Groups.
+	Origin string   `json:",omitempty"`
+	Groups []string `json:",omitempty"`
+	// Locations are what the answer names, relative to the URL.
+	Locations []string `json:",omitempty"`
+}
+
 // invalidate drops what an unsafe request has changed (RFC 9111, 4.4): its
 // target, and what Location and Content-Location name on the same host, stored
 // or being fetched. It runs before the answer reaches the client, who may look
@@ -29,32 +45,58 @@ func (x *exchange) invalidate(status int, h http.Header) {
 	if safe[x.r.Method] || status < 200 || status > 399 || x.r.Method == http.MethodConnect {
 		return
 	}
-	scheme, seen := x.h.seen(x.r)
-	x.h.Store.invalidate(x.r.Host, x.r.URL, seen, nil)
-	if len(appendOverrides(nil, x.r.Header, scheme, x.r.Host)) > 0 {
-		x.h.Store.invalidate(x.r.Host, x.r.URL, seen, x.r.Header)
+	c := Change{Host: x.r.Host, URL: x.r.URL}
+	c.Scheme, c.Seen = x.h.seen(x.r)
+	if len(appendOverrides(nil, x.r.Header, c.Scheme, x.r.Host)) > 0 {
+		c.Overriding = x.r.Header
 	}
-	x.invalidateGroups(h)
-	if seen != "" {
+	c.Origin, c.Groups = x.invalidatedGroups(h)
+	for _, name := range []string{"Location", "Content-Location"} {
+		if lines := h[name]; len(lines) == 1 {
+			c.Locations = append(c.Locations, lines[0])
+		}
+	}
+	x.h.Store.Invalidate(c)
+	if tell := x.h.Store.changed.Load(); tell != nil {
+		(*tell)(c)
+	}
+}
+
+// OnChange has each change told that a request has made, before its answer goes
+// out. It replaces what was to be told before; nil is nobody.
+func (s *Store) OnChange(tell func(Change)) {
+	if tell == nil {
+		s.changed.Store(nil)
+		return
+	}
+	s.changed.Store(&tell)
+}
+
+// Invalidate drops what was changed.
+func (s *Store) Invalidate(c Change) {
+	s.invalidate(c.Host, c.URL, c.Seen, nil)
+	if c.Overriding != nil {
+		s.invalidate(c.Host, c.URL, c.Seen, c.Overriding)
+	}
+	s.invalidateGroups(c.Origin, c.Groups)
+	if c.Seen != "" {
 		// The named locations are the visitor's, who does not know how the
 		// target is rewritten; neither do we, for another one.
 		return
 	}
-	for _, name := range []string{"Location", "Content-Location"} {
-		if lines := h[name]; len(lines) == 1 {
-			x.invalidateNamed(scheme, lines[0])
-		}
+	for _, location := range c.Locations {
+		s.invalidateNamed(c, location)
 	}
 }
 
-func (x *exchange) invalidateNamed(scheme, location string) {
-	base := *x.r.URL
-	base.Scheme, base.Host = scheme, x.r.Host
+func (s *Store) invalidateNamed(c Change, location string) {
+	base := *c.URL
+	base.Scheme, base.Host = c.Scheme, c.Host
 	target, err := base.Parse(location)
-	if err != nil || !strings.EqualFold(stripDefaultPort(target.Host, target.Scheme), stripDefaultPort(x.r.Host, scheme)) {
+	if err != nil || !strings.EqualFold(stripDefaultPort(target.Host, target.Scheme), stripDefaultPort(c.Host, c.Scheme)) {
 		return
 	}
-	x.h.Store.invalidate(x.r.Host, target, "", nil)
+	s.invalidate(c.Host, target, "", nil)
 }
 
 // invalidate drops the answers for a URL, for https and http: they are views of

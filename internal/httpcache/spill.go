@@ -86,7 +86,7 @@ func (f *fill) beginSpill() bool {
 		return false
 	}
 	s.refuse(f.hash, ReasonToDisk, time.Now())
-	t.wait.Go(func() {
+	t.spills.Go(func() {
 		defer s.release(int64(n) * spillPiece)
 		defer f.leave()
 		sp.run()

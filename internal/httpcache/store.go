@@ -94,6 +94,7 @@ type Store struct {
 	tier      atomic.Pointer[tier]    // nil without a disk
 	sharing   atomic.Pointer[sharing] // nil without a shared cache
 	trust     atomic.Pointer[func() bool]
+	changed   atomic.Pointer[func(Change)]
 	residents
 	hitLines shown // Cache-Status of plain hits, by TTL
 	ages     shown

@@ -114,6 +114,9 @@ type tier struct {
 	unsynced  chan struct{} // the log is to be synced
 	stop      chan struct{}
 	wait      sync.WaitGroup
+	spills    sync.WaitGroup // bodies that are being written to files
+	left      sync.Once
+	gone      atomic.Bool // the folder is another process's
 }
 
 // keeping is something to be done with the log.
@@ -283,6 +286,25 @@ func (t *tier) reviver() {
 	}
 }
 
+// LeaveDisk lets go of the folder, for another process, as Close does; the store
+// serves on, from memory. Purges and changes must be told to that process: no
+// restart finds them here. Bodies that are being written to files are written on,
+// for those who read them, and then abandoned.
+func (s *Store) LeaveDisk() {
+	t := s.tier.Load()
+	if t == nil {
+		return
+	}
+	s.fence.ordering.Lock()
+	s.fence.durable = nil
+	s.fence.ordering.Unlock()
+	s.fence.groups.mu.Lock()
+	s.fence.groups.durable = nil
+	s.fence.groups.mu.Unlock()
+	t.gone.Store(true)
+	t.leave()
+}
+
 // DiskFault is why the last purge, which holds in this process, may not hold
 // over a restart: nil when it does, or when there is no disk.
 func (s *Store) DiskFault() error {
@@ -301,7 +323,7 @@ func (s *Store) DiskFault() error {
 // nothing.
 func (s *Store) Note(name string, value []byte) error {
 	t := s.tier.Load()
-	if t == nil {
+	if t == nil || t.gone.Load() {
 		return nil
 	}
 	s.fence.ordering.Lock()

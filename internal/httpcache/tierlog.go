@@ -106,12 +106,22 @@ func (t *tier) syncer() {
 
 // close writes what waits and lets go of the folder.
 func (t *tier) close() {
+	t.spills.Wait()
+	t.leave()
+}
+
+// leave is close while bodies are being written to files. It does nothing the
+// second time.
+func (t *tier) leave() { t.left.Do(t.letGo) }
+
+func (t *tier) letGo() {
 	close(t.stop)
 	t.wait.Wait()
 	t.keepGroups()
 	if blobs := t.blobs.Load(); blobs != nil && blobs.Close() {
 		t.end()
 	}
+	t.serving.Store(false)
 	t.log.log.Close()
 	_ = t.lock.Close() // the process's end would do it
 }

@@ -1,0 +1,224 @@
+package handover
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// environment names the variable in which the new process finds what it was given.
+const environment = "EDGE_HANDOVER"
+
+// given says at which descriptors.
+type given struct {
+	Link    int            `json:"link"`
+	Stderr  int            `json:"stderr"`
+	Sockets map[string]int `json:"sockets"`
+}
+
+// Child is the new process, as the old one sees it.
+type Child struct {
+	*Link
+
+	// PID is its process id.
+	PID int
+
+	process *exec.Cmd
+	ended   chan struct{}
+	state   error // how it ended, once it has
+	said    tail
+}
+
+// Order is what to start.
+type Order struct {
+	Binary string
+	Args   []string
+	// Sockets that listen, by address. They stay the caller's.
+	Sockets map[string]*os.File
+	// Fixed are files that must have the same number in the new process: those that
+	// a service manager gave. They stay the caller's.
+	Fixed map[int]*os.File
+	// Handlers answer what the new process asks.
+	Handlers map[string]Handler
+}
+
+// Start starts the process. Its standard error goes where ours goes; what it says
+// there last is remembered until it calls Adopted.
+func Start(o Order) (*Child, error) {
+	ours, theirs, err := pair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	c := &Child{ended: make(chan struct{})}
+	reading, writing, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, ours.Close())
+	}
+	defer writing.Close()
+	extra := make([]*os.File, 0, len(o.Fixed)+len(o.Sockets)+2)
+	for fd := range o.Fixed {
+		for len(extra) <= fd-3 {
+			extra = append(extra, nil)
+		}
+	}
+	for fd, file := range o.Fixed {
+		extra[fd-3] = file
+	}
+	give := func(file *os.File) int {
+		extra = append(extra, file)
+		return len(extra) + 2
+	}
+	what := given{Link: give(theirs), Stderr: give(os.Stderr), Sockets: make(map[string]int)}
+	for address, file := range o.Sockets {
+		what.Sockets[address] = give(file)
+	}
+	text, err := json.Marshal(what)
+	if err != nil {
+		return nil, errors.Join(err, ours.Close(), reading.Close())
+	}
+	c.process = exec.Command(o.Binary, o.Args...)
+	c.process.Stdin, c.process.Stdout, c.process.Stderr = os.Stdin, os.Stdout, writing
+	c.process.ExtraFiles = extra
+	for _, variable := range os.Environ() {
+		// Whoever reads LISTEN_PID would take the sockets for another process's.
+		if !strings.HasPrefix(variable, "LISTEN_PID=") && !strings.HasPrefix(variable, environment+"=") {
+			c.process.Env = append(c.process.Env, variable)
+		}
+	}
+	c.process.Env = append(c.process.Env, environment+"="+string(text))
+	if err := c.process.Start(); err != nil {
+		return nil, errors.Join(err, ours.Close(), reading.Close())
+	}
+	c.PID = c.process.Process.Pid
+	c.Link = NewLink(ours, o.Handlers)
+	go c.follow(reading)
+	return c, nil
+}
+
+// follow passes on what the process says, and waits for its end.
+func (c *Child) follow(said *os.File) {
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		_, _ = io.Copy(io.MultiWriter(os.Stderr, &c.said), said) // to its end, or to ours
+		_ = said.Close()
+	})
+	err := c.process.Wait()
+	// Its children may have the pipe still.
+	_ = said.SetReadDeadline(time.Now().Add(time.Second))
+	reading.Wait()
+	c.state = err
+	close(c.ended)
+}
+
+// Ended is closed when the process has ended. It can be that long after its link
+// has.
+func (c *Child) Ended() <-chan struct{} { return c.ended }
+
+// Why says how the process ended, and what it said last.
+func (c *Child) Why() string {
+	select {
+	case <-c.ended:
+	default:
+		return "it still runs"
+	}
+	why := "it ended"
+	if c.state != nil {
+		why = "it ended: " + c.state.Error()
+	}
+	if said := c.said.lastLines(); said != "" {
+		why += ": " + said
+	}
+	return why
+}
+
+// End kills the process and waits for its end. The link ends with it.
+func (c *Child) End() {
+	_ = c.process.Process.Kill() // it may have ended
+	<-c.ended
+}
+
+// tail keeps the last of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+const (
+	tailBytes = 4096
+	tailLines = 5
+)
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	t.text = t.text[max(0, len(t.text)-tailBytes):]
+	return len(p), nil
+}
+
+func (t *tail) lastLines() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lines := strings.Split(strings.TrimSpace(string(t.text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
+}
+
+// Inheritance is what a process was started with by one that it is to replace.
+type Inheritance struct {
+	// Conn is for NewLink.
+	Conn net.Conn
+	// Sockets listen already, by address.
+	Sockets map[string]net.Listener
+
+	stderr int
+}
+
+// Inherit gives what this process was started with, nil if it is nobody's
+// successor. Call it once, before anything starts other processes.
+func Inherit() (*Inheritance, error) {
+	text, found := os.LookupEnv(environment)
+	if !found {
+		return nil, nil
+	}
+	if err := os.Unsetenv(environment); err != nil {
+		return nil, err
+	}
+	var what given
+	if err := json.Unmarshal([]byte(text), &what); err != nil {
+		return nil, fmt.Errorf("%s: %w", environment, err)
+	}
+	keepFromChildren(what.Stderr)
+	i := &Inheritance{Sockets: make(map[string]net.Listener), stderr: what.Stderr}
+	file := os.NewFile(uintptr(what.Link), "handover")
+	conn, err := net.FileConn(file)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("%s: %w", environment, err)
+	}
+	i.Conn = conn
+	for address, fd := range what.Sockets {
+		file := os.NewFile(uintptr(fd), address)
+		listener, err := net.FileListener(file)
+		if err = errors.Join(err, file.Close()); err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", environment, address, err)
+		}
+		i.Sockets[address] = listener
+	}
+	return i, nil
+}
+
+// Adopted makes the process's standard error its own: until then it goes through
+// the one that started it, which will end.
+func (i *Inheritance) Adopted() error {
+	if err := becomeStderr(i.stderr); err != nil {
+		return fmt.Errorf("standard error: %w", err)
+	}
+	return nil
+}
