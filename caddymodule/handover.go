@@ -234,7 +234,8 @@ func (s *succession) purge(_ context.Context, body json.RawMessage) (any, error)
 	if len(p.Versions) > 0 {
 		s.stale.Store(true)
 	}
-	return s.gateway.store.Purge(p), nil
+	// This process's own predecessor may serve still.
+	return s.gateway.store.Purge(p), replaced.purge(p)
 }
 
 func (s *succession) draining(_ context.Context, body json.RawMessage) (any, error) {
@@ -242,7 +243,7 @@ func (s *succession) draining(_ context.Context, body json.RawMessage) (any, err
 	if err := json.Unmarshal(body, &generation); err != nil {
 		return nil, err
 	}
-	return s.gateway.store.Draining(generation), nil
+	return s.gateway.store.Draining(generation) + replaced.draining(generation), nil
 }
 
 // change is told what a visitor of the successor has changed.
@@ -252,6 +253,7 @@ func (s *succession) change(_ context.Context, body json.RawMessage) (any, error
 		return nil, err
 	}
 	s.gateway.store.Invalidate(c)
+	replaced.told(c)
 	return nil, nil
 }
 
@@ -278,10 +280,7 @@ func passOn(w http.ResponseWriter, r *http.Request) bool {
 	if s == nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
 		return false
 	}
-	s.yielding.Lock()
-	yielded := s.yielded
-	s.yielding.Unlock()
-	if !yielded {
+	if !s.hasYielded() {
 		return false
 	}
 	select {
@@ -296,6 +295,13 @@ func passOn(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Set("Connection", "close")
 	writeProblem(w, http.StatusServiceUnavailable, control.CodeClosed, errHandedOver)
 	return true
+}
+
+// hasYielded reports that this process has let go of the state.
+func (s *succession) hasYielded() bool {
+	s.yielding.Lock()
+	defer s.yielding.Unlock()
+	return s.yielded
 }
 
 // handedOver reports that another process is in charge.

@@ -262,11 +262,17 @@ func (p *predecessor) change(_ context.Context, body json.RawMessage) (any, erro
 	if a := live.Load(); a != nil {
 		a.gateway.store.Invalidate(c)
 	}
+	if s := succeeding.Load(); s != nil && s.hasYielded() { // this process is on its way out, too
+		s.told(c)
+	}
 	return nil, nil
 }
 
 // told tells the predecessor what a visitor of this process has changed.
 func (p *predecessor) told(c httpcache.Change) {
+	if p == nil {
+		return
+	}
 	_ = p.Ask("change", c, nil, changePatience) // one that is gone serves nobody
 }
 

@@ -69,7 +69,10 @@ func (a *App) checks() []health.Check {
 
 func (a *App) askJournal(context.Context) (string, error) {
 	c := a.gateway.coordinator()
-	if c == nil {
+	switch {
+	case !a.gateway.atHome():
+		return "kept by another process", nil
+	case c == nil:
 		return "", errNotStarted
 	}
 	return a.StateDir, c.Health().Journal
@@ -131,7 +134,10 @@ func askClock(skew *atomic.Int64) func(context.Context) (string, error) {
 func (a *App) askTarget(name string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) {
 		c := a.gateway.coordinator()
-		if c == nil {
+		switch {
+		case !a.gateway.atHome():
+			return "purged by another process", nil
+		case c == nil:
 			return "", errNotStarted
 		}
 		return targetState(name, c.List(10))

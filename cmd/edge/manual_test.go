@@ -9,7 +9,7 @@ import (
 )
 
 // ours are the commands that Caddy does not have.
-var ours = []string{"purge", "deploy", "deploys", "drain", "status", "explain", "replay", "check", "demo", "sample", "standin"}
+var ours = []string{"purge", "deploy", "deploys", "drain", "handover", "status", "explain", "replay", "check", "demo", "sample", "standin"}
 
 // flagsOf are the long flags that a command's help tells of.
 func flagsOf(t *testing.T, name string) []string {
