@@ -1,6 +1,8 @@
 # make test     everything a change must pass: format, vet, linters, unit and
 #               race tests, fuzz smoke, integration tests
 # make build    the gateway, as bin/edge
+# make reproducible  builds the last commit twice, elsewhere each time, and compares
+# make vulncheck  known vulnerabilities in what is built; asks a database
 # make deb      a Debian package of it, VERSION=1.2.0
 # make bench    peers side by side, written to bench/RESULTS.md
 # make bench-race  purges against fetches under way, written to bench/RACE.md
@@ -31,12 +33,12 @@ FUZZ_LONG ?= 10m
 SOAK ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
+.PHONY: vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
 build:
-	$(GO) build -trimpath -o bin/edge ./cmd/edge
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/edge ./cmd/edge
 
 deb: build
 	packaging/debian/build.sh $(VERSION) bin/edge bin/edge_$(VERSION).deb
@@ -57,8 +59,19 @@ format:
 vet:
 	$(GO) vet $(PACKAGES)
 
+# Tools that would be too much for our go.mod have one of their own.
+TOOL := $(GO) tool -modfile=scripts/tools/go.mod
+
 lint:
 	$(GO) tool staticcheck $(PACKAGES)
+	$(TOOL) actionlint
+
+# Asks the Go project's database of vulnerabilities, so it is no part of test.
+vulncheck:
+	$(TOOL) govulncheck ./...
+
+reproducible:
+	scripts/reproducible.sh
 
 unit:
 	$(GO) test $(PACKAGES)
@@ -70,6 +83,13 @@ race:
 	$(GO) list -race -test -export $(PACKAGES) >/dev/null
 	$(GO) test -race -shuffle=on -p 1 -timeout 20m $(ALONE:%=./%)
 	$(GO) test -race -shuffle=on -p 2 -timeout 20m $$($(GO) list $(PACKAGES) | grep -vE '/($(subst $() ,|,$(ALONE)))$$')
+
+# One of ALONE, or the others: CI runs them on machines of their own.
+race-part:
+	$(GO) test -race -shuffle=on -p 2 -timeout 40m $(if $(filter others,$(PART)),$$($(GO) list $(PACKAGES) | grep -vE '/($(subst $() ,|,$(ALONE)))$$'),./$(PART))
+
+conformance:
+	$(GO) test ./caddymodule -run 'PublicSuite|ConformancePage' -count=1
 
 fuzz:
 	scripts/fuzz-smoke.sh $(FUZZTIME)
