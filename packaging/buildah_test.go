@@ -38,8 +38,10 @@ func buildah(args ...string) (string, error) {
 // buildahRemove removes the store; some of its files belong to users that only buildah
 // may remove.
 func buildahRemove(folder string) error {
-	if _, err := buildah("rm", "--all"); err != nil {
-		return err
+	for _, args := range [][]string{{"rm", "--all"}, {"rmi", "--all", "--force"}} {
+		if _, err := buildah(args...); err != nil {
+			return err
+		}
 	}
 	return os.RemoveAll(folder)
 }
@@ -211,7 +213,7 @@ func (p *process) log() string {
 func (p *process) wait() { <-p.ended }
 
 // users are the real, effective and saved ids of the programs named edge in the
-// process's group, each once.
+// process's group, each once, as the container counts them.
 func (p *process) users() (ids []string) {
 	entries, _ := filepath.Glob("/proc/[0-9]*/status")
 	for _, entry := range entries {
@@ -224,12 +226,32 @@ func (p *process) users() (ids []string) {
 			continue
 		}
 		for _, id := range strings.Fields(regexp.MustCompile(`(?m)^Uid:\t(.*)$`).FindStringSubmatch(string(text))[1]) {
-			if len(ids) == 0 || ids[len(ids)-1] != id {
+			if id := within(filepath.Dir(entry), id); len(ids) == 0 || ids[len(ids)-1] != id {
 				ids = append(ids, id)
 			}
 		}
 	}
 	return ids
+}
+
+// within is a user's id in the user namespace of a process: another than here if
+// buildah was run by somebody without rights.
+func within(process, id string) string {
+	text, err := os.ReadFile(filepath.Join(process, "uid_map"))
+	if err != nil {
+		return id
+	}
+	var outer int
+	if _, err := fmt.Sscan(id, &outer); err != nil {
+		return id
+	}
+	for line := range strings.Lines(string(text)) {
+		var inside, outside, count int
+		if _, err := fmt.Sscan(line, &inside, &outside, &count); err == nil && outer >= outside && outer-outside < count {
+			return fmt.Sprint(outer - outside + inside)
+		}
+	}
+	return id
 }
 
 func group(pid string) int {
