@@ -79,11 +79,13 @@ type connKey struct{}
 
 // ConnContext makes the connection known to the handlers of its requests.
 func (t *Table) ConnContext(ctx context.Context, nc net.Conn) context.Context {
-	if c := t.connOf(nc); c != nil {
-		return context.WithValue(ctx, connKey{}, c)
-	}
+	// At the first connection, whatever it speaks: once one is served, net/http
+	// reads what this writes.
 	if server, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok && t.frames {
 		t.once.Do(func() { t.interpose(server) })
+	}
+	if c := t.connOf(nc); c != nil {
+		return context.WithValue(ctx, connKey{}, c)
 	}
 	return ctx
 }
