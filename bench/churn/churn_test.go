@@ -18,6 +18,10 @@ func TestLossesAreJudgedByWhatBecameOfTheReplica(t *testing.T) {
 		{instance: "r4", id: "a4"},
 		{instance: "r5", id: "a1", how: planned, at: at(20), over: at(21)}, // at r1's address
 	}
+	turns := []turn{{at(100), at(101)}}
+	unheard := func(k *kind, from, to int) loss {
+		return loss{kind: k, began: at(from), ended: at(to), unheard: true}
+	}
 	lost := func(k *kind, where string, from, to, status int) loss {
 		return loss{kind: k, where: where, began: at(from), ended: at(to), status: status}
 	}
@@ -43,15 +47,42 @@ func TestLossesAreJudgedByWhatBecameOfTheReplica(t *testing.T) {
 		"POST that the pool refused":                   {lost(post, "a1", 9, 10, 503), fault},
 		"POST without any answer":                      {lost(post, "", 9, 10, 0), fault},
 		"POST at a replica that is well":               {lost(post, "a4", 9, 10, 502), fault},
+		"POST on a connection that a reload closed":    {unheard(post, 102, 103), connClosed},
+		"POST on a connection closed by itself":        {unheard(post, 80, 81), fault},
+		"POST refused during a reload":                 {lost(post, "", 100, 101, 503), fault},
+		"WebSocket on a connection that was closed":    {unheard(socket, 100, 101), fault},
 		"stream cut by a kill":                         {cut(sse, "r1", 1, 10), streamCut},
 		"stream cut when its drain was over":           {cut(socket, "r2", 1, 14), fault},
 		"stream cut at a replica that is well":         {cut(socket, "r4", 1, 14), fault},
 		"stream refused at a killed replica":           {lost(socket, "a1", 10, 10, 502), fault},
 		"silent stream at a killed replica":            {lost(sse, "r1", 1, 20, 200), fault},
 	} {
-		if got := c.loss.judge(lives); got != c.want {
+		if got := c.loss.judge(lives, turns); got != c.want {
 			t.Errorf("%s: %q: want %q", name, got, c.want)
 		}
+	}
+}
+
+// raceEdge builds an edge that notices data races.
+func raceEdge(t *testing.T, dir string) string {
+	t.Helper()
+	binary := filepath.Join(dir, "edge")
+	build := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-race", "-o", binary, "./cmd/edge")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return binary
+}
+
+// noRaces fails if the gateway of a stage had data races.
+func noRaces(t *testing.T, stage string) {
+	t.Helper()
+	output, err := os.ReadFile(filepath.Join(stage, "output.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(output), "DATA RACE") {
+		t.Errorf("the gateway has data races:\n%s", output)
 	}
 }
 
@@ -59,11 +90,7 @@ func TestLossesAreJudgedByWhatBecameOfTheReplica(t *testing.T) {
 // notices data races.
 func TestNothingIsLostInAShortChurn(t *testing.T) {
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "edge")
-	build := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-race", "-o", binary, "./cmd/edge")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	binary := raceEdge(t, dir)
 	o := options{most: 4, replacements: 10, atOnce: 2, visitors: 24, streams: 6, seed: 1, drain: 3 * time.Second, kills: time.Second}
 	if err := o.check(); err != nil {
 		t.Fatal(err)
@@ -92,13 +119,7 @@ func TestNothingIsLostInAShortChurn(t *testing.T) {
 	if r.kills < 3 || r.retries == 0 || r.most < o.most {
 		t.Errorf("%d killed, %d requests saved, %d replicas at most: want three, some, and %d", r.kills, r.retries, r.most, o.most)
 	}
-	output, err := os.ReadFile(filepath.Join(stage, "output.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(output), "DATA RACE") {
-		t.Errorf("the gateway has data races:\n%s", output)
-	}
+	noRaces(t, stage)
 	if text := page(o, "under test", r); !strings.Contains(text, "**kept**") || !strings.Contains(text, "| WebSocket |") {
 		t.Errorf("the page says\n%s", text)
 	}

@@ -65,6 +65,7 @@ type fleet struct {
 	dir    string
 
 	mu      sync.Mutex
+	target  string // the version that new replicas are of
 	started int
 	list    []*replica // all that ever were
 	most    int        // at a time
@@ -256,7 +257,50 @@ func (f *fleet) bury(ctx context.Context, r *replica) error {
 	if leaving {
 		return nil
 	}
-	return f.add(ctx, r.version)
+	return f.substitute(ctx)
+}
+
+// substitute starts a replica of the version that is wanted, another one if that
+// has changed by the time it serves.
+func (f *fleet) substitute(ctx context.Context) error {
+	for {
+		if err := f.add(ctx, f.wanted()); err != nil {
+			return err
+		}
+		r := f.outdated()
+		if r == nil {
+			return nil
+		}
+		if err := f.retire(ctx, r); err != nil {
+			return err
+		}
+	}
+}
+
+// outdated chooses a replica of another version than is wanted, which is to leave.
+func (f *fleet) outdated() *replica {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.servingLocked() {
+		if r.version != f.target {
+			r.leaving = true
+			return r
+		}
+	}
+	return nil
+}
+
+// wanted is the version that new replicas are of.
+func (f *fleet) wanted() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.target
+}
+
+func (f *fleet) want(version string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.target = version
 }
 
 // servingLocked are those that are up and that nobody is ending, oldest first.

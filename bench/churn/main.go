@@ -26,6 +26,15 @@ type options struct {
 	seed         uint64
 	drain        time.Duration
 	kills        time.Duration // mean time between two
+	endurance
+}
+
+// endurance is how a long run goes on. Without a duration it is none, and only
+// replicas come and go.
+type endurance struct {
+	duration time.Duration
+	crowd    int
+	rest     time.Duration // between two deploys
 }
 
 func main() {
@@ -40,6 +49,9 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of what is random")
 	flag.DurationVar(&o.drain, "drain", 6*time.Second, "drain of the pool")
 	flag.DurationVar(&o.kills, "kills", 4*time.Second, "mean time between two kill -9")
+	flag.DurationVar(&o.duration, "duration", 0, "go on for so long, with a crowd, deploys, purges, reloads, upgrades and a Redis that fails; without, there are -replacements and nothing else")
+	flag.IntVar(&o.crowd, "crowd", 10000, "`number` of visitors with a connection of their own each, over which they ask for a page a minute; with -duration")
+	flag.DurationVar(&o.rest, "rest", 2*time.Minute, "time between two deploys; with -duration")
 	flag.Parse()
 	command.Main(run, o)
 }
@@ -62,8 +74,17 @@ func (o options) check() error {
 	if o.kills < 100*time.Millisecond {
 		errs = append(errs, fmt.Errorf("-kills %s: want 100ms at least", o.kills))
 	}
+	if o.duration != 0 && o.duration < leastLong {
+		errs = append(errs, fmt.Errorf("-duration %s: want %s at least", o.duration, leastLong))
+	}
+	if o.crowd < 1 || o.rest < time.Second {
+		errs = append(errs, fmt.Errorf("-crowd %d, -rest %s: want 1 and 1s at least", o.crowd, o.rest))
+	}
 	return errors.Join(errs...)
 }
+
+// long reports a run that goes on for a time.
+func (o options) long() bool { return o.duration > 0 }
 
 // run plays the churn and writes the page. That something was lost which could
 // have been saved is an error, though the page is written.

@@ -17,9 +17,13 @@ func page(o options, version string, r result) string {
 	if err := r.verdict(); err != nil {
 		said = "NOT kept: " + err.Error()
 	}
-	fmt.Fprintf(&b, `# The churn
+	title, target := "The churn", "make churn"
+	if o.long() {
+		title, target = "The long run", "make soak"
+	}
+	fmt.Fprintf(&b, `# %s
 
-Does a visitor lose anything when replicas come, go and are killed? Nothing that may be asked for again, and nothing when a replica leaves in good order, is the promise. Written by `+"`make churn`"+`; README.md says how.
+Does a visitor lose anything when replicas come, go and are killed? Nothing that may be asked for again, and nothing when a replica leaves in good order, is the promise. Written by `+"`%s`"+`; README.md says how.
 
 **%s**: %d requests and streams in %s, %d of them lost by the gateway's fault.
 
@@ -27,7 +31,7 @@ Does a visitor lose anything when replicas come, go and are killed? Nothing that
 - %d times `+"`kill -9`"+`, at random
 - %d requests were sent again to another replica by the pool
 
-`, said, sum(r.tally.asked), r.took.Round(time.Second), len(r.tally.faults()), o.most, o.replacements, o.atOnce, r.started, r.most, r.kills, r.retries)
+`, title, target, said, sum(r.tally.asked), r.took.Round(time.Second), len(r.tally.faults()), o.most, sum(r.manners)-o.most+1, o.atOnce, r.started, r.most, r.kills, r.retries)
 
 	b.WriteString("| how replicas left | replicas |\n| --- | --: |\n")
 	for _, how := range manners {
@@ -59,8 +63,11 @@ Does a visitor lose anything when replicas come, go and are killed? Nothing that
 	for _, why := range slices.Sorted(maps.Keys(reasons)) {
 		fmt.Fprintf(&b, "| %s | %d |\n", why, reasons[why])
 	}
-	fmt.Fprintf(&b, `
-The gateway's process with one replica and nobody asking, before and after: %d and %d open files, %d and %d goroutines, %.1f and %.1f MiB resident.
+	b.WriteString("\n")
+	if r.journal != nil {
+		b.WriteString(r.journal.section(o, r.tally))
+	}
+	fmt.Fprintf(&b, `The gateway's process with one replica and nobody asking, before and after: %d and %d open files, %d and %d goroutines, %.1f and %.1f MiB resident.
 
 Others worked on the machine meanwhile: the times say how long what was saved took at most, and compare with nothing.
 
@@ -69,9 +76,18 @@ Others worked on the machine meanwhile: the times say how long what was saved to
 	for _, fact := range machine.Facts() {
 		fmt.Fprintf(&b, "- %s: %s\n", fact.Name, fact.Value)
 	}
-	fmt.Fprintf(&b, "\nCommand, in `bench`: `go run ./churn -most %d -replacements %d -at-once %d -visitors %d -streams %d -seed %d -drain %s -kills %s`\n",
-		o.most, o.replacements, o.atOnce, o.visitors, o.streams, o.seed, o.drain, o.kills)
+	fmt.Fprintf(&b, "\nCommand, in `bench`: `go run ./churn %s`\n", strings.Join(o.said(), " "))
 	return b.String()
+}
+
+// said are the arguments of the run.
+func (o options) said() []string {
+	args := []string{"-most", fmt.Sprint(o.most), "-at-once", fmt.Sprint(o.atOnce), "-visitors", fmt.Sprint(o.visitors),
+		"-streams", fmt.Sprint(o.streams), "-seed", fmt.Sprint(o.seed), "-drain", o.drain.String(), "-kills", o.kills.String()}
+	if o.long() {
+		return append(args, "-duration", o.duration.String(), "-crowd", fmt.Sprint(o.crowd), "-rest", o.rest.String())
+	}
+	return append(args, "-replacements", fmt.Sprint(o.replacements))
 }
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }

@@ -4,18 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"math/rand/v2"
-	"net/http"
 	"os"
-	"regexp"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/edgegw/edge/bench/gateway"
-	"github.com/edgegw/edge/bench/measure"
 )
 
 // result is what a run came to.
@@ -28,12 +23,7 @@ type result struct {
 	kills         int
 	before, after footprint
 	left          poolView // what the pool has at the end
-}
-
-// footprint is what the gateway's process holds when nobody asks it.
-type footprint struct {
-	files, goroutines int
-	resident          int64
+	journal       *journal // of a long run; else nil
 }
 
 // play starts the gateway and one replica, has visitors come, changes the fleet
@@ -42,12 +32,12 @@ func play(ctx context.Context, o options, binary, dir string) (r result, err err
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return result{}, err
 	}
-	s, err := startSite(ctx, binary, dir, o.drain)
+	s, err := startSite(ctx, o, binary, dir)
 	if err != nil {
 		return result{}, err
 	}
-	defer func() { err = errors.Join(err, s.server.Stop()) }()
-	f := &fleet{site: s, binary: binary, dir: dir}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	f := &fleet{site: s, binary: binary, dir: dir, target: "v0"}
 	defer func() { err = errors.Join(err, f.end()) }()
 	if err := f.add(ctx, "v0"); err != nil {
 		return result{}, err
@@ -59,8 +49,14 @@ func play(ctx context.Context, o options, binary, dir string) (r result, err err
 	began := time.Now()
 	leave, stop := context.WithCancel(ctx)
 	var visitors sync.WaitGroup
-	come(leave, &visitors, o, "http://"+s.listen, r.tally)
-	r.manners, r.kills, err = churn(ctx, o, f)
+	come(leave, &visitors, o, s.url(), r.tally)
+	if o.long() {
+		r.journal = newJournal(s, o)
+		r.journal.come(leave, &visitors, o)
+		r.manners, r.kills, err = churn(ctx, o, f, func() (map[manner]int, error) { return r.journal.endure(ctx, o, f) })
+	} else {
+		r.manners, r.kills, err = churn(ctx, o, f, func() (map[manner]int, error) { return f.replaceAll(ctx, o) })
+	}
 	stop()
 	visitors.Wait()
 	r.took = time.Since(began)
@@ -71,7 +67,12 @@ func play(ctx context.Context, o options, binary, dir string) (r result, err err
 	if err := s.settle(ctx, &r); err != nil {
 		return result{}, err
 	}
-	r.tally.judge(f.lives())
+	var turns []turn
+	if r.journal != nil {
+		turns = r.journal.turns
+		r.journal.judge()
+	}
+	r.tally.judge(f.lives(), turns)
 	return r, nil
 }
 
@@ -86,14 +87,16 @@ func come(leave context.Context, group *sync.WaitGroup, o options, base string, 
 	}
 }
 
-// churn scales up, replaces one replica after the other, and scales down, while
+// churn scales up, has something happen to the replicas, and scales down, while
 // some are killed.
-func churn(ctx context.Context, o options, f *fleet) (left map[manner]int, kills int, err error) {
+func churn(ctx context.Context, o options, f *fleet, happen func() (map[manner]int, error)) (left map[manner]int, kills int, err error) {
 	killing, stop := context.WithCancel(ctx)
 	var killer sync.WaitGroup
 	var killerErr error
 	killer.Go(func() { kills, killerErr = f.killAtRandom(ctx, killing, o) })
-	left, err = f.upAndRound(ctx, o)
+	if err = f.grow(ctx, o.most); err == nil {
+		left, err = happen()
+	}
 	stop()
 	killer.Wait()
 	if err = errors.Join(err, killerErr); err != nil {
@@ -109,31 +112,49 @@ func churn(ctx context.Context, o options, f *fleet) (left map[manner]int, kills
 	return left, kills, nil
 }
 
-func (f *fleet) upAndRound(ctx context.Context, o options) (map[manner]int, error) {
-	log.Printf("1 replica, up to %d", o.most)
-	for f.serving() < o.most {
-		if err := f.add(ctx, "v0"); err != nil {
+// grow starts replicas until so many serve.
+func (f *fleet) grow(ctx context.Context, most int) error {
+	log.Printf("%d replicas, up to %d", f.serving(), most)
+	for f.serving() < most {
+		if err := f.add(ctx, f.wanted()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaceAll makes all replacements of a short run. A round of them is a deploy.
+func (f *fleet) replaceAll(ctx context.Context, o options) (map[manner]int, error) {
+	log.Printf("%d replicas, %d replacements", f.serving(), o.replacements)
+	left := make(map[manner]int)
+	for n := 0; n < o.replacements; n += o.most {
+		err := f.roll(ctx, fmt.Sprint("v", 1+n/o.most), min(o.most, o.replacements-n), o.atOnce, left)
+		if err != nil {
 			return nil, err
 		}
 	}
-	log.Printf("%d replicas, %d replacements", f.serving(), o.replacements)
-	left := make(map[manner]int)
+	return left, nil
+}
+
+// roll replaces so many replicas by ones of a version, and counts in which manner
+// they left.
+func (f *fleet) roll(ctx context.Context, version string, count, atOnce int, left map[manner]int) error {
+	f.want(version)
 	var mu sync.Mutex
-	errs := make([]error, o.atOnce)
+	errs := make([]error, atOnce)
 	var group sync.WaitGroup
 	next := 0
-	for i := range o.atOnce {
+	for i := range atOnce {
 		group.Go(func() {
 			for {
 				mu.Lock()
 				n := next
 				next++
 				mu.Unlock()
-				if n >= o.replacements {
+				if n >= count {
 					return
 				}
-				// A round of replacements is a deploy.
-				how, err := f.replace(ctx, fmt.Sprint("v", 1+n/o.most))
+				how, err := f.replace(ctx, version)
 				if err != nil {
 					errs[i] = err
 					return
@@ -145,7 +166,7 @@ func (f *fleet) upAndRound(ctx context.Context, o options) (map[manner]int, erro
 		})
 	}
 	group.Wait()
-	return left, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // replace starts a replica and then ends the oldest.
@@ -226,40 +247,6 @@ func (r result) leaking() bool {
 	return r.after.files > r.before.files+spare || r.after.goroutines > r.before.goroutines+spare
 }
 
-var total = regexp.MustCompile(`goroutine profile: total (\d+)`)
-
-func (s *site) footprint(ctx context.Context) (footprint, error) {
-	pid := s.server.PID()
-	proc := measure.Procfs{FS: os.DirFS("/proc")}
-	files, err := proc.Files(pid)
-	if err != nil {
-		return footprint{}, err
-	}
-	resident, err := proc.Resident(pid)
-	if err != nil {
-		return footprint{}, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.admin+"/debug/pprof/goroutine?debug=1", nil)
-	if err != nil {
-		return footprint{}, err
-	}
-	resp, err := s.client.Do(request)
-	if err != nil {
-		return footprint{}, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return footprint{}, err
-	}
-	match := total.FindSubmatch(text)
-	if match == nil {
-		return footprint{}, fmt.Errorf("goroutines: %.100q", text)
-	}
-	goroutines, err := strconv.Atoi(string(match[1]))
-	return footprint{files: files, goroutines: goroutines, resident: resident}, err
-}
-
 // verdict is an error if anything was lost by the gateway's fault.
 func (r result) verdict() error {
 	var errs []error
@@ -270,6 +257,9 @@ func (r result) verdict() error {
 		}
 		errs = append(errs, fmt.Errorf("%s: began %s, took %s, status %d, at replica %q: %s",
 			l.kind.name, l.began.Format(time.TimeOnly), l.ended.Sub(l.began).Round(time.Millisecond), l.status, l.where, l.what))
+	}
+	if r.journal != nil {
+		errs = append(errs, r.journal.verdict(r.tally))
 	}
 	if r.leaking() {
 		errs = append(errs, fmt.Errorf("the gateway holds %d files and %d goroutines, and had %d and %d: want no more than %d above",

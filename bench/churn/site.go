@@ -55,6 +55,7 @@ const caddyfile = `{
 		stop {
 			announce 1ms
 		}
+		FLEET
 	}
 }
 
@@ -63,7 +64,7 @@ http://LISTEN {
 		fingerprinted /assets/*
 		private /api/* /events /ws
 		page /* {
-			edge 1s
+			edge LIFE
 			tag pages
 		}
 	}
@@ -81,42 +82,62 @@ http://LISTEN {
 
 // site is the gateway under test.
 type site struct {
+	binary        string
 	listen, admin string
-	dir           string
+	dir, config   string
 	token         string // of the control API
 	server        *process.Process
+	redis         *gateway.Redis // nil for none
 	client        *http.Client
 }
 
-// startSite runs the gateway; it has no replicas yet.
-func startSite(ctx context.Context, binary, dir string, drain time.Duration) (*site, error) {
-	s := &site{dir: dir, token: rand.Text(), client: &http.Client{Timeout: 10 * time.Second}}
+// startSite runs the gateway, with a Redis in a long run; it has no replicas yet.
+func startSite(ctx context.Context, o options, binary, dir string) (*site, error) {
+	s := &site{binary: binary, dir: dir, config: filepath.Join(dir, "Caddyfile"), token: rand.Text(), client: &http.Client{Timeout: 10 * time.Second}}
 	addresses, err := gateway.Addresses(2)
 	if err != nil {
 		return nil, err
 	}
 	s.listen, s.admin = addresses[0], addresses[1]
-	text := strings.NewReplacer("ADMIN", s.admin, "DIR", dir, "DRAIN", drain.String(), "TOKEN", s.token, "LISTEN", s.listen, "FIELD", replicaField).Replace(caddyfile)
-	config := filepath.Join(dir, "Caddyfile")
-	if err := errors.Join(os.WriteFile(config, []byte(text), 0o600), s.list(nil)); err != nil {
-		return nil, err
+	life, fleet := "1s", ""
+	if o.long() {
+		redis, err := peers.Find("redis-server", "redis-server")
+		if err != nil {
+			return nil, err
+		}
+		s.redis = &gateway.Redis{Binary: redis, Dir: filepath.Join(dir, "redis")}
+		if err := s.redis.Start(ctx); err != nil {
+			return nil, errors.Join(err, s.redis.Stop())
+		}
+		life, fleet = "10m", "fleet unix://"+s.redis.Socket()
+	}
+	text := strings.NewReplacer("ADMIN", s.admin, "DIR", dir, "DRAIN", o.drain.String(), "TOKEN", s.token, "LISTEN", s.listen, "FIELD", replicaField,
+		"LIFE", life, "FLEET", fleet).Replace(caddyfile)
+	if err := errors.Join(os.WriteFile(s.config, []byte(text), 0o600), s.list(nil)); err != nil {
+		return nil, errors.Join(err, s.redis.Stop())
 	}
 	s.server, err = process.Start(process.Command{
 		Name: "edge", Path: binary, Dir: dir, CPU: process.AnyCPU,
-		Args: []string{"run", "--adapter", "caddyfile", "--config", config}, Env: peers.Environment(dir),
+		Args: []string{"run", "--adapter", "caddyfile", "--config", s.config}, Env: peers.Environment(dir),
 		Grace: 20 * time.Second,
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.redis.Stop())
 	}
 	err = gateway.Ready(ctx, s.server.Exited(), func(ctx context.Context) error {
 		return s.call(ctx, http.MethodGet, "healthz", nil, nil)
 	})
 	if err != nil {
-		return nil, errors.Join(err, s.server.Stop())
+		return nil, errors.Join(err, s.stop())
 	}
 	return s, nil
 }
+
+// stop ends the gateway and its Redis.
+func (s *site) stop() error { return errors.Join(s.server.Stop(), s.redis.Stop()) }
+
+// url is the gateway's.
+func (s *site) url() string { return "http://" + s.listen }
 
 // list writes the file of replicas, whole.
 func (s *site) list(addresses []string) error {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log"
 	"math/rand/v2"
-	"net"
-	"syscall"
 	"time"
 
 	"github.com/edgegw/edge/bench/gateway"
@@ -29,7 +27,7 @@ var mischiefs = []mischief{
 	}},
 	{"Redis killed, empty again after up to 10 s", killRedis},
 	{"Redis stopped for up to 10 s and resumed", stopRedis},
-	{"Redis flushed", flushRedis},
+	{"Redis flushed", func(_ context.Context, s *site, _ *rand.Rand) error { return s.redis.Flush() }},
 	{"a node cut off from Redis for up to 15 s", cutOff},
 	{"Cloudflare's next 20 calls fail", failCloudflare},
 }
@@ -79,11 +77,7 @@ func killNode(ctx context.Context, s *site, dice *rand.Rand) error {
 func stopNode(ctx context.Context, s *site, dice *rand.Rand, d time.Duration) error {
 	n := s.nodes[dice.IntN(nodes)]
 	n.leave("was stopped")
-	if err := send(n.server, syscall.SIGSTOP); err != nil {
-		return err
-	}
-	gateway.Pause(ctx, d)
-	if err := send(n.server, syscall.SIGCONT); err != nil {
+	if err := gateway.Freeze(ctx, n.server, d); err != nil {
 		return err
 	}
 	if err := s.await(ctx, n, patience, "has replicas after it was resumed", serves); err != nil {
@@ -94,17 +88,11 @@ func stopNode(ctx context.Context, s *site, dice *rand.Rand, d time.Duration) er
 }
 
 func killRedis(ctx context.Context, s *site, dice *rand.Rand) error {
-	s.redis.Kill()
-	gateway.Pause(ctx, upTo(dice, 10*time.Second))
-	return s.startRedis(ctx)
+	return s.redis.Outage(ctx, upTo(dice, 10*time.Second))
 }
 
 func stopRedis(ctx context.Context, s *site, dice *rand.Rand) error {
-	if err := send(s.redis, syscall.SIGSTOP); err != nil {
-		return err
-	}
-	gateway.Pause(ctx, upTo(dice, 10*time.Second))
-	return send(s.redis, syscall.SIGCONT)
+	return s.redis.Freeze(ctx, upTo(dice, 10*time.Second))
 }
 
 // cutOff parts a node from Redis, and from nobody else: its visitors are to get
@@ -114,26 +102,6 @@ func cutOff(ctx context.Context, s *site, dice *rand.Rand) error {
 	n.line.Cut()
 	defer n.line.Mend()
 	gateway.Pause(ctx, upTo(dice, 15*time.Second))
-	return nil
-}
-
-// flushRedis says FLUSHALL in Redis' own words.
-func flushRedis(_ context.Context, s *site, _ *rand.Rand) error {
-	c, err := net.Dial("unix", s.path("redis.sock"))
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return err
-	}
-	if _, err := c.Write([]byte("FLUSHALL\r\n")); err != nil {
-		return err
-	}
-	answer := make([]byte, 5)
-	if _, err := c.Read(answer); err != nil || string(answer) != "+OK\r\n" {
-		return fmt.Errorf("answered %q: %w", answer, err)
-	}
 	return nil
 }
 

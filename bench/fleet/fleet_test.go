@@ -1,40 +1,12 @@
 package main
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/edgegw/edge/internal/purge/history"
 )
-
-func TestExitCodesAreHeldAgainstWhatWasPrinted(t *testing.T) {
-	for name, c := range map[string]struct {
-		command string
-		code    int
-		printed ran
-		parsed  error
-		lie     bool
-	}{
-		"done":                       {"purge", 0, ran{0, "done", ""}, nil, false},
-		"done, and is not":           {"purge", 0, ran{0, "partial", ""}, nil, true},
-		"done, with an error":        {"deploy", 0, ran{0, "done", "x"}, nil, true},
-		"not yet":                    {"purge", 4, ran{4, "running", "x"}, nil, false},
-		"not yet, and is":            {"purge", 4, ran{4, "done", "x"}, nil, true},
-		"another in JSON":            {"purge", 4, ran{0, "running", "x"}, nil, true},
-		"no JSON":                    {"purge", 8, ran{}, errors.New("EOF"), true},
-		"unreachable":                {"purge", 8, ran{8, "", "x"}, nil, false},
-		"usage":                      {"purge", 2, ran{2, "", "x"}, nil, true},
-		"a gate without one":         {"purge", 7, ran{7, "", "x"}, nil, true},
-		"a gate that is not reached": {"deploy", 7, ran{7, "failed", "x"}, nil, false},
-		"not allowed":                {"deploy", 3, ran{3, "partial", "x"}, nil, true},
-	} {
-		if why := untrue(c.command, c.code, c.printed, c.parsed); (why != "") != c.lie {
-			t.Errorf("%s: %q, want a lie: %v", name, why, c.lie)
-		}
-	}
-}
 
 func TestExcusesAreForTheTimeOfAnAbsence(t *testing.T) {
 	at := func(seconds int) time.Time { return time.Unix(int64(1000+seconds), 0) }

@@ -1,21 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
 	"math/rand/v2"
-	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/edgegw/edge/bench/gateway"
-	"github.com/edgegw/edge/bench/peers"
 	"github.com/edgegw/edge/bench/process"
 	"github.com/edgegw/edge/internal/purge/history"
 )
@@ -24,8 +19,6 @@ import (
 type record struct {
 	mu      sync.Mutex
 	history history.History
-	exits   map[string]map[int]int // by command
-	lies    []string
 	deploys []cost
 	wrong   []absence // mischief, of the whole site
 }
@@ -77,64 +70,6 @@ func (r *record) add(edit func(*history.History)) {
 	edit(&r.history)
 }
 
-// ran is what a command printed, as far as its truth can be told from it.
-type ran struct {
-	Exit  int
-	State string
-	Error string
-}
-
-// honest are the exit codes that a command may end with in this soak: done, not
-// yet or not everywhere, rate limited, not rolled out, unreachable.
-var honest = map[string][]int{"purge": {0, 4, 5, 8}, "deploy": {0, 4, 5, 7, 8}}
-
-// edge runs a command against a node, and holds its exit code against what it
-// printed.
-func (r *record) edge(ctx context.Context, s *site, n *node, args ...string) (int, error) {
-	c := exec.CommandContext(ctx, s.binary, append(args, "--json")...)
-	c.Env = peers.Environment(s.dir, "EDGE_SERVER="+n.url()+"/.edge", "EDGE_TOKEN="+s.token)
-	var stdout, stderr bytes.Buffer
-	c.Stdout, c.Stderr = &stdout, &stderr
-	err := c.Run()
-	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
-		return 0, err
-	}
-	if ctx.Err() != nil {
-		return 0, ctx.Err()
-	}
-	code := c.ProcessState.ExitCode()
-	var printed ran
-	parsed := json.Unmarshal(stdout.Bytes(), &printed)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.exits[args[0]] == nil {
-		r.exits[args[0]] = make(map[int]int)
-	}
-	r.exits[args[0]][code]++
-	if why := untrue(args[0], code, printed, parsed); why != "" {
-		r.lies = append(r.lies, fmt.Sprintf("edge %s at %s: %s\n%s\n%s", strings.Join(args, " "), n.name, why, stdout.Bytes(), stderr.Bytes()))
-	}
-	return code, nil
-}
-
-// untrue says in which way an exit code and a report contradict each other, or
-// the situation; "" if they do not.
-func untrue(command string, code int, printed ran, parsed error) string {
-	switch {
-	case !slices.Contains(honest[command], code):
-		return fmt.Sprintf("exit %d: want one of %v", code, honest[command])
-	case parsed != nil:
-		return fmt.Sprintf("exit %d, and no JSON: %v", code, parsed)
-	case printed.Exit != code:
-		return fmt.Sprintf("exit %d, and %d in JSON", code, printed.Exit)
-	case code == 0 && (printed.State != "done" || printed.Error != ""):
-		return fmt.Sprintf("exit 0, and state %q, %q", printed.State, printed.Error)
-	case code != 0 && printed.State == "done":
-		return fmt.Sprintf("exit %d, and state done", code)
-	}
-	return ""
-}
-
 // purgeOften has pages purged until ctx is done, each time at another node.
 func (r *record) purgeOften(ctx, until context.Context, s *site, seed uint64) error {
 	dice := rand.New(rand.NewPCG(seed, 2))
@@ -148,7 +83,7 @@ func (r *record) purgeOften(ctx, until context.Context, s *site, seed uint64) er
 
 func (r *record) purgeOnce(ctx context.Context, s *site, n *node, wait string) error {
 	p := history.Purge{Called: time.Now()}
-	code, err := r.edge(ctx, s, n, "purge", "--tag", "pages", "--wait", wait)
+	code, err := s.commands.Run(ctx, n.url(), "purge", "--tag", "pages", "--wait", wait)
 	if err != nil {
 		return err
 	}
@@ -252,7 +187,7 @@ func (r *record) deploy(ctx context.Context, s *site, f *fleet, n *node, version
 	})
 	called := make(chan outcome, 1)
 	go func() {
-		code, err := r.edge(ctx, s, n, "deploy", "--version", version, "--timeout", "90s", "--wait", "2m")
+		code, err := s.commands.Run(ctx, n.url(), "deploy", "--version", version, "--timeout", "90s", "--wait", "2m")
 		called <- outcome{code, err, time.Now()}
 	}()
 	rolled := f.roll(ctx, version)

@@ -52,7 +52,7 @@ func play(ctx context.Context, o options, binary, redis, dir string) (r result, 
 			return r, err
 		}
 	}
-	rec := &record{exits: make(map[string]map[int]int)}
+	rec := new(record)
 	began := time.Now()
 	leave, stop := context.WithCancel(ctx)
 	var visitors sync.WaitGroup
@@ -65,9 +65,9 @@ func play(ctx context.Context, o options, binary, redis, dir string) (r result, 
 	visitors.Wait()
 	r.took = time.Since(began)
 	if err != nil {
-		return r, fmt.Errorf("%w\nviolations until then: %v\nlies: %v", err, first(rec.history.Violations(), 5), rec.lies)
+		return r, fmt.Errorf("%w\nviolations until then: %v\nlies: %v", err, first(rec.history.Violations(), 5), s.commands.Lies())
 	}
-	r.history, r.exits, r.lies, r.deploys = rec.history, rec.exits, rec.lies, rec.deploys
+	r.history, r.exits, r.lies, r.deploys = rec.history, s.commands.Exits(), s.commands.Lies(), rec.deploys
 	r.count()
 	return r, nil
 }

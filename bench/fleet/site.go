@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/edgegw/edge/bench/gateway"
@@ -97,15 +96,16 @@ const host = "crm.example.com"
 
 // site is all that runs.
 type site struct {
-	dir, binary, redisPath string
-	token, zone            string
-	redis                  *process.Process
-	nodes                  []*node
-	api                    *standin.Server
-	cdn                    *cdn.CDN
-	places                 []string // URLs of the data centres
-	servers                []*http.Server
-	client                 *http.Client
+	dir, binary string
+	token, zone string
+	commands    *gateway.Commands
+	redis       *gateway.Redis
+	nodes       []*node
+	api         *standin.Server
+	cdn         *cdn.CDN
+	places      []string // URLs of the data centres
+	servers     []*http.Server
+	client      *http.Client
 }
 
 // node is one gateway.
@@ -155,7 +155,8 @@ func (n *node) excuse(from, until time.Time) string {
 func start(ctx context.Context, o options, binary, redis, dir string) (s *site, err error) {
 	zone := make([]byte, 16)
 	_, _ = rand.Read(zone) // never fails
-	s = &site{dir: dir, binary: binary, redisPath: redis, token: rand.Text(), zone: hex.EncodeToString(zone), client: &http.Client{Timeout: 10 * time.Second}}
+	s = &site{dir: dir, binary: binary, redis: &gateway.Redis{Binary: redis, Dir: filepath.Join(dir, "redis")}, token: rand.Text(), zone: hex.EncodeToString(zone), client: &http.Client{Timeout: 10 * time.Second}}
+	s.commands = &gateway.Commands{Binary: binary, Dir: dir, Token: s.token}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.end())
@@ -164,7 +165,7 @@ func start(ctx context.Context, o options, binary, redis, dir string) (s *site, 
 	if err := s.list(nil); err != nil {
 		return s, err
 	}
-	if err := s.startRedis(ctx); err != nil {
+	if err := s.redis.Start(ctx); err != nil {
 		return s, err
 	}
 	addresses, err := gateway.Addresses(2 * nodes)
@@ -186,7 +187,7 @@ func start(ctx context.Context, o options, binary, redis, dir string) (s *site, 
 		if i == nodes-1 {
 			disk = "disk 64MiB" // what it holds outlives the process
 		}
-		if n.line, err = redistest.NewLine(s.path(fmt.Sprint("line-", i)), s.path("redis.sock")); err != nil {
+		if n.line, err = redistest.NewLine(s.path(fmt.Sprint("line-", i)), s.redis.Socket()); err != nil {
 			return s, err
 		}
 		_, port, _ := strings.Cut(n.listen, ":")
@@ -212,28 +213,6 @@ func (s *site) run(n *node) (err error) {
 		Grace: 40 * time.Second,
 	})
 	return err
-}
-
-// startRedis runs a Redis that remembers nothing.
-func (s *site) startRedis(ctx context.Context) (err error) {
-	dir := s.path("redis")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	s.redis, err = process.Start(process.Command{
-		Name: "redis-server", Path: s.redisPath, Dir: dir, CPU: process.AnyCPU, Env: peers.Environment(dir),
-		Args: []string{"--port", "0", "--unixsocket", s.path("redis.sock"), "--save", "", "--appendonly", "no"},
-	})
-	if err != nil {
-		return err
-	}
-	return gateway.Ready(ctx, s.redis.Exited(), func(context.Context) error {
-		c, err := net.Dial("unix", s.path("redis.sock"))
-		if err != nil {
-			return err
-		}
-		return c.Close()
-	})
 }
 
 // startCloudflare runs the stand-in: its API, and two data centres.
@@ -321,9 +300,7 @@ func (s *site) end() error {
 			n.line.Close()
 		}
 	}
-	if s.redis != nil {
-		errs = append(errs, s.redis.Stop())
-	}
+	errs = append(errs, s.redis.Stop())
 	for _, h := range s.servers {
 		errs = append(errs, h.Close())
 	}
@@ -332,6 +309,3 @@ func (s *site) end() error {
 	}
 	return errors.Join(errs...)
 }
-
-// send sends a signal to a process that runs.
-func send(p *process.Process, signal syscall.Signal) error { return syscall.Kill(p.PID(), signal) }

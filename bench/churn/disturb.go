@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"os/exec"
+	"time"
+
+	"github.com/edgegw/edge/bench/gateway"
+	"github.com/edgegw/edge/bench/peers"
+)
+
+// disturbance is something that befalls the gateway, and is over when it returns.
+type disturbance struct {
+	name string
+	do   func(context.Context, *journal, *rand.Rand) error
+}
+
+var disturbances = []disturbance{
+	{"the configuration loaded again", func(ctx context.Context, j *journal, _ *rand.Rand) error { return j.reload(ctx) }},
+	{"Redis killed, empty again after up to 10 s", func(ctx context.Context, j *journal, dice *rand.Rand) error {
+		return j.site.redis.Outage(ctx, upTo(dice, j.spell))
+	}},
+	{"Redis stopped for up to 10 s and resumed", func(ctx context.Context, j *journal, dice *rand.Rand) error {
+		return j.site.redis.Freeze(ctx, upTo(dice, j.spell))
+	}},
+	{"Redis flushed", func(_ context.Context, j *journal, _ *rand.Rand) error { return j.site.redis.Flush() }},
+}
+
+// between is the mean time from one disturbance to the next, of runs that are long
+// enough for each to come twice.
+const between = 15 * time.Second
+
+// disturb does one after the other, each once in another order every time.
+func (j *journal) disturb(ctx, until context.Context, o options) error {
+	dice := rand.New(rand.NewPCG(o.seed, 5))
+	pause := min(between, o.duration/20)
+	for until.Err() == nil {
+		for _, i := range dice.Perm(len(disturbances)) {
+			if !gateway.Pause(until, upTo(dice, 2*pause)) {
+				return nil
+			}
+			log.Print(disturbances[i].name)
+			if err := disturbances[i].do(ctx, j, dice); err != nil {
+				return fmt.Errorf("%s: %w", disturbances[i].name, err)
+			}
+			j.mu.Lock()
+			j.done[disturbances[i].name]++
+			j.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// turn notes a reload or an upgrade: a command of edge's that must succeed.
+func (j *journal) turn(ctx context.Context, args ...string) error {
+	t := turn{from: time.Now()}
+	c := exec.CommandContext(ctx, j.site.binary, args...)
+	c.Env = peers.Environment(j.site.dir)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("edge %v: %w\n%s", args, err, out)
+	}
+	t.until = time.Now()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.turns = append(j.turns, t)
+	return nil
+}
+
+func (j *journal) reload(ctx context.Context) error {
+	return j.turn(ctx, "reload", "--adapter", "caddyfile", "--config", j.site.config, "--address", j.site.admin, "--force")
+}
