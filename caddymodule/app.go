@@ -75,6 +75,10 @@ type App struct {
 	// directive traces a site's.
 	TraceRequests unit.Ratio `json:"trace_requests,omitempty"`
 
+	// TracePerSecond is how many of those there are in a second at most, of
+	// requests whose caller does not say. Default: no bound.
+	TracePerSecond int `json:"trace_per_second,omitempty"`
+
 	// LogSampling says which boring requests have a record in the access log.
 	// Without it, all have.
 	LogSampling *LogSampling `json:"log_sampling,omitempty"`

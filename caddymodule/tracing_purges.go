@@ -53,7 +53,7 @@ func (a *App) acquireProvider() error {
 		return err
 	}
 	a.tracer = found.(provider).Tracer(tracerName)
-	a.visits = newVisitTracing(a.tracer, float64(a.TraceRequests))
+	a.visits = newVisitTracing(a.tracer, float64(a.TraceRequests), a.TracePerSecond)
 	return nil
 }
 
@@ -109,7 +109,8 @@ func targetFacts(t purge.TargetState) []attribute.KeyValue {
 // parseTracing reads
 //
 //	tracing {
-//	    requests <share>
+//	    requests   <share>
+//	    per_second <count>
 //	}
 //
 // Alone it is about purges.
@@ -118,5 +119,11 @@ func (a *App) parseTracing(d *caddyfile.Dispenser) error {
 		return d.Errf("tracing: spare argument %q: want it alone, or with a block; where spans go is said by OTEL_EXPORTER_OTLP_ENDPOINT", d.Val())
 	}
 	a.Tracing = true
-	return readBlock(d, words{"requests": ratio(&a.TraceRequests)})
+	if err := readBlock(d, words{"requests": ratio(&a.TraceRequests), "per_second": count(&a.TracePerSecond)}); err != nil {
+		return err
+	}
+	if a.TracePerSecond > 0 && a.TraceRequests == 0 {
+		return d.Errf("tracing per_second %d: want requests, such as 1%%, besides: it bounds those", a.TracePerSecond)
+	}
+	return nil
 }

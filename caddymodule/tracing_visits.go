@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/edgegw/edge/internal/rawhit"
+	"github.com/edgegw/edge/internal/sampling"
 )
 
 // traceparentField tells the trace of a request (W3C Trace Context, 3.2).
@@ -28,18 +30,27 @@ type visitTracing struct {
 	// be traced whose caller does not say.
 	below uint64
 	all   bool
+	// bound is nil for none.
+	bound *sampling.Sampler
 }
 
-// newVisitTracing is nil when none is to be traced.
-func newVisitTracing(tracer trace.Tracer, share float64) *visitTracing {
+// newVisitTracing is nil when none is to be traced. Perhaps there is a bound on
+// how many are in a second, whose caller does not say; zero is none.
+func newVisitTracing(tracer trace.Tracer, share float64, perSecond int) *visitTracing {
 	if tracer == nil || share <= 0 {
 		return nil
 	}
-	return &visitTracing{tracer: tracer, below: uint64(math.Ldexp(min(share, 0.999), 64)), all: share >= 1}
+	v := &visitTracing{tracer: tracer, below: uint64(math.Ldexp(min(share, 0.999), 64)), all: share >= 1}
+	if perSecond > 0 {
+		v.bound = sampling.New(sampling.RateOf(perSecond, 0))
+	}
+	return v
 }
 
 // tossed reports whether a request is traced whose caller does not say.
-func (v *visitTracing) tossed() bool { return v.all || rand.Uint64() < v.below }
+func (v *visitTracing) tossed() bool {
+	return (v.all || rand.Uint64() < v.below) && (v.bound == nil || v.bound.Keep(time.Now()))
+}
 
 // chosen reports whether a request is traced: as its caller said, else by chance.
 func (v *visitTracing) chosen(r *http.Request) (chosen, said bool) {

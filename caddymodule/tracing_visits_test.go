@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
@@ -71,7 +73,7 @@ func TestRepliesOnTheConnectionAndTracesShareTheRequests(t *testing.T) {
 }
 
 func TestARequestThatIsNotTracedCostsNothing(t *testing.T) {
-	v := newVisitTracing(sdk.NewTracerProvider().Tracer(tracerName), 1e-18)
+	v := newVisitTracing(sdk.NewTracerProvider().Tracer(tracerName), 1e-18, 0)
 	if v == nil {
 		t.Fatal("not made")
 	}
@@ -91,7 +93,7 @@ func TestARequestThatIsNotTracedCostsNothing(t *testing.T) {
 func TestTheShareOfTracedRequests(t *testing.T) {
 	const tosses = 200_000
 	for _, share := range []float64{0.01, 0.5, 0.9, 1} {
-		v, n := newVisitTracing(sdk.NewTracerProvider().Tracer(tracerName), share), 0
+		v, n := newVisitTracing(sdk.NewTracerProvider().Tracer(tracerName), share, 0), 0
 		for range tosses {
 			if v.tossed() {
 				n++
@@ -102,9 +104,33 @@ func TestTheShareOfTracedRequests(t *testing.T) {
 			t.Errorf("share %v: %v are traced", share, got)
 		}
 	}
-	if newVisitTracing(sdk.NewTracerProvider().Tracer(tracerName), 0) != nil || newVisitTracing(nil, 1) != nil {
+	if newVisitTracing(sdk.NewTracerProvider().Tracer(tracerName), 0, 9) != nil || newVisitTracing(nil, 1, 0) != nil {
 		t.Error("requests are traced though none is wanted")
 	}
+}
+
+func TestTracesAreBoundedWhenTheirCallersDoNotSay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVisitTracing(sdk.NewTracerProvider().Tracer(tracerName), 1, 20)
+		for second := range 3 {
+			var traced, said int
+			sampled, _, _ := parentOf(1, "01")
+			for range 1000 {
+				if v.tossed() {
+					traced++
+				}
+				r := httptest.NewRequest(http.MethodGet, "/page", nil)
+				r.Header[traceparentField] = []string{sampled}
+				if chosen, _ := v.chosen(r); chosen {
+					said++
+				}
+			}
+			if traced != 20 || said != 1000 {
+				t.Errorf("second %d: %d are traced, and %d whose caller said so: want 20 and 1000", second, traced, said)
+			}
+			time.Sleep(time.Second)
+		}
+	})
 }
 
 // What we take for a sampled parent must be one for the library that goes on

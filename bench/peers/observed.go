@@ -29,7 +29,7 @@ func init() {
 			name, about, global, site, share string
 		}{
 			{"off", "no access log, no traces", "", "", ""},
-			{"seen", "a sampled access log in batches, and one request in a hundred traced", logSampling + tracing("1%"), batchedLog, ""},
+			{"seen", "a sampled access log in batches, and one request in a hundred traced, 20 a second at most", logSampling + tracing("1%\n\t\t\tper_second 20"), batchedLog, ""},
 			{"log", "an access log of every request", "", accessLog, ""},
 			{"batched", "the same, by edge_batch", "", batchedLog, ""},
 			{"each", "every request is traced", tracing("100%"), "", ""},
