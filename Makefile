@@ -7,9 +7,9 @@
 # make bench    peers side by side, written to bench/RESULTS.md
 # make bench-race  purges against fetches under way, written to bench/RACE.md
 # make bench-hitratio  what the cache keeps, beside LRU and W-TinyLFU, written to bench/HITRATIO.md
-# make soak-memory  a million URLs in half an hour, the process's memory watched, written to bench/SOAK.md
+# make soak-memory  a million URLs in half an hour, SOAK_MEMORY=30m, the process's memory watched, written to bench/SOAK.md
 # make churn    a hundred rolling replacements, 1 to 10 to 1 replicas and kill -9 under load, written to bench/CHURN.md
-# make soak     soak-memory and soak-fleet, one after the other
+# make soak     an hour of everything at once, SOAK=1h: 10,000 connections, replicas churning and killed, deploys, purges, reloads, upgrades, a failing Redis; written to bench/ENDURANCE.md
 # make soak-fleet  three gateways and a Redis in chaos behind a stand-in of Cloudflare, SOAK_FLEET=10m, written to bench/FLEET.md
 # make bench-shared  a hit from the Redis that nodes have in common, beside memory and replica, written to bench/SHARED.md
 # make bench-pool  what a pool must reach, on real sockets, beside peers, written to bench/POOL.md
@@ -30,7 +30,8 @@ FUZZTIME ?= 3s
 N ?= 100000
 FROM ?= 0
 FUZZ_LONG ?= 10m
-SOAK ?= 30m
+SOAK ?= 1h
+SOAK_MEMORY ?= 30m
 SOAK_FLEET ?= 10m
 
 .PHONY: vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
@@ -128,10 +129,12 @@ bench-shared:
 	scripts/install-debian.sh redis-server
 	cd bench && $(GO) run ./shared -out SHARED.md
 
-soak: soak-memory soak-fleet
+soak:
+	scripts/install-debian.sh redis-server
+	cd bench && $(GO) run ./churn -duration $(SOAK) -kills 15s -out ENDURANCE.md
 
 soak-memory:
-	cd bench && $(GO) run ./soak -duration $(SOAK) -out SOAK.md
+	cd bench && $(GO) run ./soak -duration $(SOAK_MEMORY) -out SOAK.md
 
 soak-fleet:
 	scripts/install-debian.sh redis-server

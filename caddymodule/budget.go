@@ -8,8 +8,10 @@ import "github.com/edgegw/edge/internal/httpcache"
 // up a part of its own, up to a quarter. What is beyond that, as with a cap of a
 // few MiB or with very many connections, is on top.
 const (
-	processShare  = 0.15
-	processMargin = 0.03 // of the cap, against what changes between two looks
+	processShare = 0.15
+	// processMargin is kept free, of the cap, against what changes between two
+	// looks: on a machine with far too much to do a collection takes seconds.
+	processMargin = 0.06
 	// usualOutside is what the process has beside the runtime's memory, where
 	// that cannot be seen: the program's own pages, for the most part.
 	usualOutside = 48 << 20
