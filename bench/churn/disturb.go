@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"log"
 	"math/rand/v2"
@@ -20,6 +22,7 @@ type disturbance struct {
 
 var disturbances = []disturbance{
 	{"the configuration loaded again", func(ctx context.Context, j *journal, _ *rand.Rand) error { return j.reload(ctx) }},
+	{"the binary replaced by another process of it", func(ctx context.Context, j *journal, _ *rand.Rand) error { return j.handOver(ctx) }},
 	{"Redis killed, empty again after up to 10 s", func(ctx context.Context, j *journal, dice *rand.Rand) error {
 		return j.site.redis.Outage(ctx, upTo(dice, j.spell))
 	}},
@@ -54,22 +57,40 @@ func (j *journal) disturb(ctx, until context.Context, o options) error {
 	return nil
 }
 
-// turn notes a reload or an upgrade: a command of edge's that must succeed.
-func (j *journal) turn(ctx context.Context, args ...string) error {
+// turn notes a reload or a handover: a command of edge's that must succeed. What it
+// printed is returned.
+func (j *journal) turn(ctx context.Context, args ...string) ([]byte, error) {
 	t := turn{from: time.Now()}
 	c := exec.CommandContext(ctx, j.site.binary, args...)
 	c.Env = peers.Environment(j.site.dir)
-	out, err := c.CombinedOutput()
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := c.Output()
 	if err != nil {
-		return fmt.Errorf("edge %v: %w\n%s", args, err, out)
+		return nil, fmt.Errorf("edge %v: %w\n%s%s", args, err, out, &stderr)
 	}
 	t.until = time.Now()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.turns = append(j.turns, t)
-	return nil
+	return out, nil
 }
 
 func (j *journal) reload(ctx context.Context) error {
-	return j.turn(ctx, "reload", "--adapter", "caddyfile", "--config", j.site.config, "--address", j.site.admin, "--force")
+	_, err := j.turn(ctx, "reload", "--adapter", "caddyfile", "--config", j.site.config, "--address", j.site.admin, "--force")
+	return err
+}
+
+// handOver has another process take over, which may take a while on a busy machine.
+func (j *journal) handOver(ctx context.Context) error {
+	out, err := j.turn(ctx, "handover", "--json", "--wait", "2m", "--server", "http://"+j.site.admin+"/edge")
+	if err != nil {
+		return err
+	}
+	var report struct{ PID int }
+	if err := json.Unmarshal(out, &report); err != nil || report.PID == 0 {
+		return fmt.Errorf("edge handover printed %q: %w", out, err)
+	}
+	j.site.heir.Store(int64(report.PID))
+	return nil
 }

@@ -21,7 +21,7 @@ type footprint struct {
 var total = regexp.MustCompile(`goroutine profile: total (\d+)`)
 
 func (s *site) footprint(ctx context.Context) (footprint, error) {
-	pid := s.server.PID()
+	pid := s.pid()
 	proc := measure.Procfs{FS: os.DirFS("/proc")}
 	files, err := proc.Files(pid)
 	if err != nil {

@@ -5,10 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/edgegw/edge/bench/gateway"
@@ -87,6 +90,7 @@ type site struct {
 	dir, config   string
 	token         string // of the control API
 	server        *process.Process
+	heir          atomic.Int64   // the process that has taken over from server; 0 for none
 	redis         *gateway.Redis // nil for none
 	client        *http.Client
 }
@@ -134,7 +138,41 @@ func startSite(ctx context.Context, o options, binary, dir string) (*site, error
 }
 
 // stop ends the gateway and its Redis.
-func (s *site) stop() error { return errors.Join(s.server.Stop(), s.redis.Stop()) }
+func (s *site) stop() error {
+	if s.heir.Load() == 0 {
+		return errors.Join(s.server.Stop(), s.redis.Stop())
+	}
+	return errors.Join(s.stopHeir(), s.redis.Stop())
+}
+
+// pid is the process that is in charge.
+func (s *site) pid() int {
+	if heir := s.heir.Load(); heir != 0 {
+		return int(heir)
+	}
+	return s.server.PID()
+}
+
+// stopHeir ends a process that is no child of ours, and waits until it has let go
+// of its address.
+func (s *site) stopHeir() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	heir := s.pid()
+	if err := syscall.Kill(heir, syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stop process %d, which has taken over: %w", heir, err)
+	}
+	for {
+		c, err := net.Dial("tcp", s.admin)
+		if err != nil {
+			return nil
+		}
+		c.Close()
+		if !gateway.Pause(ctx, 50*time.Millisecond) {
+			return errors.Join(fmt.Errorf("process %d still runs %s after SIGTERM: killed", heir, patience), syscall.Kill(heir, syscall.SIGKILL))
+		}
+	}
+}
 
 // url is the gateway's.
 func (s *site) url() string { return "http://" + s.listen }
