@@ -105,19 +105,16 @@ func (s *succession) run(ctx context.Context, binary string, patience time.Durat
 	if err := tryBinary(ctx, binary); err != nil {
 		return err
 	}
+	// The kernel counts the sockets of an address: none may be another process's.
+	if err := replaced.awaitEnd(ctx); err != nil {
+		return err
+	}
 	var err error
 	if s.estate, err = takeStock(); err != nil {
 		return err
 	}
 	defer s.estate.close()
-	s.child, err = handover.Start(handover.Order{
-		Binary: binary, Args: os.Args[1:], Sockets: s.estate.inherited, Fixed: s.estate.fixed,
-		Handlers: map[string]handover.Handler{
-			"hello": s.hello, "yield": s.yield, "taken": s.take, "failed": s.fail,
-			"purge": s.purge, "draining": s.draining, "change": s.change,
-		},
-	})
-	if err != nil {
+	if err := s.start(binary); err != nil {
 		return fmt.Errorf("%s: %w", binary, err)
 	}
 	s.app.logger.Info("handover: successor started", zap.Int("pid", s.child.PID), zap.String("binary", binary))
@@ -132,6 +129,20 @@ func (s *succession) run(ctx context.Context, binary string, patience time.Durat
 		err = context.Cause(ctx)
 	}
 	return s.abandon(err)
+}
+
+// start starts the successor, which may ask at once.
+func (s *succession) start(binary string) (err error) {
+	s.yielding.Lock()
+	defer s.yielding.Unlock()
+	s.child, err = handover.Start(handover.Order{
+		Binary: binary, Args: os.Args[1:], Sockets: s.estate.inherited, Fixed: s.estate.fixed,
+		Handlers: map[string]handover.Handler{
+			"hello": s.hello, "yield": s.yield, "taken": s.take, "failed": s.fail,
+			"purge": s.purge, "draining": s.draining, "change": s.change,
+		},
+	})
+	return err
 }
 
 // abandon ends the successor, unless it has taken over just now.

@@ -26,6 +26,7 @@ import (
 type predecessor struct {
 	*handover.Link
 
+	pid         int
 	inheritance *handover.Inheritance
 	greeting    greeting
 	charged     chan struct{} // closed when this process is in charge
@@ -44,6 +45,21 @@ var always = func() chan struct{} {
 	close(c)
 	return c
 }()
+
+// awaitEnd waits until the predecessor has ended, and none of its sockets is left:
+// the kernel closes those before a process's children get another parent.
+func (p *predecessor) awaitEnd(ctx context.Context) error {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for p != nil && os.Getppid() == p.pid {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("process %d, from which this one has taken over, still takes leave of its visitors: %w", p.pid, context.Cause(ctx))
+		}
+	}
+	return nil
+}
 
 // inCharge is closed once this process may accept connections.
 func inCharge() <-chan struct{} {
@@ -68,7 +84,7 @@ func inherit() error {
 	if err != nil || i == nil {
 		return err
 	}
-	p := &predecessor{inheritance: i, sockets: i.Sockets, charged: make(chan struct{})}
+	p := &predecessor{pid: os.Getppid(), inheritance: i, sockets: i.Sockets, charged: make(chan struct{})}
 	p.Link = handover.NewLink(i.Conn, map[string]handover.Handler{"change": p.change})
 	replaced = p
 	return nil

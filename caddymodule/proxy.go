@@ -39,6 +39,7 @@ type Proxy struct {
 	lean  *lean // nil when only Caddy's handler will do
 	app   *App
 	built bool
+	inUse *occupied // Caddy's handler
 }
 
 // CaddyModule returns the Caddy module information.
@@ -66,16 +67,17 @@ func (p *Proxy) Provision(ctx caddy.Context) error {
 	p.lean = newLean(p, transport, ctx.Logger())
 	p.Transport = transport
 	p.Upstreams = reverseproxy.UpstreamPool{{Dial: virtual(p.Pool)}}
-	p.built = true
+	p.built, p.inUse = true, new(occupied)
 	return p.Handler.Provision(ctx)
 }
 
-// Cleanup leaves upgraded connections alone.
+// Cleanup leaves upgraded connections alone, and waits for nothing: what Caddy's
+// handler has to do when it goes, which cannot fail, is done after its last request.
 func (p *Proxy) Cleanup() error {
-	if !p.built {
-		return nil
+	if p.built {
+		p.inUse.finish(func() { _ = p.Handler.Cleanup() })
 	}
-	return p.Handler.Cleanup()
+	return nil
 }
 
 // ownsNothingOfThePool refuses settings that would be ignored.
@@ -117,14 +119,21 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if p.lean.takes(r) {
 		err = p.lean.serve(w, r, ex)
 	} else {
-		ex.carried = nil
-		err = p.Handler.ServeHTTP(w, r, next)
+		err = p.carry(w, r, ex, next)
 	}
 	err = refused(w, err)
 	observeProxied(p.Pool, ex)
 	p.app.noteCost(r, ex, began)
 	ex.recordAgain(r)
 	return err
+}
+
+// carry has Caddy's handler do it.
+func (p *Proxy) carry(w http.ResponseWriter, r *http.Request, ex *exchange, next caddyhttp.Handler) error {
+	p.inUse.enter()
+	defer p.inUse.leave()
+	ex.carried = nil
+	return p.Handler.ServeHTTP(w, r, next)
 }
 
 // poolTransport lets Caddy's reverse proxy use a pool.
