@@ -106,14 +106,14 @@ func (s *succession) run(ctx context.Context, binary string, patience time.Durat
 		return err
 	}
 	// The kernel counts the sockets of an address: none may be another process's.
-	if err := replaced.awaitEnd(ctx); err != nil {
+	if err := replaced.awaitAlone(ctx); err != nil {
 		return err
 	}
 	var err error
 	if s.estate, err = takeStock(); err != nil {
 		return err
 	}
-	defer s.estate.close()
+	defer func() { s.estate.close() }()
 	if err := s.start(binary); err != nil {
 		return fmt.Errorf("%s: %w", binary, err)
 	}
@@ -207,6 +207,13 @@ func (s *succession) take(context.Context, json.RawMessage) (any, error) {
 	}
 	err := errors.Join(s.estate.giveTurn(), notifyMainPID(s.child.PID))
 	stopAccepting()
+	last := *s.estate
+	s.estate = new(estate) // what is left to close
+	go func() {
+		last.letGo()
+		last.close()
+		_ = s.child.Ask("alone", nil, nil, changePatience) // it notices our end, too
+	}()
 	close(s.settled)
 	close(s.taken)
 	if err != nil {
@@ -267,6 +274,10 @@ func (s *succession) change(_ context.Context, body json.RawMessage) (any, error
 	replaced.told(c)
 	return nil, nil
 }
+
+// lastHandshakes is how long after a handover connections may still arrive whose
+// handshake began before.
+const lastHandshakes = time.Second
 
 // changePatience is how long a visitor who has changed something waits for the
 // other process to know of it.

@@ -30,6 +30,8 @@ type predecessor struct {
 	inheritance *handover.Inheritance
 	greeting    greeting
 	charged     chan struct{} // closed when this process is in charge
+	alone       chan struct{} // closed when it alone listens
+	once        sync.Once
 
 	mu      sync.Mutex
 	sockets map[string]net.Listener // that no configuration has taken yet
@@ -46,19 +48,27 @@ var always = func() chan struct{} {
 	return c
 }()
 
-// awaitEnd waits until the predecessor has ended, and none of its sockets is left:
-// the kernel closes those before a process's children get another parent.
-func (p *predecessor) awaitEnd(ctx context.Context) error {
+// awaitAlone waits until the predecessor listens on nothing any more, or has ended:
+// the kernel closes its sockets before its children get another parent.
+func (p *predecessor) awaitAlone(ctx context.Context) error {
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for p != nil && os.Getppid() == p.pid {
 		select {
+		case <-p.alone:
+			return nil
 		case <-look.C:
 		case <-ctx.Done():
-			return fmt.Errorf("process %d, from which this one has taken over, still takes leave of its visitors: %w", p.pid, context.Cause(ctx))
+			return fmt.Errorf("process %d, from which this one has taken over, still listens: %w", p.pid, context.Cause(ctx))
 		}
 	}
 	return nil
+}
+
+// left is told that the predecessor listens on nothing any more.
+func (p *predecessor) left(context.Context, json.RawMessage) (any, error) {
+	p.once.Do(func() { close(p.alone) })
+	return nil, nil
 }
 
 // inCharge is closed once this process may accept connections.
@@ -84,8 +94,8 @@ func inherit() error {
 	if err != nil || i == nil {
 		return err
 	}
-	p := &predecessor{pid: os.Getppid(), inheritance: i, sockets: i.Sockets, charged: make(chan struct{})}
-	p.Link = handover.NewLink(i.Conn, map[string]handover.Handler{"change": p.change})
+	p := &predecessor{pid: os.Getppid(), inheritance: i, sockets: i.Sockets, charged: make(chan struct{}), alone: make(chan struct{})}
+	p.Link = handover.NewLink(i.Conn, map[string]handover.Handler{"change": p.change, "alone": p.left})
 	replaced = p
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,15 +19,12 @@ type estate struct {
 	// fixed are those that a service manager gave, by number.
 	fixed map[int]*os.File
 	// steered are the others, by address: the kernel is told whose turn it is.
-	steered map[string]*group
+	steered map[string]group
 }
 
 // group are the sockets of this process for one address, to which the successor
 // adds its own.
-type group struct {
-	file *os.File // one of them
-	size int
-}
+type group []*os.File
 
 func (e *estate) close() {
 	for _, file := range e.inherited {
@@ -36,7 +34,9 @@ func (e *estate) close() {
 		_ = file.Close() // a copy
 	}
 	for _, g := range e.steered {
-		_ = g.file.Close() // a copy
+		for _, file := range g {
+			_ = file.Close() // a copy
+		}
 	}
 }
 
@@ -44,7 +44,7 @@ func (e *estate) close() {
 // and has the kernel send what arrives to this process's, whatever a successor
 // opens beside them. Sockets that cannot be handed over are an error.
 func takeStock() (*estate, error) {
-	e := &estate{inherited: make(map[string]*os.File), fixed: make(map[int]*os.File), steered: make(map[string]*group)}
+	e := &estate{inherited: make(map[string]*os.File), fixed: make(map[int]*os.File), steered: make(map[string]group)}
 	kept, err := e.keptSockets()
 	if err == nil {
 		err = e.others(kept)
@@ -126,17 +126,12 @@ func (e *estate) consider(fd int, kept map[string]bool) error {
 }
 
 func (e *estate) addSteered(fd int) error {
-	address := addressOf(fd)
-	if g := e.steered[address]; g != nil {
-		g.size++
-		return nil
-	}
 	file, err := copyOf(fd)
-	if err != nil {
-		return err
+	if err == nil {
+		address := addressOf(fd)
+		e.steered[address] = append(e.steered[address], file)
 	}
-	e.steered[address] = &group{file, 1}
-	return nil
+	return err
 }
 
 // giveTurn has what arrives from now on sent to the successor, whose sockets follow
@@ -144,11 +139,25 @@ func (e *estate) addSteered(fd int) error {
 func (e *estate) giveTurn() error {
 	var errs []error
 	for address, g := range e.steered {
-		if err := steer(int(g.file.Fd()), uint32(g.size)); err != nil {
+		if err := steer(int(g[0].Fd()), uint32(len(g))); err != nil {
 			errs = append(errs, fmt.Errorf("listener %s: %w", address, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// letGo takes this process's sockets out of those that the kernel chooses from, once
+// the handshakes under way have had their time. What listens there ends.
+func (e *estate) letGo() {
+	steered := e.steered
+	e.steered = nil
+	time.Sleep(lastHandshakes)
+	for _, g := range steered {
+		for _, file := range g {
+			_ = unix.Shutdown(int(file.Fd()), unix.SHUT_RDWR) // it may be closed by now
+			_ = file.Close()                                  // a copy
+		}
+	}
 }
 
 func copyOf(fd int) (*os.File, error) {

@@ -75,19 +75,7 @@ func enduring(t *testing.T, pages *counted, pieces <-chan struct{}) string {
 			_ = http.NewResponseController(w).Flush()
 		}
 	})
-	mux.HandleFunc("/api/ws", func(w http.ResponseWriter, r *http.Request) {
-		socket, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		defer socket.CloseNow()
-		for {
-			kind, text, err := socket.Read(context.Background())
-			if err != nil || socket.Write(context.Background(), kind, text) != nil {
-				return
-			}
-		}
-	})
+	mux.HandleFunc("/api/ws", echoSocket)
 	server := httptest.NewServer(mux)
 	t.Cleanup(func() {
 		server.CloseClientConnections()

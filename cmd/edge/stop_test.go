@@ -19,25 +19,28 @@ import (
 	"github.com/coder/websocket"
 )
 
+// echoSocket is a WebSocket that says what it is told.
+func echoSocket(w http.ResponseWriter, r *http.Request) {
+	socket, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer socket.CloseNow()
+	for {
+		kind, text, err := socket.Read(context.Background())
+		if err != nil || socket.Write(context.Background(), kind, text) != nil {
+			return
+		}
+	}
+}
+
 // liveOrigin has a page, orders, a WebSocket and a stream of events.
 func liveOrigin(t *testing.T) string {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page") })
 	mux.HandleFunc("POST /orders", func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
-	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
-		socket, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		defer socket.CloseNow()
-		for {
-			kind, text, err := socket.Read(context.Background())
-			if err != nil || socket.Write(context.Background(), kind, text) != nil {
-				return
-			}
-		}
-	})
+	mux.HandleFunc("/ws", echoSocket)
 	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		tick := time.NewTicker(10 * time.Millisecond)
