@@ -156,6 +156,7 @@ func (d *deploying) run(ctx context.Context) (int, error) {
 	if code := d.deploy.Exit; code != ExitDone {
 		return code, d.notDone()
 	}
+	d.warmNow(ctx)
 	if len(d.DeployConfig.Verify) == 0 {
 		return ExitDone, nil
 	}
@@ -164,6 +165,27 @@ func (d *deploying) run(ctx context.Context) (int, error) {
 		err = fmt.Errorf("deploy %s is done, but: %w", d.deploy.ID, err)
 	}
 	return code, err
+}
+
+// warmNow calls again, now that the deploy is done, if what is to be warmed came when
+// its purge was under way, too late for that. A warm-up fails no deploy.
+func (d *deploying) warmNow(ctx context.Context) {
+	known := slices.Clone(d.deploy.Warm)
+	if d.record != nil {
+		known = append(known, d.record.Warm...)
+	}
+	late := slices.ContainsFunc(d.DeployConfig.Warm, func(url string) bool { return !slices.Contains(known, url) })
+	if !late || d.deploy.Note != "" {
+		return
+	}
+	err := d.call(ctx)
+	if err == nil {
+		d.record = nil
+		err = d.await(ctx)
+	}
+	if err != nil {
+		d.err.say("edge deploy: warning: not warmed: %v", err)
+	}
 }
 
 // check gives every mistake of the flags.
