@@ -136,7 +136,8 @@ func (c *crowd) more(g *gateway, n int64) {
 	g.eventually(fmt.Sprintf("%d more requests", n), func() bool { return c.sent.Load() >= before+n })
 }
 
-// purged has a page purged, and wants that it is fetched anew, once.
+// purged has a page purged, and wants that it is fetched anew: once by each process
+// that serves, which are two while one of them takes leave.
 func (g *gateway) purged(o *counted, page string) {
 	g.t.Helper()
 	before := o.fetches(page)
@@ -144,8 +145,10 @@ func (g *gateway) purged(o *counted, page string) {
 		g.t.Fatalf("purge: exit %d\n%s\n%s", r.code, r.stderr, g.log)
 	}
 	for range 3 {
-		if text, _ := g.page(page); !strings.HasPrefix(text, fmt.Sprintf("%s %d ", page, before+1)) {
-			g.t.Errorf("%s after its purge: %.30q: want fetch %d", page, text, before+1)
+		text, _ := g.page(page)
+		var fetch int
+		if _, err := fmt.Sscanf(text, page+" %d ", &fetch); err != nil || fetch <= before || fetch > before+2 {
+			g.t.Errorf("%s after its purge: %.30q, %v: want fetch %d, or the next", page, text, err, before+1)
 		}
 	}
 }
@@ -208,7 +211,7 @@ func TestABinaryIsReplacedUnderLoad(t *testing.T) {
 	for _, page := range names {
 		want := 1
 		if page == "/page3" {
-			want = 5 // warm, and four purges
+			want = 8 // warm, a purge, and three while two processes serve
 		}
 		if got := pages.fetches(page); got > want+1 { // the site with TLS has a copy of its own
 			t.Errorf("%s was fetched %d times: want %d: it was stored", page, got, want)
