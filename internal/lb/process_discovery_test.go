@@ -194,6 +194,7 @@ func TestAReplicaThatCrashesIsStartedAgain(t *testing.T) {
 func TestTheOnlyReplicaCrashesAndVisitorsWaitForTheNext(t *testing.T) {
 	c := childConfig(childrenOf("one", 1))
 	c.Queue.Wait = ms(10_000)
+	c.Retry.Budget = 1 // of requests that have hardly begun to come
 	p, seen := newTestPool(t, c)
 	for range 3 {
 		eventually(t, "one is up", func() bool { return upCount(p) == 1 && len(p.Status().Replicas) == 1 })

@@ -249,7 +249,7 @@ func TestADrainTellsWebSocketsToComeBack(t *testing.T) {
 	ended := make(chan websocket.StatusCode, 10)
 	a, b := newApp(t, conversation(ended)), newApp(t, conversation(ended))
 	c := testConfig(a)
-	c.Drain = ms(1000)
+	c.Drain = ms(3000) // a busy machine needs a while for ten
 	p, seen := upPool(t, c, a)
 	proxy := proxyOf(t, p)
 	var sockets []*websocket.Conn
