@@ -101,6 +101,20 @@ edge_cache
 edge_proxy app
 `
 
+// afterHits is a connection that has asked for a page so often, and is answered on
+// the connection where that is done.
+func (d door) afterHits(t *testing.T, page string, times int) *rawClient {
+	t.Helper()
+	c := d.dial(t)
+	for range times {
+		c.ask(streams.Get(page))
+	}
+	if d.hits {
+		c.learned(streams.Get(page))
+	}
+	return c
+}
+
 // slownesses are what a client does that wants to keep a connection, and all that
 // belongs to it, for as long as it can (slowloris and alike).
 var slownesses = map[string]func(t *testing.T, d door){
@@ -116,13 +130,7 @@ var slownesses = map[string]func(t *testing.T, d door){
 		c.trickle(t, "X-Slow: slow\r\n")
 	},
 	"sends the header after a hit byte by byte": func(t *testing.T, d door) {
-		c := d.dial(t)
-		for range 3 {
-			c.ask(streams.Get("/hit/100"))
-		}
-		if d.hits {
-			c.learned(streams.Get("/hit/100"))
-		}
+		c := d.afterHits(t, "/hit/100", 3)
 		c.send("GET /page HTTP/1.1\nHost: example.com\n")
 		c.trickle(t, "X-Slow: slow\r\n")
 	},
@@ -132,12 +140,7 @@ var slownesses = map[string]func(t *testing.T, d door){
 		c.ended(t)
 	},
 	"keeps an idle connection after a hit": func(t *testing.T, d door) {
-		c := d.dial(t)
-		c.ask(streams.Get("/hit/100"))
-		if d.hits {
-			c.learned(streams.Get("/hit/100"))
-		}
-		c.ended(t)
+		d.afterHits(t, "/hit/100", 1).ended(t)
 	},
 	"stops within a body": func(t *testing.T, d door) {
 		c := d.dial(t)
@@ -155,13 +158,7 @@ var slownesses = map[string]func(t *testing.T, d door){
 		c.trickle(t, "x")
 	},
 	"takes nothing of many hits": func(t *testing.T, d door) {
-		c := d.dial(t)
-		for range 3 {
-			c.ask(streams.Get("/hit/200000"))
-		}
-		if d.hits {
-			c.learned(streams.Get("/hit/200000"))
-		}
+		c := d.afterHits(t, "/hit/200000", 3)
 		c.send("%s", strings.ReplaceAll(strings.Repeat(streams.Get("/hit/200000"), 100), "\r\n", "\n"))
 		c.trickle(t, "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
 	},

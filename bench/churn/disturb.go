@@ -24,10 +24,10 @@ var disturbances = []disturbance{
 	{"the configuration loaded again", func(ctx context.Context, j *journal, _ *rand.Rand) error { return j.reload(ctx) }},
 	{"the binary replaced by another process of it", func(ctx context.Context, j *journal, _ *rand.Rand) error { return j.handOver(ctx) }},
 	{"Redis killed, empty again after up to 10 s", func(ctx context.Context, j *journal, dice *rand.Rand) error {
-		return j.site.redis.Outage(ctx, upTo(dice, j.spell))
+		return j.site.redis.Outage(ctx, gateway.UpTo(dice, j.spell))
 	}},
 	{"Redis stopped for up to 10 s and resumed", func(ctx context.Context, j *journal, dice *rand.Rand) error {
-		return j.site.redis.Freeze(ctx, upTo(dice, j.spell))
+		return j.site.redis.Freeze(ctx, gateway.UpTo(dice, j.spell))
 	}},
 	{"Redis flushed", func(_ context.Context, j *journal, _ *rand.Rand) error { return j.site.redis.Flush() }},
 }
@@ -42,7 +42,7 @@ func (j *journal) disturb(ctx, until context.Context, o options) error {
 	pause := min(between, o.duration/20)
 	for until.Err() == nil {
 		for _, i := range dice.Perm(len(disturbances)) {
-			if !gateway.Pause(until, upTo(dice, 2*pause)) {
+			if !gateway.Pause(until, gateway.UpTo(dice, 2*pause)) {
 				return nil
 			}
 			log.Print(disturbances[i].name)

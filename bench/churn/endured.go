@@ -3,11 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/edgegw/edge/bench/gateway"
 	"github.com/edgegw/edge/internal/purge/history"
 )
 
@@ -24,35 +23,13 @@ const (
 func (j *journal) judge() { j.violations = j.history.Violations() }
 
 // failed are the readers' requests without an answer.
-func (j *journal) failed() (failed []history.Violation) {
-	for _, v := range j.violations {
-		if v.Read.Status == 0 || v.Read.Status >= 500 {
-			failed = append(failed, v)
-		}
-	}
-	return failed
-}
+func (j *journal) failed() []history.Violation { return history.Unanswered(j.violations) }
 
 // availability is the share of the requests, of readers and of visitors, that got
 // their whole answer.
 func (j *journal) availability(t *tally) (share float64, asked, lost int) {
 	asked, lost = sum(t.asked)+len(j.history.Reads), len(t.losses)+len(j.failed())
 	return 1 - float64(lost)/float64(max(1, asked)), asked, lost
-}
-
-// acknowledged counts what was promised.
-func (j *journal) acknowledged() (purges, deploys int) {
-	for _, p := range j.history.Purges {
-		if !p.Acknowledged.IsZero() {
-			purges++
-		}
-	}
-	for _, d := range j.history.Deploys {
-		if !d.Acknowledged.IsZero() {
-			deploys++
-		}
-	}
-	return purges, deploys
 }
 
 // verdict is an error if a promise was broken, or nothing was shown.
@@ -67,7 +44,7 @@ func (j *journal) verdict(t *tally) error {
 	if lies := j.commands.Lies(); len(lies) > 0 {
 		errs = append(errs, fmt.Errorf("%d exit codes that were not true: %v", len(lies), lies[:min(len(lies), 5)]))
 	}
-	if purges, deploys := j.acknowledged(); purges < 3 || deploys < 1 {
+	if purges, deploys := j.history.Acknowledged(); purges < 3 || deploys < 1 {
 		errs = append(errs, fmt.Errorf("%d purges and %d deploys were acknowledged: want three and one, or nothing is shown", purges, deploys))
 	}
 	for _, d := range disturbances {
@@ -115,7 +92,7 @@ func middle(samples []sample) footprint {
 func (j *journal) section(o options, t *tally) string {
 	var b strings.Builder
 	share, asked, lost := j.availability(t)
-	purges, deploys := j.acknowledged()
+	purges, deploys := j.history.Acknowledged()
 	fmt.Fprintf(&b, `## Beside the churn
 
 - **%.4f %%** of %d requests got their whole answer, all visitors taken together; %d did not, each of which is explained above or is the gateway's fault
@@ -129,13 +106,7 @@ func (j *journal) section(o options, t *tally) string {
 	for _, d := range disturbances {
 		fmt.Fprintf(&b, "| %s | %d |\n", d.name, j.done[d.name])
 	}
-	b.WriteString("\n| command | exit code | times |\n| --- | --: | --: |\n")
-	exits := j.commands.Exits()
-	for _, command := range slices.Sorted(maps.Keys(exits)) {
-		for _, code := range slices.Sorted(maps.Keys(exits[command])) {
-			fmt.Fprintf(&b, "| `edge %s` | %d | %d |\n", command, code, exits[command][code])
-		}
-	}
+	b.WriteString("\n" + gateway.ExitTable(j.commands.Exits()))
 	b.WriteString("\n| the gateway's process, medians | MiB resident | goroutines | open files |\n| --- | --: | --: | --: |\n")
 	if len(j.samples) > 0 {
 		parts := min(12, len(j.samples))
@@ -148,6 +119,3 @@ func (j *journal) section(o options, t *tally) string {
 	b.WriteString("\n")
 	return b.String()
 }
-
-// leastLong is how long a run must be for everything to happen in it.
-const leastLong = 3 * time.Minute

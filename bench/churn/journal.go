@@ -74,14 +74,10 @@ func (j *journal) read(leave context.Context, seed uint64, pause time.Duration) 
 	transport := newTransport()
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
-	for gateway.Pause(leave, upTo(dice, 2*pause)) {
+	for gateway.Pause(leave, gateway.UpTo(dice, 2*pause)) {
 		r := history.Ask(client, j.site.url(), pages[dice.IntN(len(pages))])
 		j.add(func(h *history.History) { h.Reads = append(h.Reads, r) })
 	}
-}
-
-func upTo(dice *rand.Rand, d time.Duration) time.Duration {
-	return time.Duration(dice.Int64N(int64(d)))
 }
 
 // endure deploys one version after the other for as long as the run is to take,
@@ -150,7 +146,7 @@ func (j *journal) deploy(ctx context.Context, o options, f *fleet, version strin
 // purgeOften has pages purged every ten seconds or so, in a short run more often.
 func (j *journal) purgeOften(ctx, until context.Context, o options) error {
 	dice := rand.New(rand.NewPCG(o.seed, 4))
-	for gateway.Pause(until, upTo(dice, min(20*time.Second, o.duration/10))) {
+	for gateway.Pause(until, gateway.UpTo(dice, min(20*time.Second, o.duration/10))) {
 		if err := j.purge(ctx); err != nil {
 			return err
 		}

@@ -37,6 +37,9 @@ type endurance struct {
 	rest     time.Duration // between two deploys
 }
 
+// leastLong is how long a run must be for everything to happen in it.
+const leastLong = 3 * time.Minute
+
 func main() {
 	log.SetFlags(log.Ltime)
 	o := options{}

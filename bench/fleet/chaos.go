@@ -23,17 +23,13 @@ var mischiefs = []mischief{
 		return stopNode(ctx, s, dice, 20*time.Second)
 	}},
 	{"a node stopped for up to 8 s and resumed", func(ctx context.Context, s *site, dice *rand.Rand) error {
-		return stopNode(ctx, s, dice, upTo(dice, 8*time.Second))
+		return stopNode(ctx, s, dice, gateway.UpTo(dice, 8*time.Second))
 	}},
 	{"Redis killed, empty again after up to 10 s", killRedis},
 	{"Redis stopped for up to 10 s and resumed", stopRedis},
 	{"Redis flushed", func(_ context.Context, s *site, _ *rand.Rand) error { return s.redis.Flush() }},
 	{"a node cut off from Redis for up to 15 s", cutOff},
 	{"Cloudflare's next 20 calls fail", failCloudflare},
-}
-
-func upTo(dice *rand.Rand, d time.Duration) time.Duration {
-	return time.Duration(dice.Int64N(int64(d)))
 }
 
 // wreak does mischief until ctx is done, one after the other with calm between:
@@ -44,7 +40,7 @@ func (r *record) wreak(ctx context.Context, until context.Context, s *site, seed
 	for round := 0; until.Err() == nil; round++ {
 		// Each once, in another order each time.
 		for _, i := range dice.Perm(len(mischiefs)) {
-			if !gateway.Pause(until, 2*time.Second+upTo(dice, 8*time.Second)) {
+			if !gateway.Pause(until, 2*time.Second+gateway.UpTo(dice, 8*time.Second)) {
 				return done, nil
 			}
 			log.Print(mischiefs[i].name)
@@ -63,7 +59,7 @@ func killNode(ctx context.Context, s *site, dice *rand.Rand) error {
 	n := s.nodes[dice.IntN(nodes)]
 	n.leave("was killed")
 	n.server.Kill()
-	gateway.Pause(ctx, upTo(dice, 3*time.Second))
+	gateway.Pause(ctx, gateway.UpTo(dice, 3*time.Second))
 	if err := s.run(n); err != nil {
 		return err
 	}
@@ -88,11 +84,11 @@ func stopNode(ctx context.Context, s *site, dice *rand.Rand, d time.Duration) er
 }
 
 func killRedis(ctx context.Context, s *site, dice *rand.Rand) error {
-	return s.redis.Outage(ctx, upTo(dice, 10*time.Second))
+	return s.redis.Outage(ctx, gateway.UpTo(dice, 10*time.Second))
 }
 
 func stopRedis(ctx context.Context, s *site, dice *rand.Rand) error {
-	return s.redis.Freeze(ctx, upTo(dice, 10*time.Second))
+	return s.redis.Freeze(ctx, gateway.UpTo(dice, 10*time.Second))
 }
 
 // cutOff parts a node from Redis, and from nobody else: its visitors are to get
@@ -101,7 +97,7 @@ func cutOff(ctx context.Context, s *site, dice *rand.Rand) error {
 	n := s.nodes[dice.IntN(nodes)]
 	n.line.Cut()
 	defer n.line.Mend()
-	gateway.Pause(ctx, upTo(dice, 15*time.Second))
+	gateway.Pause(ctx, gateway.UpTo(dice, 15*time.Second))
 	return nil
 }
 

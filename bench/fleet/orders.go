@@ -73,7 +73,7 @@ func (r *record) add(edit func(*history.History)) {
 // purgeOften has pages purged until ctx is done, each time at another node.
 func (r *record) purgeOften(ctx, until context.Context, s *site, seed uint64) error {
 	dice := rand.New(rand.NewPCG(seed, 2))
-	for gateway.Pause(until, time.Second+upTo(dice, 4*time.Second)) {
+	for gateway.Pause(until, time.Second+gateway.UpTo(dice, 4*time.Second)) {
 		if err := r.purgeOnce(ctx, s, s.nodes[dice.IntN(nodes)], "25s"); err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func (f *fleet) end() error {
 // time with CI waiting at another node.
 func (r *record) deployOften(ctx, until context.Context, s *site, f *fleet, o options) error {
 	dice := rand.New(rand.NewPCG(o.seed, 3))
-	for i := 2; gateway.Pause(until, time.Second+upTo(dice, 4*time.Second)); i++ {
+	for i := 2; gateway.Pause(until, time.Second+gateway.UpTo(dice, 4*time.Second)); i++ {
 		version := fmt.Sprint("v", i)
 		if i%3 == 0 {
 			version = fmt.Sprint("v", i-2) // a rollback

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edgegw/edge/bench/gateway"
 	"github.com/edgegw/edge/bench/machine"
 )
 
@@ -17,7 +18,7 @@ func page(o options, version string, r result) string {
 	if err := r.verdict(); err != nil {
 		said = "NOT kept: " + err.Error()
 	}
-	purges, deploys := r.acknowledged()
+	purges, deploys := r.history.Acknowledged()
 	stale := len(r.violations) - len(r.failures())
 	fmt.Fprintf(&b, `# The fleet in chaos
 
@@ -36,12 +37,7 @@ Does exit code 0 of `+"`edge purge`"+` and `+"`edge deploy`"+` mean what it says
 	for _, m := range mischiefs {
 		fmt.Fprintf(&b, "| %s | %d |\n", m.name, r.done[m.name])
 	}
-	b.WriteString("\n| command | exit code | times |\n| --- | --: | --: |\n")
-	for _, command := range slices.Sorted(maps.Keys(r.exits)) {
-		for _, code := range slices.Sorted(maps.Keys(r.exits[command])) {
-			fmt.Fprintf(&b, "| `edge %s` | %d | %d |\n", command, code, r.exits[command][code])
-		}
-	}
+	b.WriteString("\n" + gateway.ExitTable(r.exits))
 	b.WriteString("\n| answers came from | answers |\n| --- | --: |\n")
 	for _, from := range slices.Sorted(maps.Keys(r.from)) {
 		fmt.Fprintf(&b, "| %s | %d |\n", from, r.from[from])

@@ -178,7 +178,7 @@ func (r *result) count() {
 	r.from = make(map[string]int)
 	for _, read := range r.history.Reads {
 		switch {
-		case read.Status == 0 || read.Status >= 500:
+		case read.Unanswered():
 			r.excused++
 		case strings.Contains(read.Where, "fleet-behind"):
 			r.behind++

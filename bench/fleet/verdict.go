@@ -8,29 +8,7 @@ import (
 )
 
 // failures are the violations that are no stale answers.
-func (r *result) failures() (failed []history.Violation) {
-	for _, v := range r.violations {
-		if v.Read.Status == 0 || v.Read.Status >= 500 {
-			failed = append(failed, v)
-		}
-	}
-	return failed
-}
-
-// acknowledged counts what was promised.
-func (r *result) acknowledged() (purges, deploys int) {
-	for _, p := range r.history.Purges {
-		if !p.Acknowledged.IsZero() {
-			purges++
-		}
-	}
-	for _, d := range r.history.Deploys {
-		if !d.Acknowledged.IsZero() {
-			deploys++
-		}
-	}
-	return purges, deploys
-}
+func (r *result) failures() []history.Violation { return history.Unanswered(r.violations) }
 
 // verdict is an error if a promise was broken, or if nothing was shown.
 func (r *result) verdict() error {
@@ -41,7 +19,7 @@ func (r *result) verdict() error {
 	if n := len(r.lies); n > 0 {
 		errs = append(errs, fmt.Errorf("%d exit codes that were not true: %v", n, first(r.lies, 5)))
 	}
-	purges, deploys := r.acknowledged()
+	purges, deploys := r.history.Acknowledged()
 	if purges < nodes+1 || deploys < 1 {
 		errs = append(errs, fmt.Errorf("%d purges and %d deploys were acknowledged: want more than %d, and one", purges, deploys, nodes))
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -74,6 +75,18 @@ func (c *Commands) Exits() map[string]map[int]int { return c.exits }
 
 // Lies are the exit codes that were not true. It is for when all have ended.
 func (c *Commands) Lies() []string { return c.lies }
+
+// ExitTable is what Exits counted, in Markdown.
+func ExitTable(exits map[string]map[int]int) string {
+	var b strings.Builder
+	b.WriteString("| command | exit code | times |\n| --- | --: | --: |\n")
+	for _, command := range slices.Sorted(maps.Keys(exits)) {
+		for _, code := range slices.Sorted(maps.Keys(exits[command])) {
+			fmt.Fprintf(&b, "| `edge %s` | %d | %d |\n", command, code, exits[command][code])
+		}
+	}
+	return b.String()
+}
 
 // untrue says in which way an exit code and a report contradict each other, or
 // the situation; "" if they do not.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"time"
@@ -72,6 +73,11 @@ func Ready(ctx context.Context, exited <-chan struct{}, ask func(context.Context
 			return fmt.Errorf("not ready: %w", err)
 		}
 	}
+}
+
+// UpTo is a time below d, by chance.
+func UpTo(dice *rand.Rand, d time.Duration) time.Duration {
+	return time.Duration(dice.Int64N(int64(d)))
 }
 
 // Pause reports whether the time passed before the context ended.

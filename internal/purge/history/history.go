@@ -36,6 +36,9 @@ type Read struct {
 	Excused string
 }
 
+// Unanswered reports that there was no answer, or that the gateway was at fault.
+func (r Read) Unanswered() bool { return r.Status == 0 || r.Status >= 500 }
+
 // Purge is one order to remove what was made before it.
 type Purge struct {
 	Called time.Time
@@ -64,6 +67,26 @@ type History struct {
 	Deploys []Deploy
 }
 
+// Acknowledged counts the purges and deploys that whoever called was told to be done.
+func (h History) Acknowledged() (purges, deploys int) {
+	for _, p := range h.Purges {
+		if !p.Acknowledged.IsZero() {
+			purges++
+		}
+	}
+	for _, d := range h.Deploys {
+		if !d.Acknowledged.IsZero() {
+			deploys++
+		}
+	}
+	return purges, deploys
+}
+
+// Unanswered are the violations that are no stale answers.
+func Unanswered(violations []Violation) []Violation {
+	return slices.DeleteFunc(slices.Clone(violations), func(v Violation) bool { return !v.Read.Unanswered() })
+}
+
 // Violation is a read that should not have been.
 type Violation struct {
 	Read Read
@@ -90,7 +113,7 @@ func (h History) Violations() []Violation {
 
 // wrong says which promise a read breaks; "" if it breaks none.
 func (h History) wrong(r Read) string {
-	if r.Status == 0 || r.Status >= 500 {
+	if r.Unanswered() {
 		if r.Excused != "" {
 			return ""
 		}
@@ -137,7 +160,7 @@ type Hits struct {
 // says whether a read was given a copy, and of which place.
 func (h History) Kept(version string, from, until time.Time, hit func(Read) (place string, is bool)) Hits {
 	reads := slices.DeleteFunc(slices.Clone(h.Reads), func(r Read) bool {
-		return r.Version != version || r.Start.Before(from) || r.End.After(until) || r.Status == 0 || r.Status >= 500
+		return r.Version != version || r.Start.Before(from) || r.End.After(until) || r.Unanswered()
 	})
 	slices.SortFunc(reads, func(a, b Read) int {
 		return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End))
