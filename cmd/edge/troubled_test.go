@@ -74,7 +74,7 @@ func newTroubles(t *testing.T) *troubles {
 func (x *troubles) visits(ctx context.Context) {
 	for path, every := range map[string]time.Duration{
 		"/page": 200 * time.Millisecond, "/other?n=%d": 200 * time.Millisecond, "/big?n=%d": 200 * time.Millisecond,
-		"/wp-%d": 20 * time.Millisecond, "/greets?n=%d": time.Second, "/broken?n=%d": time.Second,
+		"/wp-%d": 20 * time.Millisecond, "/greets?n=%d": time.Second, "/broken?n=%d": 50 * time.Millisecond,
 	} {
 		go x.g.visit(ctx, "", path, every)
 	}
