@@ -16,15 +16,22 @@ import (
 // JSON as text such as "1h30m". A JSON number is read as nanoseconds.
 type Duration time.Duration
 
-// ParseDuration reads "10s", "1h30m", "1d", "7d12h" or "0". Negative values
-// are errors.
+// longest is a hundred years: more than anybody means, and in text, in days or
+// in hours, what the others read again.
+const longest = 36500 * 24 * time.Hour
+
+// ParseDuration reads "10s", "1h30m", "1d", "7d12h" or "0". Negative values, and
+// those above 36500d, are errors.
 func ParseDuration(text string) (Duration, error) {
 	days, rest, found := strings.Cut(text, "d")
 	var total time.Duration
 	if found {
 		n, err := strconv.ParseFloat(days, 64)
-		if err != nil || n < 0 || n > 36500 || math.IsNaN(n) {
+		if err != nil || n < 0 || math.IsNaN(n) {
 			return 0, durationError(text)
+		}
+		if n > longest.Hours()/24 {
+			return 0, tooLong(text)
 		}
 		total = time.Duration(n * 24 * float64(time.Hour))
 	} else {
@@ -34,14 +41,21 @@ func ParseDuration(text string) (Duration, error) {
 		return Duration(total), nil
 	}
 	d, err := time.ParseDuration(rest)
-	if err != nil || d < 0 || total+d < total {
+	if err != nil || d < 0 {
 		return 0, durationError(text)
+	}
+	if d > longest-total {
+		return 0, tooLong(text)
 	}
 	return Duration(total + d), nil
 }
 
 func durationError(text string) error {
 	return fmt.Errorf("%q: want a duration such as 500ms, 10s, 5m, 1h or 7d", text)
+}
+
+func tooLong(text string) error {
+	return fmt.Errorf("%q: want a duration such as 1h or 7d, and of at most 36500d", text)
 }
 
 // D is the standard library's form.
@@ -80,6 +94,9 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 	if json.Unmarshal(data, &n) == nil {
 		if n < 0 {
 			return durationError(string(data))
+		}
+		if n > int64(longest) {
+			return tooLong(string(data))
 		}
 		*d = Duration(n)
 		return nil

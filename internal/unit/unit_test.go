@@ -12,19 +12,23 @@ func TestParseDuration(t *testing.T) {
 		want time.Duration
 		bad  bool
 	}{
-		"10s":      {want: 10 * time.Second},
-		"1h30m":    {want: 90 * time.Minute},
-		"1d":       {want: 24 * time.Hour},
-		"7d12h":    {want: 180 * time.Hour},
-		"0":        {want: 0},
-		"10 min":   {bad: true},
-		"-1s":      {bad: true},
-		"":         {bad: true},
-		"d":        {bad: true},
-		"NaNd":     {bad: true},
-		"1d-1h":    {bad: true},
-		"999999d":  {bad: true},
-		"36500d1h": {want: 36500*24*time.Hour + time.Hour},
+		"10s":           {want: 10 * time.Second},
+		"1h30m":         {want: 90 * time.Minute},
+		"1d":            {want: 24 * time.Hour},
+		"7d12h":         {want: 180 * time.Hour},
+		"0":             {want: 0},
+		"10 min":        {bad: true},
+		"-1s":           {bad: true},
+		"":              {bad: true},
+		"d":             {bad: true},
+		"NaNd":          {bad: true},
+		"1d-1h":         {bad: true},
+		"999999d":       {bad: true},
+		"36499d24h":     {want: 36500 * 24 * time.Hour},
+		"36500d1ns":     {bad: true},
+		"0001111152h":   {bad: true},
+		"2562047h47m":   {bad: true},
+		"36500.000001d": {bad: true},
 	}
 	for text, c := range cases {
 		got, err := ParseDuration(text)
@@ -90,7 +94,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"d":1000000000,"b":10,"r":"5%"}`), &out); err != nil || out.D.D() != time.Second || out.B != 10 || out.R != 0.05 {
 		t.Errorf("numbers came back as %+v, %v", out, err)
 	}
-	for _, bad := range []string{`{"d":"soon"}`, `{"d":-1}`, `{"d":true}`, `{"b":"much"}`, `{"r":2}`} {
+	for _, bad := range []string{`{"d":"soon"}`, `{"d":-1}`, `{"d":4000147200000000000}`, `{"d":true}`, `{"b":"much"}`, `{"r":2}`} {
 		if err := json.Unmarshal([]byte(bad), &out); err == nil {
 			t.Errorf("%s was accepted", bad)
 		}
@@ -110,7 +114,7 @@ func TestZeroMeansDefault(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"10s", "7d12h", "512MiB", "20%", "1e400d", "-0", "0x1p4"} {
+	for _, seed := range []string{"10s", "7d12h", "512MiB", "20%", "1e400d", "0001111152h", "-0", "0x1p4"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
