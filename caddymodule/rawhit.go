@@ -45,12 +45,13 @@ type RawHits struct {
 	// HTTP2Off leaves HTTP/2 to the standard server alone.
 	HTTP2Off bool `json:"http2_off,omitempty"`
 
-	server *caddyhttp.Server
-	table  *rawhit.Table
-	ctx    caddy.Context
-	access *zap.Logger // of the access log
-	traced bool        // some requests are
-	once   sync.Once
+	server  *caddyhttp.Server
+	table   *rawhit.Table
+	ctx     caddy.Context
+	access  *zap.Logger // of the access log
+	scribes *scribes
+	traced  bool // some requests are
+	once    sync.Once
 }
 
 // CaddyModule returns the Caddy module information.
@@ -131,7 +132,7 @@ func (h *RawHits) Provision(ctx caddy.Context) error {
 	server.RegisterConnState(h.table.ConnState)
 	server.RegisterOnShutdown(h.table.Drain)
 	server.RegisterOnStop(h.table.Wait)
-	h.access = zap.NewNop()
+	h.access, h.scribes = zap.NewNop(), newScribes()
 	tables.Lock()
 	defer tables.Unlock()
 	tables.of[server] = h
@@ -250,7 +251,7 @@ func (h *RawHits) learn(r *http.Request, offer func() (httpcache.Offer, bool)) {
 			Trusted: trusted, Varies: offered.Varies,
 			Count: countRepeated(rule),
 		}
-		if log := rawLogOf(r, h.access); log != nil {
+		if log := rawLogOf(r, h.access, h.scribes); log != nil {
 			log.fields = hitFields(ex, offered)
 			hit.Log = log.write
 			if a := live.Load(); a != nil && a.bored != nil {
