@@ -49,10 +49,8 @@ type conn struct {
 	idle      atomic.Bool
 	deadlines atomic.Int32
 
-	block   []byte // the header of a GET that was handed over, if nothing else was
-	key     []byte
+	work    *scratch // nil between requests
 	capture *capture
-	out     []byte
 	armed   time.Time // when our deadlines were set; zero when they are not
 
 	state atomic.Int32
@@ -85,6 +83,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	n := 0
 	for {
+		if n == 0 {
+			c.putAway()
+		}
 		m, err := c.Conn.Read(p[n:])
 		n += m
 		if n = c.answer(p, n); n > 0 {
@@ -109,7 +110,8 @@ func (c *conn) handOver(b []byte) {
 		_ = c.Conn.SetWriteDeadline(time.Time{})
 	}
 	if c.isGet = bytes.HasPrefix(b, []byte("GET ")) && endOfBlock(b) == len(b); c.isGet {
-		c.block = append(c.block[:0], b...)
+		work := c.takeOut()
+		work.block = append(work.block[:0], b...)
 	}
 }
 
@@ -150,26 +152,27 @@ func (c *conn) answer(p []byte, n int) int {
 
 // lookup finds what was learned about a request.
 func (c *conn) lookup(block []byte) *memo {
+	work := c.takeOut()
 	var ok bool
-	if c.key, ok = c.table.fields.appendKey(c.prefix(), block); !ok {
+	if work.key, ok = c.table.fields.appendKey(c.prefix(work.key[:0]), block); !ok {
 		return nil
 	}
-	return c.table.find(c.key)
+	return c.table.find(work.key)
 }
 
 // prefix begins the key: what a trusted proxy says means something else than
 // the same words of a visitor, and over TLS the answer may depend on the name
 // that the client asked for there. A byte tells that name's length.
-func (c *conn) prefix() []byte {
+func (c *conn) prefix(key []byte) []byte {
 	kind := byte('-')
 	if c.trusted {
 		kind = '+'
 	}
 	if c.tls == nil {
-		return append(c.key[:0], kind, 0)
+		return append(key, kind, 0)
 	}
 	name := c.tls.ServerName
-	return append(append(c.key[:0], kind, 1, byte(len(name))), name...)
+	return append(append(key, kind, 1, byte(len(name))), name...)
 }
 
 // reply writes the answer, unless it may not be given any more.
@@ -180,15 +183,15 @@ func (c *conn) reply(m *memo, block []byte) (replied bool, err error) {
 	now := time.Now()
 	use, ok := m.answer.Begin(now)
 	if !ok {
-		c.table.drop(c.table.slot(c.key), m)
+		c.table.drop(c.table.slot(c.work.key), m)
 		return false, nil
 	}
 	defer use.Exchange.End()
 	c.arm(now)
 	r := m.render(use.Age, use.TTL)
-	c.out = append(c.out[:0], r.bytes...)
+	c.work.out = append(c.work.out[:0], r.bytes...)
 	if r.id >= 0 {
-		putID(c.out[r.id : r.id+requestIDSize])
+		putID(c.work.out[r.id : r.id+requestIDSize])
 	}
 	// Whoever has the answer finds it counted.
 	c.table.replies.Add(1)
@@ -204,7 +207,7 @@ func (c *conn) reply(m *memo, block []byte) (replied bool, err error) {
 
 // note has a record written of a reply whose header is at the start of out.
 func (c *conn) note(m *memo, block []byte, head, size int, began, done time.Time, err error) {
-	copied := append(append(make([]byte, 0, len(block)+head), block...), c.out[:head]...)
+	copied := append(append(make([]byte, 0, len(block)+head), block...), c.work.out[:head]...)
 	c.table.journal.waiting <- record{log: m.log, Record: Record{
 		Block: copied[:len(block)], Head: copied[len(block):], Remote: c.RemoteAddr().String(), Size: size,
 		Done: done, Duration: done.Sub(began), Err: err, TLS: c.tls,
@@ -216,32 +219,34 @@ func (c *conn) send(body [][]byte) error {
 	if c.tls != nil {
 		return c.seal(body)
 	}
-	if len(c.out)+size(body) <= maxFlat {
+	work := c.work
+	if len(work.out)+size(body) <= maxFlat {
 		for _, piece := range body {
-			c.out = append(c.out, piece...)
+			work.out = append(work.out, piece...)
 		}
-		_, err := c.Conn.Write(c.out)
+		_, err := c.Conn.Write(work.out)
 		return err
 	}
-	buffers := append(net.Buffers{c.out}, body...)
+	buffers := append(net.Buffers{work.out}, body...)
 	_, err := buffers.WriteTo(c.Conn)
 	return err
 }
 
 // seal writes them in full records: each costs a system call.
 func (c *conn) seal(body [][]byte) error {
+	work := c.work
 	for _, piece := range body {
-		for len(c.out)+len(piece) > maxFlat {
-			n := max(0, maxFlat-len(c.out))
-			c.out = append(c.out, piece[:n]...)
-			if _, err := c.Conn.Write(c.out); err != nil {
+		for len(work.out)+len(piece) > maxFlat {
+			n := max(0, maxFlat-len(work.out))
+			work.out = append(work.out, piece[:n]...)
+			if _, err := c.Conn.Write(work.out); err != nil {
 				return err
 			}
-			c.out, piece = c.out[:0], piece[n:]
+			work.out, piece = work.out[:0], piece[n:]
 		}
-		c.out = append(c.out, piece...)
+		work.out = append(work.out, piece...)
 	}
-	_, err := c.Conn.Write(c.out)
+	_, err := c.Conn.Write(work.out)
 	return err
 }
 
@@ -263,7 +268,10 @@ func (c *conn) arm(now time.Time) {
 // learn begins to watch.
 func (c *conn) learn(r *http.Request, hit func() (Hit, bool)) {
 	c.capture, c.isGet = nil, true
-	block := c.block
+	var block []byte
+	if c.work != nil {
+		block = c.work.block
+	}
 	if c.known && (len(block) == 0 || !repeatable(r)) {
 		return
 	}
@@ -275,8 +283,9 @@ func (c *conn) learn(r *http.Request, hit func() (Hit, bool)) {
 	if len(block) == 0 || !repeatable(r) || size(h.Body) > maxBody || c.table.fields.variesBy(h.Varies) {
 		return
 	}
-	if c.key, ok = c.table.fields.appendKey(c.prefix(), block); ok && c.table.wants(c.key) {
-		c.capture = newCapture(c.key, h)
+	work := c.work // it has the block
+	if work.key, ok = c.table.fields.appendKey(c.prefix(work.key[:0]), block); ok && c.table.wants(work.key) {
+		c.capture = newCapture(work.key, h)
 	}
 }
 
@@ -299,7 +308,9 @@ func (c *conn) becomesIdle() {
 			c.table.put(m)
 		}
 	}
-	c.block = c.block[:0]
+	if c.work != nil { // a block that is not put away yet is of the last request
+		c.work.block = c.work.block[:0]
+	}
 	c.afterGet, c.isGet = c.isGet, false
 	c.deadlines.Store(0)
 	c.idle.Store(true)
