@@ -232,21 +232,23 @@ func (c *conn) send(body [][]byte) error {
 	return err
 }
 
-// seal writes them in full records: each costs a system call.
+// seal writes them in full records: each costs a system call. The header stays
+// at the start of out.
 func (c *conn) seal(body [][]byte) error {
 	work := c.work
+	head, from := len(work.out), 0 // what is to be written is from there
 	for _, piece := range body {
-		for len(work.out)+len(piece) > maxFlat {
-			n := max(0, maxFlat-len(work.out))
+		for len(work.out)-from+len(piece) > maxFlat {
+			n := max(0, maxFlat-(len(work.out)-from))
 			work.out = append(work.out, piece[:n]...)
-			if _, err := c.Conn.Write(work.out); err != nil {
+			if _, err := c.Conn.Write(work.out[from:]); err != nil {
 				return err
 			}
-			work.out, piece = work.out[:0], piece[n:]
+			work.out, from, piece = work.out[:head], head, piece[n:]
 		}
 		work.out = append(work.out, piece...)
 	}
-	_, err := c.Conn.Write(work.out)
+	_, err := c.Conn.Write(work.out[from:])
 	return err
 }
 

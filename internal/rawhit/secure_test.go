@@ -2,6 +2,7 @@ package rawhit
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +47,30 @@ func TestAHitIsGivenAgainOverTLS(t *testing.T) {
 		}
 	}
 	w.ended()
+}
+
+// An answer of several records of TLS is in the log with its header, as others are.
+func TestARecordHasTheHeaderOfALargeAnswer(t *testing.T) {
+	w := newSecureWorld(t, true)
+	records := make(chan Record, 1)
+	w.log = func(r Record) {
+		select {
+		case records <- r:
+		default: // the first will do
+		}
+	}
+	w.table.Start()
+	w.learned(w.dial(), get("/hit/100000"))
+	record := <-records
+	got, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(record.Head)), nil)
+	if err != nil || got.ContentLength != 100_000 || got.Header.Get("X-Request-Id") == "" {
+		t.Errorf("header %.100q, %v: want that of the answer", record.Head, err)
+	}
+	w.table.Drain()
+	if err := w.table.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.table.Stop()
 }
 
 // What was learned under one name is not for another, nor for those without

@@ -57,6 +57,7 @@ type world struct {
 	told    atomic.Int64 // requests of which Chosen said that they were
 	choose  atomic.Bool
 	idle    atomic.Int64 // in nanoseconds
+	log     func(Record) // nil for nobody
 }
 
 const lifetime = 3600
@@ -162,7 +163,7 @@ func (w *world) hit(rw http.ResponseWriter, r *http.Request) {
 			Answer: cached{w, r.URL.Path, w.changes.Load()}, Age: age, TTL: ttl, Body: [][]byte{body[:len(body)/2], body[len(body)/2:]},
 			Date: h.Get("Date"), Trusted: w.trusted.Load(),
 			Varies: func(name string) bool { return r.URL.Path == "/hit/varies" && name == "User-Agent" },
-			Count:  func(time.Duration) { w.counted.Add(1) },
+			Count:  func(time.Duration) { w.counted.Add(1) }, Log: w.log,
 		}, true
 	})
 	if r.URL.Path == "/hit/edited" { // a handler in front changes the body
