@@ -67,6 +67,7 @@ type gateway struct {
 	away    bool       // that is another process's; guarded by writing
 
 	unwatch func() // ends the watch over the traffic; nil before it began
+	unlull  func() // ends the use of lulls; nil before it began
 }
 
 func acquireGateway() (*gateway, error) {
@@ -127,7 +128,7 @@ func (g *gateway) openHeld(a *App) error {
 	g.openCache(a, journal)
 	g.fresh = true
 	g.backups = backup.NewRunner(onBackupEvent)
-	g.unwatch = g.watch()
+	g.unwatch, g.unlull = g.watch(), collectInLulls()
 	return g.join(a)
 }
 
@@ -188,6 +189,7 @@ func (g *gateway) Destruct() error {
 	defer g.mu.Unlock()
 	if g.unwatch != nil {
 		g.unwatch()
+		g.unlull()
 	}
 	if g.backups != nil {
 		g.backups.Close()

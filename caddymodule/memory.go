@@ -91,22 +91,37 @@ func differs(a, b, parts int64) bool {
 // measureMemory reads what there is, just after a collection: the resident set
 // is then about the largest since the last one.
 func measureMemory() memoryState {
-	samples := []metrics.Sample{
-		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
-	}
-	metrics.Read(samples)
-	read := func(i int) int64 {
-		if samples[i].Value.Kind() != metrics.KindUint64 {
-			return 0
-		}
-		return int64(samples[i].Value.Uint64())
-	}
-	m := memoryState{live: read(0), mapped: read(1) - read(2)}
+	live, mapped := measureRuntime()
+	m := memoryState{live: live, mapped: mapped}
 	m.resident = max(m.mapped, residentSet())
 	if m.resident == m.mapped {
 		m.resident += usualOutside
 	}
 	return m
+}
+
+// measureRuntime reads what the last collection found alive, and what the runtime
+// has mapped and not given back.
+func measureRuntime() (live, mapped int64) {
+	read := readMetrics("/gc/heap/live:bytes", "/memory/classes/total:bytes", "/memory/classes/heap/released:bytes")
+	return read[0], read[1] - read[2]
+}
+
+// readMetrics reads numbers of the runtime, by name; zero for one that it does not
+// have.
+func readMetrics(names ...string) []int64 {
+	samples := make([]metrics.Sample, len(names))
+	for i, name := range names {
+		samples[i].Name = name
+	}
+	metrics.Read(samples)
+	numbers := make([]int64, len(names))
+	for i, s := range samples {
+		if s.Value.Kind() == metrics.KindUint64 {
+			numbers[i] = int64(s.Value.Uint64())
+		}
+	}
+	return numbers
 }
 
 // residentSet is that of this process, or zero where the system does not say.

@@ -24,7 +24,7 @@ Every connection of every row was kept, and got all its answers, also after its 
 			r.situation, r.contestant.name, r.n, mebibytes(r.before), mebibytes(r.held), r.each()/1024, mebibytes(r.after))
 	}
 	fmt.Fprintf(&b, `
-Memory is the proportional set size of the process and its children, from `+"`/proc/PID/smaps_rollup`"+`, after %s in which nothing happens; sockets in the kernel are not in it, and are the same for all. With Go's programs it holds garbage that is not collected yet, as it does where they serve. A request under way is held by one of %d replicas, and takes two sockets of the gateway.
+Memory is the proportional set size of the process and its children, from `+"`/proc/PID/smaps_rollup`"+`, after %s in which nothing happens; sockets in the kernel are not in it, and are the same for all. With stock Caddy it holds garbage that is not collected yet, as it does where it serves; edge collects it when a burst is over. A request under way is held by one of %d replicas, and takes two sockets of the gateway.
 
 - files that a process may open: %d
 - edge %s
