@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"runtime"
-	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -134,10 +133,20 @@ func TestALullGivesBackWhatABurstHasLeft(t *testing.T) {
 		<-waiting
 	}
 	burst := measureUsage()
-	l := lulls{measure: measureUsage, collect: debug.FreeOSMemory}
+	l := lulls{measure: measureUsage, collect: func() { giveBack(2) }}
 	if left := l.settle(burst); burst.mapped-left.mapped < 16*mib {
 		t.Errorf("%d MiB of %d are left: want 16 less at least: half the stacks of a thousand visitors, and their garbage",
 			left.mapped/mib, burst.mapped/mib)
+	}
+}
+
+func TestHoweverManyProcessorsItIsCollected(t *testing.T) {
+	for _, processors := range []int{1, 2} {
+		before := readMetrics("/gc/cycles/forced:gc-cycles")[0]
+		giveBack(processors)
+		if readMetrics("/gc/cycles/forced:gc-cycles")[0] == before {
+			t.Errorf("%d processors: nothing was collected", processors)
+		}
 	}
 }
 
