@@ -152,7 +152,7 @@ func (f *fleet) register(ctx context.Context, r *replica) error {
 	if err != nil {
 		return err
 	}
-	return f.site.call(ctx, http.MethodPost, "replicas", body, nil)
+	return f.site.insist(ctx, http.MethodPost, "replicas", body)
 }
 
 // delist takes a replica off the list that it stands on.
@@ -162,7 +162,7 @@ func (f *fleet) delist(ctx context.Context, r *replica) error {
 	}
 	r.forget()
 	r.renewing.Wait()
-	err := f.site.call(ctx, http.MethodDelete, "replicas/"+r.id, nil, nil)
+	err := f.site.insist(ctx, http.MethodDelete, "replicas/"+r.id, nil)
 	if err != nil && strings.Contains(err.Error(), "404") {
 		return nil // its lease has ended
 	}

@@ -186,6 +186,23 @@ func (s *site) call(ctx context.Context, method, path string, body []byte, into 
 	return gateway.Control(ctx, s.client, s.token, method, "http://"+s.listen+"/.edge/"+path, body, into)
 }
 
+// insist repeats a call until it is answered, as whoever registers replicas does:
+// one that reaches a gateway which is being replaced may be turned away, or lose its
+// connection. The call must be one that may be made twice.
+func (s *site) insist(ctx context.Context, method, path string, body []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := s.call(ctx, method, path, body, nil)
+		if err == nil || strings.Contains(err.Error(), "404") {
+			return err
+		}
+		if !gateway.Pause(ctx, 50*time.Millisecond) {
+			return fmt.Errorf("not within %s: %w", patience, err)
+		}
+	}
+}
+
 // poolView is what the control API says of the pool.
 type poolView struct {
 	InFlight int64 `json:"in_flight"`
