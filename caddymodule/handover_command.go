@@ -33,7 +33,7 @@ func handoverCommand(c *cobra.Command) {
 	var h cli.HandoverConfig
 	c.Args = cobra.NoArgs
 	f := c.Flags()
-	f.StringVar(&h.Server, "server", "", "the gateway's admin endpoint (default: $EDGE_SERVER, then "+cli.DefaultServer+")")
+	f.StringVar(&h.Server, "server", "", "the gateway's admin endpoint; sites offer no handover (default: $EDGE_SERVER, then "+cli.DefaultServer+")")
 	f.StringVar(&h.Binary, "binary", "", "absolute path of the binary that takes over (default: this one)")
 	f.DurationVar(&h.Wait, "wait", control.DefaultHandover, "how long it may take to get ready")
 	f.BoolVar(&h.JSON, "json", false, "print one JSON object")

@@ -65,7 +65,7 @@ func (c *Client) call(ctx context.Context, q request, into any) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return unreachable(err)
+		return c.unreachable(err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
@@ -123,10 +123,14 @@ func (c *Client) cancel(ctx context.Context, kind, id string, into any) error {
 }
 
 // unreachable is the failure of a call without an answer.
-func unreachable(err error) error {
+func (c *Client) unreachable(err error) error {
 	var certificate *tls.CertificateVerificationError
 	settled := errors.Is(err, errRedirect) || errors.As(err, &certificate)
-	return &failure{exit: ExitUnreachable, retry: !settled, text: err.Error()}
+	text := err.Error()
+	if c.assumed {
+		text += fmt.Sprintf(" (no gateway is named: if its admin endpoint is elsewhere, want that in %s or --server)", ServerEnv)
+	}
+	return &failure{exit: ExitUnreachable, retry: !settled, text: text}
 }
 
 // read tells an answer from the API from one of something that stands in its way.

@@ -49,6 +49,9 @@ type Client struct {
 	Token string
 	// HTTP does the calls.
 	HTTP *http.Client
+
+	// assumed: nobody has named a gateway, so that Server is DefaultServer.
+	assumed bool
 }
 
 // NewClient finds the gateway and the token. Its error joins every mistake, and
@@ -62,7 +65,8 @@ func NewClient(c Connection) (*Client, error) {
 	if server == "" {
 		server, place = getenv(ServerEnv), ServerEnv
 	}
-	if server == "" {
+	assumed := server == ""
+	if assumed {
 		server = DefaultServer
 	}
 	base, socket, serverErr := parseServer(place, server)
@@ -74,7 +78,7 @@ func NewClient(c Connection) (*Client, error) {
 	if transport == nil {
 		transport = newTransport(socket)
 	}
-	return &Client{Server: base, Token: token, HTTP: &http.Client{Transport: transport, CheckRedirect: checkRedirect}}, nil
+	return &Client{Server: base, Token: token, HTTP: &http.Client{Transport: transport, CheckRedirect: checkRedirect}, assumed: assumed}, nil
 }
 
 // parseServer gives the base URL, and the socket's path if it is one.

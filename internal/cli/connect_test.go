@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/edgegw/edge/internal/control"
@@ -67,6 +68,35 @@ func TestConnectionsThatAreRefused(t *testing.T) {
 			}
 			if err != nil && strings.Contains(err.Error(), secret) {
 				t.Error("the error shows the secret")
+			}
+		})
+	}
+}
+
+// closed is a port on which nobody listens, whatever it is called.
+type closed struct{}
+
+func (closed) RoundTrip(*http.Request) (*http.Response, error) { return nil, syscall.ECONNREFUSED }
+
+func TestWhoNamedNoGatewayIsToldHow(t *testing.T) {
+	cases := map[string]struct {
+		server  string
+		environ map[string]string
+		told    bool
+	}{
+		"nothing said":       {"", nil, true},
+		"by the flag":        {DefaultServer, nil, false},
+		"by the environment": {"", map[string]string{ServerEnv: "http://localhost:2020/edge"}, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			c := StatusConfig{Connection: Connection{Server: tc.server, Getenv: environment(tc.environ), Transport: closed{}}}
+			if code := Status(t.Context(), c, &stdout, &stderr); code != ExitUnreachable {
+				t.Errorf("exit %d, want %d", code, ExitUnreachable)
+			}
+			if said := stderr.String(); strings.Contains(said, "want that in EDGE_SERVER or --server") != tc.told {
+				t.Errorf("%q: told how to name one: want %v", said, tc.told)
 			}
 		})
 	}

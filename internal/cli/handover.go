@@ -73,8 +73,14 @@ func (h *HandoverReport) run(ctx context.Context, c HandoverConfig) error {
 	order := control.HandoverOrder{Binary: h.Binary, Patience: unit.Duration(c.Wait)}
 	err = client.call(ctx, request{method: http.MethodPost, path: "handover", body: order, wait: c.Wait}, &h.Handover)
 	var f *failure
-	if errors.As(err, &f) && f.code == control.CodeHandover {
-		f.exit = ExitGate
+	if !errors.As(err, &f) {
+		return err
 	}
-	return err
+	switch f.code {
+	case control.CodeHandover:
+		f.exit = ExitGate
+	case control.CodeRoute:
+		f.text = fmt.Sprintf("%s offers no handover, sites do not: want the admin endpoint in --server, such as %s", client.Server, DefaultServer)
+	}
+	return f
 }
