@@ -193,6 +193,36 @@ func TestARestoredJournalGoesOnAboveAll(t *testing.T) {
 	}
 }
 
+func TestWhatARestoreSaysOfTheJournal(t *testing.T) {
+	backedUp := t.TempDir()
+	journalIn(t, backedUp, 7)
+	text := contents(t, filepath.Join(backedUp, journalFile))
+	for name, c := range map[string]struct {
+		there  func(dir string)
+		action string
+	}{
+		"nothing there":               {func(string) {}, changeCreate},
+		"the same: goes on above it":  {func(dir string) { put(t, filepath.Join(dir, journalFile), string(text)) }, changeReplace},
+		"another one, which is newer": {func(dir string) { journalIn(t, dir, 90) }, changeReplace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			c.there(dir)
+			r := restoration{stateDir: dir, purge: purgeAuto, content: backup.Content{Files: []backup.File{{Name: stateFolder + journalFile, Data: text}}}}
+			changes, err := r.plan(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.apply(t.Context(), changes); err != nil {
+				t.Fatal(err)
+			}
+			if len(changes) != 1 || changes[0].Action != c.action {
+				t.Errorf("%+v: want %s", changes, c.action)
+			}
+		})
+	}
+}
+
 func TestWhatDoesNotProve(t *testing.T) {
 	dir := t.TempDir()
 	certificate, key := pairFor(t, "a.test")

@@ -156,7 +156,10 @@ func (r *restoration) apply(ctx context.Context, changes []replacement) (err err
 			if changes[i].data, err = r.raised(changes[i].data); err != nil {
 				return err
 			}
-			changes[i].Action = changeReplace
+			// Never the same as what is there, since its generation is another.
+			if changes[i].Action == changeSame {
+				changes[i].Action = changeReplace
+			}
 		}
 	}
 	if err := write(ctx, changes); err != nil {
