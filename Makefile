@@ -3,7 +3,9 @@
 # make build    the gateway, as bin/edge
 # make reproducible  builds the last commit twice, elsewhere each time, and compares
 # make vulncheck  known vulnerabilities in what is built; asks a database
+# make licences  the licence of every module in it, held against a list; needs a minute
 # make deb      a Debian package of it, VERSION=1.2.0
+# make release  what a release consists of, VERSION=1.2.0, in dist/VERSION
 # make bench    peers side by side, written to bench/RESULTS.md
 # make bench-race  purges against fetches under way, written to bench/RACE.md
 # make bench-hitratio  what the cache keeps, beside LRU and W-TinyLFU, written to bench/HITRATIO.md
@@ -34,7 +36,7 @@ SOAK ?= 1h
 SOAK_MEMORY ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
+.PHONY: release licences vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -43,6 +45,14 @@ build:
 
 deb: build
 	packaging/debian/build.sh $(VERSION) bin/edge bin/edge_$(VERSION).deb
+
+release:
+	scripts/release.sh "$(VERSION)" "dist/$(VERSION)"
+
+licences:
+	mkdir -p bin
+	scripts/sbom.sh "$(CURDIR)/bin/edge.cdx.json"
+	cd packaging && $(GO) run ./licences -sbom ../bin/edge.cdx.json
 
 test: tools format vet lint race fuzz bench-test packaging-test
 
@@ -66,6 +76,7 @@ TOOL := $(GO) tool -modfile=scripts/tools/go.mod
 lint:
 	$(GO) tool staticcheck $(PACKAGES)
 	$(TOOL) actionlint
+	$(TOOL) actionlint packaging/github/*.yml
 
 # Asks the Go project's database of vulnerabilities, so it is no part of test.
 vulncheck:

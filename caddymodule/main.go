@@ -15,6 +15,8 @@ import (
 func Main() {
 	caddy.CustomBinaryName = "edge"
 	caddy.CustomLongDescription = longDescription
+	version, _ := versions()
+	caddy.CustomVersion = "edge " + version + ", Caddy" // whose own version follows
 	if code := refuse(os.Args[1:], os.Stderr); code != 0 {
 		os.Exit(code)
 	}

@@ -6,7 +6,7 @@
 #   EDGE_VERSION  what every replica is to run       EDGE_POOL     the pool, if there are several
 #   EDGE_TIMEOUT  how long the replicas may take     EDGE_VERIFY   URLs, one a line
 #   EDGE_WARM     sitemaps and pages, one a line     EDGE_KEY      the same key, the same deploy
-#   EDGE          the binary, if it is not edge
+#   EDGE_REASON   for the history; CI if none      EDGE          the binary, if it is not edge
 #
 # The exit code is edge deploy's. On GitHub, id, state and exit are outputs.
 set -eu

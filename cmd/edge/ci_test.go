@@ -91,6 +91,25 @@ func TestTheActionRunsTheScript(t *testing.T) {
 	}
 }
 
+// The workflow for rollbacks gives the action inputs that it has, and waits for the
+// version that it was told.
+func TestTheRollbackWorkflowCallsTheAction(t *testing.T) {
+	_, step, found := strings.Cut(read(t, "../../packaging/github/rollback.yml"), "- uses: edgegw/edge@main\n")
+	if !found || !strings.Contains(step, "          version: ${{ inputs.version }}\n") {
+		t.Fatalf("want a step that waits for the version:\n%s", step)
+	}
+	inputs, _, _ := strings.Cut(read(t, "../../action.yml"), "\noutputs:\n")
+	given := regexp.MustCompile(`(?m)^          ([a-z]+):`).FindAllStringSubmatch(step, -1)
+	if len(given) < 4 {
+		t.Errorf("want server, token, version and reason:\n%s", step)
+	}
+	for _, input := range given {
+		if !strings.Contains(inputs, "\n  "+input[1]+":\n") {
+			t.Errorf("the action has no input %s", input[1])
+		}
+	}
+}
+
 // What docs/deploying.md tells CI to run is run: the lines of GitLab and Railway.
 func TestTheSnippetsOfCIRun(t *testing.T) {
 	t.Parallel()
