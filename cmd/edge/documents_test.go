@@ -33,6 +33,8 @@ var elsewhere = map[string]string{
 	"redis-cli":  "wants a Redis of the example: TestReplicasAnnounceThemselvesInRedis of internal/lb, TestAFleetOverTLSWithFewRights of internal/fleet",
 	"openssl":    "asks for a certificate that the example's host has",
 	"dmesg":      "wants rights over the machine",
+	"cosign":     "wants a release that was published",
+	"gh":         "wants a release that was published",
 }
 
 // notHere are lines that cannot be run in this test's world, each with why.
@@ -45,6 +47,8 @@ var notHere = map[string]string{
 	"docs/backup.md: edge restore --from s3://backups/crm --endpoint https://s3.example.com --key-file edge_backup_key  \t--state-dir /var/lib/edge --config-dir /etc/edge": "wants a bucket: TestADestroyedNodeIsRestored",
 	"docs/disaster-recovery.md: edge restore --config Caddyfile && edge run --config Caddyfile":                                                                             "wants a node that is lost: TestADestroyedNodeIsRestored",
 	"docs/control-api.md: CLOUDFLARE_API_TOKEN=any-token edge standin --zone 023e105f4ecef8ad9ca31a8372d0c353 --plan free":                                                  "runs until it is stopped: internal/purge/standin has its tests",
+	"docs/release.md: sha256sum --check --ignore-missing SHA256SUMS":                                                                                                        "wants a release: TestAReleaseIsWhatItSays of packaging",
+	"docs/release.md: sha256sum dist/v1.2.0/edge_1.2.0_linux_amd64.tar.gz":                                                                                                  "wants a release: TestAReleaseIsWhatItSays of packaging",
 	"docs/rollback.md: edge deploy --version \"$OLD\" --verify https://crm.example.com/ --timeout 15m":                                                                      "wants a rollback: TestRollingDeploys",
 	"docs/rollback.md: edge drain --version \"$NEW\" --wait 30s":                                                                                                            "wants replicas of two versions: TestDrain",
 	"docs/rollback.md: edge drain --version \"$NEW\" --undo":                                                                                                                "wants replicas of two versions: TestDrain",
