@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -108,6 +109,8 @@ func plain(err error) error {
 	switch {
 	case refused.Code == "NoSuchBucket":
 		return fmt.Errorf("%s: want a bucket that is there: edge makes none", what)
+	case refused.Code == "NoSuchKey":
+		return fmt.Errorf("%s: %w", what, fs.ErrNotExist)
 	case refused.StatusCode == http.StatusForbidden:
 		return fmt.Errorf("%s: want keys that may list, read, write and delete there", what)
 	}

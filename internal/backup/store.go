@@ -17,6 +17,7 @@ import (
 // no secrets.
 type Store interface {
 	Put(ctx context.Context, name string, data []byte) error
+	// Get reads an object; the error is fs.ErrNotExist if there is none.
 	Get(ctx context.Context, name string) ([]byte, error)
 	List(ctx context.Context) ([]Object, error)
 	Delete(ctx context.Context, name string) error

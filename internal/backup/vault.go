@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -150,6 +151,7 @@ func (v *Vault) survey(ctx context.Context) ([]Object, []Marker, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
+			case errors.Is(err, fs.ErrNotExist): // the gateway has let it go since it was listed
 			case err != nil:
 				errs = append(errs, fmt.Errorf("read %s: %w", o.Name, err))
 			case bad == nil && m.Size == size:

@@ -270,6 +270,37 @@ func TestTwoAtOneTargetDoNotDisturbEachOther(t *testing.T) {
 	}
 }
 
+// hasty is a Store from which somebody deletes an object as soon as it was listed.
+type hasty struct {
+	Store
+	loses string
+}
+
+func (h hasty) List(ctx context.Context) ([]Object, error) {
+	objects, err := h.Store.List(ctx)
+	return objects, errors.Join(err, h.Delete(ctx, h.loses))
+}
+
+func TestABackupThatGoesWhileItIsListedIsNone(t *testing.T) {
+	for name, target := range targets(t) {
+		v := vaultAt(t, target)
+		first, err := v.Make(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := v.Make(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := vaultAt(t, target) // which has read no marker yet
+		other.Store = hasty{other.Store, first.Name + markerSuffix}
+		list, err := other.List(t.Context())
+		if err != nil || len(list) != 1 || list[0].Name != second.Name {
+			t.Errorf("%s: listed %v, %v: want %s alone", name, list, err, second.Name)
+		}
+	}
+}
+
 // memory is a Store for tests of time, where nothing may wait for the network.
 type memory struct {
 	folder
