@@ -80,7 +80,7 @@ func (o options) check() error {
 	if o.duration != 0 && o.duration < leastLong {
 		errs = append(errs, fmt.Errorf("-duration %s: want %s at least", o.duration, leastLong))
 	}
-	if o.crowd < 1 || o.rest < time.Second {
+	if o.duration != 0 && (o.crowd < 1 || o.rest < time.Second) {
 		errs = append(errs, fmt.Errorf("-crowd %d, -rest %s: want 1 and 1s at least", o.crowd, o.rest))
 	}
 	return errors.Join(errs...)
