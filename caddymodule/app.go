@@ -165,6 +165,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.gateway = g
+	if err := g.claimEarly(a); err != nil {
+		return err
+	}
 	if err := errors.Join(a.acquireReporter(), a.acquireProvider()); err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func configOf(args []string) []string {
 
 // passing are files of the state folder that are of no use to another start.
 func passing(name string) bool {
-	return name == diskID || name == restoredFile || name == backup.LockName || strings.HasPrefix(name, ".") ||
+	return name == diskID || name == restoredFile || name == backup.LockName || name == backup.OwnerLockName || strings.HasPrefix(name, ".") ||
 		strings.HasSuffix(name, ".new") || strings.HasPrefix(name, stickyKeyFile+"-")
 }
 

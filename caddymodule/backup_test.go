@@ -68,7 +68,7 @@ func fileNames(files []backup.File) (names []string) {
 
 func TestWhatOfTheStateIsCopied(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"deploys.json", "aside.json", "sticky.key", "backup.id", "cache.id", "restore.json", "edge.lock", ".probe-1", "aside.json.new", "sticky.key-1", "cache/fence.log", "a-file-of-tomorrow"} {
+	for _, name := range []string{"deploys.json", "aside.json", "sticky.key", "backup.id", "cache.id", "restore.json", "edge.lock", "owner.lock", ".probe-1", "aside.json.new", "sticky.key-1", "cache/fence.log", "a-file-of-tomorrow"} {
 		put(t, filepath.Join(dir, name), "x")
 	}
 	put(t, filepath.Join(dir, "purge.journal"), "one line\nhalf a li")

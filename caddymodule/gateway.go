@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,7 +59,8 @@ type gateway struct {
 	asides        *asides // nil until a configuration has started
 
 	backups  *backup.Runner // nil until a configuration has started
-	held     io.Closer      // the state folder; nil until a configuration has started
+	held     io.Closer      // the state folder, against restores; nil until a configuration has started
+	owned    io.Closer      // the same, against other gateways; nil while it is another process's
 	restored *restored      // what a restore before this start has left to do; nil for nothing
 
 	writing sync.Mutex // into the state folder
@@ -96,22 +96,9 @@ func (g *gateway) open(a *App) error {
 		}
 		return errors.Join(keepsDisk(g.disk, a.diskFolder()), keepsFleet(g.fleetConfig, a.Fleet), keepsShared(g.sharedConfig, a.Cache.Shared))
 	}
-	if err := os.MkdirAll(a.StateDir, 0o700); err != nil {
-		return fmt.Errorf("state_dir %q: want a folder that can be written: %w", a.StateDir, err)
-	}
-	held, err := g.holdState(a.StateDir)
-	if err != nil {
+	if err := g.claim(a); err != nil {
 		return err
 	}
-	if err := g.openHeld(a); err != nil {
-		return errors.Join(err, held.Close())
-	}
-	g.held = held
-	return nil
-}
-
-// openHeld is open, in a state folder that is held.
-func (g *gateway) openHeld(a *App) error {
 	journal, err := purge.OpenJournal(a.StateDir, onPurgeEvent)
 	if err != nil {
 		return fmt.Errorf("state_dir %q: want a folder that can be written: %w", a.StateDir, err)
@@ -205,8 +192,10 @@ func (g *gateway) Destruct() error {
 	g.warmth.close()
 	err = errors.Join(err, g.closeShared())
 	g.store.Close()
-	if g.held != nil {
-		err = errors.Join(err, g.held.Close())
+	for _, lock := range []io.Closer{g.owned, g.held} {
+		if lock != nil {
+			err = errors.Join(err, lock.Close())
+		}
 	}
 	return err
 }

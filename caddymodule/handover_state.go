@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/edgegw/edge/internal/purge"
@@ -23,20 +24,29 @@ func (g *gateway) yield(a *App) error {
 	g.backups.Close()
 	err := purges.Close()
 	g.store.LeaveDisk()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	err = errors.Join(err, g.owned.Close())
+	g.owned = nil
 	return err
 }
 
 // resume takes up again what yield has let go of, and no successor has changed.
 func (g *gateway) resume(a *App) error {
-	journal, err := purge.OpenJournal(a.StateDir, onPurgeEvent)
+	owned, err := ownState(a)
 	if err != nil {
 		return err
+	}
+	journal, err := purge.OpenJournal(a.StateDir, onPurgeEvent)
+	if err != nil {
+		return errors.Join(err, owned.Close())
 	}
 	g.writing.Lock()
 	g.away = false
 	g.writing.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.owned = owned
 	g.purges = purge.NewCoordinator(journal, g.parts(a), onPurgeEvent)
 	g.openCache(a, journal)
 	g.purges.Resume()

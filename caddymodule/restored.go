@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/edgegw/edge/internal/backup"
 	"github.com/edgegw/edge/internal/purge"
 )
 
@@ -60,26 +58,6 @@ func (r restored) write(stateDir string) error {
 		return err
 	}
 	return writeDurably(filepath.Join(stateDir, restoredFile), text)
-}
-
-// holdState keeps restores out of the state folder, and refuses one that was left
-// half done.
-func (g *gateway) holdState(stateDir string) (held io.Closer, err error) {
-	held, err = backup.Share(stateDir)
-	if errors.Is(err, backup.ErrLocked) {
-		return nil, fmt.Errorf("state_dir %q: edge restore is at work: wait until it has ended", stateDir)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("state_dir %q: want a folder that can be written: %w", stateDir, err)
-	}
-	g.restored, err = readRestored(stateDir)
-	if err == nil && g.restored != nil && !g.restored.Finished {
-		err = fmt.Errorf("the restore of %s was cut off: run edge restore --force again", g.restored.Backup)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("state_dir %q: %w", stateDir, err), held.Close())
-	}
-	return held, nil
 }
 
 // makeUp orders, after a restore, what the backup cannot know to have been ordered:

@@ -12,6 +12,11 @@ import (
 func Share(dir string) (io.Closer, error) { return Hold(dir) }
 
 // Hold is for systems with locks of files: here nobody is kept out.
-func Hold(dir string) (io.Closer, error) {
-	return os.OpenFile(filepath.Join(dir, LockName), os.O_RDWR|os.O_CREATE, 0o600)
+func Hold(dir string) (io.Closer, error) { return open(dir, LockName) }
+
+// Own is for systems with locks of files: here nobody is kept out.
+func Own(dir string) (io.Closer, error) { return open(dir, OwnerLockName) }
+
+func open(dir, name string) (io.Closer, error) {
+	return os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE, 0o600)
 }
