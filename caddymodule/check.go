@@ -48,6 +48,7 @@ that cannot be written, placeholders without a value, weak tokens, a token that
 Cloudflare does not know, a zone of another domain or plan.
 
 Every mistake is said at once: those in sites too, if the global block has some.
+Nothing is written: no authority is made, no log opened, no folder.
 
 With --env production, staging or preview it also judges each {env.*}, {file.*} and
 {$…} of the configuration (is it there, filled in, hard to guess), and asks Redis,
@@ -130,6 +131,7 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 	}
 	findings = append(findings, k.env.certificateFindings(&config, time.Now())...)
 	quieten(&config)
+	onlyLooked(&config)
 	sites := slices.Clone(config.AppsRaw["http"]) // gone once it is provisioned
 	ctx, err := caddy.ProvisionContext(&config)
 	if err != nil {
@@ -190,6 +192,7 @@ func provisioned(k checkConfig) (*App, error) {
 		return nil, err
 	}
 	quieten(&config)
+	onlyLooked(&config)
 	ctx, err := caddy.ProvisionContext(&config)
 	if err != nil {
 		return nil, withoutTrail(err)
@@ -253,7 +256,7 @@ func (a *App) advise(ctx context.Context, e environment) []finding {
 	if folder := a.diskFolder(); folder != "" {
 		if err := writable(folder); err != nil {
 			say("error", "cache disk %q: want a folder that can be written: %v", folder, err)
-		} else if free, ok := freeSpace(folder); ok && free < int64(a.Cache.Disk) {
+		} else if free, ok := freeSpace(nearest(folder)); ok && free < int64(a.Cache.Disk) {
 			say("warning", "cache disk %q: %s are free of the %s that it may take: stored answers make room when the disk is full", folder, unit.Bytes(free), a.Cache.Disk)
 		}
 	}
@@ -291,17 +294,4 @@ func (a *App) advise(ctx context.Context, e environment) []finding {
 		say("warning", "no cloudflare block: purges end at this gateway; a CDN in front keeps its copies")
 	}
 	return findings
-}
-
-// writable tries to write in a folder, making it if need be.
-func writable(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	probe, err := os.CreateTemp(dir, ".edge-check-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(probe.Name())
-	return probe.Close()
 }

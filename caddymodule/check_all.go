@@ -118,6 +118,7 @@ func hiddenMistakes(text []byte, said []string) []string {
 	all := unknownPools(text, app.Pools, said)
 	config.AppsRaw["edge"] = stub
 	quieten(&config)
+	onlyLooked(&config)
 	if _, err := caddy.ProvisionContext(&config); err != nil {
 		for _, one := range flatten(withoutTrail(err)) {
 			if !strings.Contains(one, "unknown pool") && !slices.Contains(said, one) {
