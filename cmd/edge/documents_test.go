@@ -15,10 +15,6 @@ import (
 	"github.com/edgegw/edge/internal/backup"
 )
 
-// deployment is where pages about containers, clusters and machines stand: what they
-// type wants those, and packaging has the tests of what can be run without.
-const deployment = "docs/deployment/"
-
 // elsewhere are the programs whose lines are not run here, each with why.
 var elsewhere = map[string]string{
 	"go":         "builds what this test has built, or runs what others test",
@@ -65,10 +61,13 @@ type commandLine struct {
 func commandLines(t *testing.T) (lines []commandLine) {
 	t.Helper()
 	block := regexp.MustCompile("(?ms)^[ \t]*```(\\w*)\n(.*?)^[ \t]*```")
+	loop := regexp.MustCompile(`(?ms)^for [^\n]*; do\n.*?^done`)
 	take := func(path string) {
 		name := strings.TrimPrefix(filepath.ToSlash(path), "../../")
 		for _, found := range block.FindAllStringSubmatch(read(t, path), -1) {
-			text := strings.ReplaceAll(found[2], "\\\n", " ")
+			text := loop.ReplaceAllStringFunc(strings.ReplaceAll(found[2], "\\\n", " "), func(loop string) string {
+				return strings.ReplaceAll(strings.Replace(loop, "do\n", "do ", 1), "\n", "; ")
+			})
 			for _, line := range strings.Split(text, "\n") {
 				line = strings.TrimSpace(line)
 				typed, prompt := strings.CutPrefix(line, "$ ")
@@ -138,11 +137,12 @@ func documentWorld(t *testing.T) (g *gateway, folder string, words *strings.Repl
 	if err := os.Symlink(binary, filepath.Join(folder, "bin", "edge")); err != nil {
 		t.Fatal(err)
 	}
+	packagingIn(t, folder)
 	g.start()
 	g.page("/contacts")
 	admin := all(`(?m)^\tadmin (\S+)`, text)[0]
 	words = strings.NewReplacer("--prefix crm.example.com", "--prefix crm.example.com", "https://crm.example.com", g.url, "crm.example.com", strings.TrimPrefix(g.url, "http://"), "http://localhost:2019", "http://"+admin,
-		"http://REPLICA:PORT", "http://"+replica, "STATE_DIR", g.stateDir, "/usr/local/share/man/man8", filepath.Join(folder, "man8"),
+		"http://REPLICA:PORT", "http://"+replica, "EDGE_STATE_DIR", "EDGE_STATE_DIR", "STATE_DIR", g.stateDir, "/usr/local/share/man/man8", filepath.Join(folder, "man8"),
 		"/etc/bash_completion.d/edge", filepath.Join(folder, "completion"), "EDGE_TOKEN=…", "EDGE_TOKEN="+controlToken, "/var/lib/edge", filepath.Join(folder, "restored"),
 		"/etc/edge", filepath.Join(folder, "etc"), " URL", " "+g.url+"/contacts", "--version V ", "--version v43 ",
 		"edge reload ", "edge reload --address "+admin+" ")
@@ -151,7 +151,11 @@ func documentWorld(t *testing.T) (g *gateway, folder string, words *strings.Repl
 
 // script runs the line as the number-th of its page, and tells its exit code.
 func (l commandLine) script(words *strings.Replacer, number int) string {
-	text := words.Replace(l.text)
+	text := l.text
+	if l.isDeployment() {
+		text = guideWords.Replace(text)
+	}
+	text = words.Replace(text)
 	return fmt.Sprintf("%s\ncode=$?; echo \"@@ %d $code\" >&2; echo \"@@ %[2]d 0\"\n", text, number)
 }
 
@@ -178,11 +182,13 @@ func TestTheCommandsOfDocumentsRun(t *testing.T) {
 	pages := make(map[string][]commandLine)
 	for _, line := range commandLines(t) {
 		name := line.page + ": " + line.text
-		away := func(program string) bool { return elsewhere[program] != "" }
+		away := func(program string) bool {
+			return elsewhere[program] != "" && !(line.isDeployment() && slices.Contains(standIns, program))
+		}
 		switch {
-		case notHere[name] != "":
+		case notHere[name] != "" || notDeployed[name] != "":
 			left[name] = true
-		case strings.HasPrefix(line.page, deployment), slices.ContainsFunc(line.programs(), away):
+		case slices.ContainsFunc(line.programs(), away):
 		default:
 			pages[line.page] = append(pages[line.page], line)
 		}
@@ -195,12 +201,14 @@ func TestTheCommandsOfDocumentsRun(t *testing.T) {
 			t.Errorf("%s: %s", page, failed)
 		}
 	}
-	if ran < 60 {
+	if ran < 120 {
 		t.Errorf("ran %d lines: want those of all pages", ran)
 	}
-	for name, why := range notHere {
-		if !left[name] {
-			t.Errorf("no document has %q any more, which is not run since it %s", name, why)
+	for _, list := range []map[string]string{notHere, notDeployed} {
+		for name, why := range list {
+			if !left[name] {
+				t.Errorf("no document has %q any more, which is not run since it %s", name, why)
+			}
 		}
 	}
 }
@@ -209,6 +217,9 @@ func TestTheCommandsOfDocumentsRun(t *testing.T) {
 func typeIn(t *testing.T, g *gateway, folder string, words *strings.Replacer, lines []commandLine) (failed []string) {
 	t.Helper()
 	script := ""
+	if lines[0].isDeployment() {
+		script = read(t, "testdata/deployment.sh")
+	}
 	for n, line := range lines {
 		script += line.script(words, n)
 	}
@@ -227,8 +238,8 @@ func typeIn(t *testing.T, g *gateway, folder string, words *strings.Replacer, li
 		return []string{fmt.Sprintf("%d of %d lines came to an end:\n%s", len(codes), len(lines), stderr.String())}
 	}
 	for n, code := range codes {
-		finds := strings.Contains(lines[n].text, "grep") && code[3] == "1" // nothing was there to be found
-		if code[3] != "0" && !finds {
+		nothing := strings.Contains(lines[n].text, "grep") && code[3] == "1" && !lines[n].isDeployment() // was there to be found
+		if code[3] != "0" && !nothing {
 			failed = append(failed, fmt.Sprintf("%s: exit %s\n%s", lines[n].text, code[3], code[1]))
 		}
 		if missing := lines[n].differs(outputs[n][1]); len(missing) > 0 {
