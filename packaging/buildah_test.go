@@ -46,9 +46,16 @@ func buildahRemove(folder string) error {
 	return os.RemoveAll(folder)
 }
 
+// thirdParty stands in for the licences' texts, which scripts/release.sh gathers.
+const thirdParty = "texts\n"
+
+// buildImage builds the image as a release does.
 func buildImage(folder string) error {
-	source, err := filepath.Abs("..")
-	if err != nil {
+	source := filepath.Join(folder, "source")
+	if out, err := exec.Command("cp", "-r", "..", source).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(source, "THIRD-PARTY.txt"), []byte(thirdParty), 0o644); err != nil {
 		return err
 	}
 	image.source = source

@@ -97,6 +97,7 @@ func TestTheImageIsSmallAndHoldsNothingElse(t *testing.T) {
 	want := []string{
 		"/etc/edge/Caddyfile", "/etc/edge/backup/folder", "/etc/edge/backup/none", "/etc/edge/backup/s3", "/etc/edge/cdn/cloudflare", "/etc/edge/cdn/none", "/etc/edge/nodes/fleet", "/etc/edge/nodes/one",
 		"/etc/group", "/etc/passwd", "/etc/ssl/certs/ca-certificates.crt", "/usr/bin/edge",
+		"/usr/share/doc/edge/LICENSE", "/usr/share/doc/edge/THIRD-PARTY.txt",
 	}
 	slices.Sort(files)
 	if !slices.Equal(files, want) {
@@ -138,6 +139,15 @@ func TestTheImageIsReproducible(t *testing.T) {
 	first, again := inspect(t, imageName).Docker.RootFS.Layers, inspect(t, "localhost/again").Docker.RootFS.Layers
 	if !slices.Equal(first, again) || len(first) == 0 {
 		t.Errorf("layers %q, built again %q: want the same", first, again)
+	}
+}
+
+// What others get has the licences of all that is in it.
+func TestTheImageHasTheLicences(t *testing.T) {
+	for file, want := range map[string]string{"THIRD-PARTY.txt": thirdParty, "LICENSE": read(t, "../LICENSE")} {
+		if got := read(t, filepath.Join(image.root, "usr/share/doc/edge", file)); got != want {
+			t.Errorf("%s is %.40q: want %.40q", file, got, want)
+		}
 	}
 }
 

@@ -84,6 +84,10 @@ func TestAReleaseIsWhatItSays(t *testing.T) {
 			t.Errorf("%s is empty", file)
 		}
 	}
+	deb, err := exec.Command("dpkg-deb", "--contents", filepath.Join(folder, "edge_1.2.3-rc.1_"+runtime.GOARCH+".deb")).CombinedOutput()
+	if err != nil || !strings.Contains(string(deb), "./usr/share/doc/edge/THIRD-PARTY.txt\n") {
+		t.Errorf("want the licences' texts in the package: %v\n%s", err, deb)
+	}
 	everythingIsNamed(t, binary, filepath.Join(folder, "edge_1.2.3-rc.1.cdx.json"), read(t, filepath.Join(folder, "THIRD-PARTY.txt")))
 }
 

@@ -50,7 +50,7 @@ for platform in "${platforms[@]}"; do
 	tar --create --directory "$work/files" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u+rw,go+r,go-w "$name" |
 		gzip -n >"$out/$name.tar.gz"
 	if [ "$os" = linux ] && command -v dpkg-deb >/dev/null; then
-		DEB_ARCH=$arch packaging/debian/build.sh "$version" "$work/files/$name/edge" "$out/edge_${version}_$arch.deb"
+		DEB_ARCH=$arch packaging/debian/build.sh "$version" "$work/files/$name/edge" "$out/edge_${version}_$arch.deb" "$work/THIRD-PARTY.txt"
 	fi
 done
 mv "$work/THIRD-PARTY.txt" "$out"

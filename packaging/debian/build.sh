@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # Builds a Debian package of a binary that is built already.
-# Usage: packaging/debian/build.sh VERSION BINARY OUT.deb
+# Usage: packaging/debian/build.sh VERSION BINARY OUT.deb [THIRD-PARTY.txt]
+#
+# The last has the licences of what the binary contains, which have to go with a package
+# that others get: see scripts/release.sh.
 #
 # The same binary gives the same package, byte for byte: SOURCE_DATE_EPOCH is the time
 # of all files in it (default: that of the last commit, or 1970).
 set -euo pipefail
 
-if [ $# -ne 3 ]; then
-	echo "usage: $0 VERSION BINARY OUT.deb" >&2
+if [ $# -lt 3 ] || [ $# -gt 4 ]; then
+	echo "usage: $0 VERSION BINARY OUT.deb [THIRD-PARTY.txt]" >&2
 	exit 2
 fi
-version=${1#v} binary=$2 out=$3
+version=${1#v} binary=$2 out=$3 texts=${4:-}
 case $version in
 [0-9]*) ;;
 *)
@@ -36,6 +39,7 @@ put 600 "$packaging/env/production.env.example" etc/edge/edge.env
 put 644 "$top/Caddyfile.example" usr/share/doc/edge/Caddyfile.example
 put 644 "$top/LICENSE" usr/share/doc/edge/copyright
 put 644 "$top/CHANGELOG.md" usr/share/doc/edge/CHANGELOG.md
+[ -z "$texts" ] || put 644 "$texts" usr/share/doc/edge/THIRD-PARTY.txt
 for script in postinst prerm postrm; do
 	put 755 "$here/$script" "DEBIAN/$script"
 done
