@@ -61,6 +61,7 @@ var arrows = map[string][]string{
 	"internal/sighting":            {"internal/cacherules"},
 	"internal/redisclient":         {},
 	"internal/redistest":           {}, // for tests and the bench: nobody's arrow leads there
+	"internal/browsertest":         {}, // for tests likewise
 	"internal/sharedcache":         {"internal/redisclient", "internal/unit"},
 	"internal/sample":              {},
 	"internal/sampling":            {},
