@@ -100,7 +100,7 @@ func expect(targets []purge.Target, pools map[string]*pool) {
 // collectors are all that edge measures.
 func collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		cacheRequests, cacheNotStored, cacheEvents, proxyRequests, poolEvents, purgesDone, deploysDone, purgeSteps, purgeRetries, diskEvents, fleetEvents, cloudflareRangesFailed, controlEvents, visits, visitSeconds, backupsDone, lockRefused, limitRefused, errorsCaptured, errorsDropped, recordsDropped, gauges{}, fleetGauges{}, sharedMetrics{}, backupGauges{},
+		cacheRequests, cacheNotStored, cacheEvents, proxyRequests, poolEvents, purgesDone, deploysDone, purgeSteps, purgeRetries, diskEvents, fleetEvents, cloudflareRangesFailed, controlEvents, &visits, visitSeconds, backupsDone, lockRefused, limitRefused, errorsCaptured, errorsDropped, recordsDropped, gauges{}, fleetGauges{}, sharedMetrics{}, backupGauges{},
 	}
 }
 

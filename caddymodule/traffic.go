@@ -64,6 +64,7 @@ func (g *gateway) totals() traffic.Totals {
 		Hits: s.Hits, Stale: s.Stale, Revalidated: s.Revalidated, Misses: s.Misses, Bypasses: s.Bypasses, Errors: s.Errors,
 		CacheBytes: s.SentBytes,
 	}
+	visits.tell(&t)
 	if a := live.Load(); a != nil {
 		for _, p := range a.pools {
 			status := p.Status()

@@ -3,20 +3,18 @@ package caddymodule
 import (
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edgegw/edge/internal/httpcache"
+	"github.com/edgegw/edge/internal/traffic"
 )
 
 // What visitors got, counted once for each request by the first of edge's
 // handlers that sees it. Calls of the control API are not visits.
 var (
-	visits = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "edge_requests_total",
-		Help: "Requests by what they were answered with: 1xx (an upgrade), 2xx, 3xx, 4xx, 5xx, or cut when the answer was cut off.",
-	}, []string{"code"})
 	visitSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "edge_response_seconds",
 		Help:    "Time from a request to the header of its answer, by where that came from: cache, replica, or edge itself.",
@@ -24,10 +22,39 @@ var (
 	}, []string{"from"})
 )
 
+// visits are the requests by what they were answered with.
+var visits answers
+
+var visitsDesc = prometheus.NewDesc("edge_requests_total",
+	"Requests by what they were answered with: 1xx (an upgrade), 2xx, 3xx, 4xx, 5xx, or cut when the answer was cut off.", []string{"code"}, nil)
+
 // visitCodes are the values of the label code, by the status' first digit.
-var visitCodes = [...]prometheus.Counter{
-	visits.WithLabelValues("cut"), visits.WithLabelValues("1xx"), visits.WithLabelValues("2xx"),
-	visits.WithLabelValues("3xx"), visits.WithLabelValues("4xx"), visits.WithLabelValues("5xx"),
+var visitCodes = [...]string{"cut", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+// answers count requests by the first digit of the status; 0 stands for an answer
+// that was cut off.
+type answers [len(visitCodes)]atomic.Int64
+
+// count counts one. A status above 599 is a failure too.
+func (a *answers) count(code int) { a[min(code/100, len(a)-1)].Add(1) }
+
+// Describe tells what there is.
+func (a *answers) Describe(to chan<- *prometheus.Desc) { to <- visitsDesc }
+
+// Collect reads the counts.
+func (a *answers) Collect(to chan<- prometheus.Metric) {
+	for i := range a {
+		to <- prometheus.MustNewConstMetric(visitsDesc, prometheus.CounterValue, float64(a[i].Load()), visitCodes[i])
+	}
+}
+
+// tell adds the counts to those of the traffic.
+func (a *answers) tell(t *traffic.Totals) {
+	for i := range a {
+		t.Visits += a[i].Load()
+	}
+	t.ClientErrors = a[4].Load()
+	t.Failures = a[0].Load() + a[5].Load()
 }
 
 var (
@@ -59,7 +86,7 @@ func (ex *exchange) visited(r *http.Request, err error, panicked any) {
 	code := ex.code(err)
 	ex.spans.visited(code, err)
 	ex.record(r, code, err)
-	visitCodes[min(code/100, len(visitCodes)-1)].Inc()
+	visits.count(code)
 	if ex.headed.IsZero() {
 		ex.headed = time.Now()
 	}
@@ -97,10 +124,9 @@ func (ex *exchange) source() prometheus.Observer {
 // countRepeated counts hits that are given again on the connection.
 func countRepeated(rule string) func(took time.Duration) {
 	hits := cacheRequests.WithLabelValues(rule, string(httpcache.StatusHit))
-	ok := visitCodes[http.StatusOK/100]
 	return func(took time.Duration) {
 		hits.Inc()
-		ok.Inc()
+		visits.count(http.StatusOK)
 		fromCache.Observe(took.Seconds())
 	}
 }

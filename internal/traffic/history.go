@@ -18,6 +18,12 @@ type Totals struct {
 	ReplicaBytes int64 `json:"replica_bytes"`
 	// Refused are requests that a pool answered 503 itself.
 	Refused int64 `json:"refused"`
+	// Visits are all requests, but for calls of the control API. ClientErrors are
+	// those that were answered with 4xx, Failures those with 5xx, and those whose
+	// answer was cut off.
+	Visits       int64 `json:"visits"`
+	ClientErrors int64 `json:"client_errors"`
+	Failures     int64 `json:"failures"`
 }
 
 // since is what came on top of before. What a pool had counted is gone with the
@@ -27,7 +33,8 @@ func (t Totals) since(before Totals) Totals {
 		Hits: more(t.Hits, before.Hits), Stale: more(t.Stale, before.Stale), Revalidated: more(t.Revalidated, before.Revalidated),
 		Misses: more(t.Misses, before.Misses), Bypasses: more(t.Bypasses, before.Bypasses), Errors: more(t.Errors, before.Errors),
 		CacheBytes: more(t.CacheBytes, before.CacheBytes), ReplicaBytes: more(t.ReplicaBytes, before.ReplicaBytes),
-		Refused: more(t.Refused, before.Refused),
+		Refused: more(t.Refused, before.Refused), Visits: more(t.Visits, before.Visits),
+		ClientErrors: more(t.ClientErrors, before.ClientErrors), Failures: more(t.Failures, before.Failures),
 	}
 }
 
@@ -39,6 +46,38 @@ type Point struct {
 	At      time.Time `json:"at"`
 	Seconds float64   `json:"seconds"`
 	Totals
+}
+
+// Answers are what visitors got in the time of some points.
+type Answers struct {
+	Seconds                                 float64
+	Visits, ClientErrors, Failures, Refused int64
+}
+
+// AnswersAfter sums up the points after a time.
+func AnswersAfter(points []Point, t time.Time) (sum Answers) {
+	for _, p := range points {
+		if p.At.After(t) {
+			sum.Seconds += p.Seconds
+			sum.Visits += p.Visits
+			sum.ClientErrors += p.ClientErrors
+			sum.Failures += p.Failures
+			sum.Refused += p.Refused
+		}
+	}
+	return sum
+}
+
+// Failed is the share of visits that got a failure, Unwanted the share that got
+// 4xx; 0 if there were none.
+func (a Answers) Failed() float64   { return share(a.Failures, a.Visits) }
+func (a Answers) Unwanted() float64 { return share(a.ClientErrors, a.Visits) }
+
+func share(part, of int64) float64 {
+	if of == 0 {
+		return 0
+	}
+	return float64(part) / float64(of)
 }
 
 // history is a ring of points. It is plain: its owner adds the lock.

@@ -34,6 +34,25 @@ func TestPointsAreWhatCameBetweenLooks(t *testing.T) {
 	}
 }
 
+func TestAnswersAreThoseAfterATime(t *testing.T) {
+	at := func(second int) time.Time { return start.Add(time.Duration(second) * time.Second) }
+	h := history{most: 9}
+	h.add(at(0), Totals{Visits: 7, Failures: 7})
+	h.add(at(5), Totals{Visits: 27, Failures: 12, ClientErrors: 1})
+	h.add(at(10), Totals{Visits: 67, Failures: 14, ClientErrors: 21, Refused: 2})
+	h.add(at(15), Totals{Visits: 107, Failures: 14, ClientErrors: 21, Refused: 2})
+	got := AnswersAfter(h.after(time.Time{}), at(5))
+	if want := (Answers{Seconds: 10, Visits: 80, ClientErrors: 20, Failures: 2, Refused: 2}); got != want {
+		t.Errorf("%+v: want %+v", got, want)
+	}
+	if got.Failed() != 0.025 || got.Unwanted() != 0.25 {
+		t.Errorf("%v failed, %v unwanted: want 2 and 20 of 80", got.Failed(), got.Unwanted())
+	}
+	if none := AnswersAfter(nil, at(0)); none.Failed() != 0 || none.Unwanted() != 0 {
+		t.Errorf("%+v: want no share of nothing", none)
+	}
+}
+
 func equal(t *testing.T, got, want []Point) {
 	t.Helper()
 	if len(got) != len(want) {
