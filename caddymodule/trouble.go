@@ -20,7 +20,7 @@ import (
 
 // Trouble is what this node sees at once of what docs/monitoring/alerts.yml
 // finds over time, under the same names: no Prometheus is needed to see it, and
-// nothing has to last first. Rates over hours are for Prometheus.
+// nothing has to last first. Rates over many hours are for Prometheus.
 const (
 	critical = "critical"
 	warning  = "warning"
@@ -34,6 +34,15 @@ const (
 	// leastLifetime is the share of a certificate's lifetime at which Caddy
 	// should long have renewed it: it does at a third.
 	leastLifetime = 0.2
+
+	// fastBurn is the share of failures, over an hour and now, that empties a month's
+	// error budget of 0.1 % in two days; fewFailures are none of a quiet night.
+	fastBurn    = 14.4 * 0.001
+	fewFailures = 10
+	// manyUnwanted is the share of answers 4xx that is not what visitors do.
+	manyUnwanted = 0.3
+	// shortWindow and longWindow are those of the alerts.
+	shortWindow, longWindow = 5 * time.Minute, time.Hour
 )
 
 // sights are what trouble is judged by.
@@ -47,7 +56,7 @@ type sights struct {
 	disk         *httpcache.DiskStats
 	fleet        *fleet.Status
 	certificates map[string]*x509.Certificate
-	lately       []traffic.Point // the last minute
+	lately       []traffic.Point // the last hour
 	backups      *backup.Status  // nil without a backup block
 }
 
@@ -68,13 +77,7 @@ func (s sights) troubles() []control.Trouble {
 			say("EdgeBackupFails", critical, s.backups.Since, "No good backup: %v.", err)
 		}
 	}
-	refused := int64(0)
-	for _, p := range s.lately {
-		refused += p.Refused
-	}
-	if refused > 0 {
-		say("EdgeRefusing", warning, time.Time{}, "%d visitors were turned away with 503 in the last minute.", refused)
-	}
+	s.inAnswers(say)
 	if s.diskWanted && (s.disk == nil || !s.disk.Serving || s.disk.Failing) {
 		say("EdgeCacheDiskOff", warning, time.Time{}, "The cache's disk is not used; what is cached lives in memory only.")
 	}
@@ -147,6 +150,21 @@ func (s sights) inPurges(say sayer) {
 	}
 }
 
+// inAnswers looks at what visitors got.
+func (s sights) inAnswers(say sayer) {
+	lately := func(d time.Duration) traffic.Answers { return traffic.AnswersAfter(s.lately, s.now.Add(-d)) }
+	if refused := lately(time.Minute).Refused; refused > 0 {
+		say("EdgeRefusing", warning, time.Time{}, "%d visitors were turned away with 503 in the last minute.", refused)
+	}
+	short, long := lately(shortWindow), lately(longWindow)
+	if short.Failures >= fewFailures && short.Failed() > fastBurn && long.Failed() > fastBurn {
+		say("EdgeErrorBudgetBurnsFast", critical, time.Time{}, "%.1f %% of requests failed in the last five minutes: at this pace two days empty the month's error budget.", 100*short.Failed())
+	}
+	if float64(short.ClientErrors) > short.Seconds && short.Unwanted() > manyUnwanted {
+		say("EdgeClientErrors", warning, time.Time{}, "%.0f %% of answers were 4xx in the last five minutes: somebody scans, or an asset is missing.", 100*short.Unwanted())
+	}
+}
+
 func (s sights) inFleet(say sayer) {
 	f := s.fleet
 	if f == nil {
@@ -170,7 +188,7 @@ func (a *App) sights(now time.Time) sights {
 	s := sights{
 		now: now, versions: controlled{}.Versions(), deploys: controlled{}.Deploys("", 20),
 		disk: a.gateway.store.Stats().Disk, diskWanted: a.gateway.disk != "",
-		certificates: certificatesOf(a.hosts), lately: a.gateway.traffic.Lately(now.Add(-time.Minute)),
+		certificates: certificatesOf(a.hosts), lately: a.gateway.traffic.Lately(now.Add(-longWindow)),
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.pools)) {
 		s.pools = append(s.pools, a.pools[name].Status())
