@@ -47,7 +47,7 @@ function colour(name) {
 function options(plan, width) {
   const axis = { stroke: colour("text"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   return {
-    width, height: 150, padding: [8, 8, 0, 0],
+    width, height: 150, padding: [8, 26, 0, 0],
     cursor: { y: false, points: { size: 6 } },
     legend: { live: true },
     scales: { x: { range: sinceAMinute }, y: { range: plan.range ?? ((_, low, high) => [0, Math.max(1, high * 1.1)]) } },
@@ -71,9 +71,10 @@ const times = (_, list) => list.map((t) => format.clock(new Date(t * 1000)).slic
 // written is a value in the legend: the one under the pointer, else the newest.
 const written = (plan, v) => (v == null ? "–" : plan.write(v));
 
-// sinceAMinute shows a minute at least, also when there is nothing yet.
+// sinceAMinute shows a minute at least, also when there is nothing yet. Of one point
+// uPlot would make a day.
 function sinceAMinute(_, low, high) {
-  const end = high ?? Date.now() / 1000;
+  const end = (points.length === 1 ? low : high) ?? Date.now() / 1000;
   return [Math.min(low ?? end, end - 60), end];
 }
 
@@ -118,6 +119,23 @@ export function add(news, status) {
 
 const sum = (list, of) => list.reduce((total, p) => total + of(p), 0);
 
+// Shares from which on answers are worth a look: those of the alerts.
+const burns = { fast: 0.0144, slow: 0.006 };
+const manyUnwanted = 0.3;
+
+// answers are the two shares of what visitors should not get.
+function answers(last, time) {
+  const visits = sum(last, (p) => p.visits);
+  const share = (n) => (visits ? format.percent(n / visits) : "–");
+  const failures = sum(last, (p) => p.failures);
+  const unwanted = sum(last, (p) => p.client_errors);
+  const failed = failures / (visits || 1);
+  return [
+    ["Failed", share(failures), "5xx or cut, last minute", failed > burns.fast ? "bad" : failed > burns.slow ? "warn" : ""],
+    ["Client errors", share(unwanted), "4xx, last minute", unwanted > time && unwanted > manyUnwanted * visits ? "warn" : ""],
+  ];
+}
+
 // numbers are those of the last minute, and what the cache holds.
 function numbers(status) {
   const last = points.slice(-12);
@@ -125,6 +143,7 @@ function numbers(status) {
   const asked = sum(last, cacheable);
   const cache = status.cache ?? {};
   const list = [
+    ...answers(last, time),
     ["Hit ratio", asked ? format.percent(sum(last, fromCache) / asked) : "–", "last minute"],
     ["Requests", `${format.count(sum(last, all) / time)} /s`, "last minute"],
     ["Out of the cache", `${format.bytes(sum(last, (p) => p.cache_bytes) / time)}/s`, "last minute"],
@@ -134,8 +153,9 @@ function numbers(status) {
   if (cache.disk) list.push(["On disk", format.bytes(cache.disk.bytes), `of ${format.bytes(cache.disk.max_bytes)}`]);
   keyed(byId("numbers"), list, ([name]) => name,
     ([name]) => el("div", {}, el("dt", {}, name), el("dd", { class: "big" }), el("dd", { class: "sub" })),
-    (node, [, value, more]) => {
+    (node, [, value, more, mood]) => {
       text(node.children[1], value);
+      node.children[1].dataset.mood = mood ?? "";
       text(node.children[2], more);
     });
 }

@@ -5,6 +5,7 @@ const missColumns = [["request", "Request", "request"], ["misses", "Misses", "nu
 const costColumns = [["request", "Request", "request"], ["time", "Time", "number"], ["each", "Each", "number"], ["orders", "", "orders"]];
 
 const most = 10;
+const slow = 2; // seconds until an answer begins, from which on it is worth a look
 
 const nameOf = (r) => `${r.method === "GET" ? "" : `${r.method} `}${r.host}${r.path}`;
 
@@ -34,7 +35,9 @@ export function top(traffic, explain) {
   });
   list("cost", traffic.cost, costColumns, (tr, r) => {
     text(cell(tr, "time"), format.seconds(r.sum));
-    text(cell(tr, "each"), r.times > 0 ? format.seconds(r.sum / r.times) : "–");
+    const each = r.times > 0 ? r.sum / r.times : 0;
+    text(cell(tr, "each"), each > 0 ? format.seconds(each) : "–");
+    cell(tr, "each").dataset.mood = each > slow ? "warn" : "";
   });
 }
 
@@ -46,12 +49,13 @@ export function trouble(list) {
   byId("trouble").dataset.count = list?.length ?? 0;
 }
 
-const dependencyColumns = [["name", "Name"], ["state", "State"], ["detail", "Detail", "wide"]];
+const dependencyColumns = [["name", "Name", "name"], ["state", "State"], ["detail", "Detail"]];
 
 export function dependencies(list) {
   keyed(byId("dependencies"), list ?? [], (d) => d.name, () => row(dependencyColumns), (tr, d) => {
     text(cell(tr, "name"), d.name);
-    pill(cell(tr, "state"), d.ok ? "works" : "down", d.ok ? "good" : "bad");
+    const [word, mood] = d.ok ? ["works", "good"] : d.severity === "notice" ? ["notice", "warn"] : ["down", "bad"];
+    pill(cell(tr, "state"), word, mood);
     text(cell(tr, "detail"), d.detail ?? "");
   });
 }
