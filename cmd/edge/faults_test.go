@@ -157,8 +157,8 @@ func (g *gateway) visit(ctx context.Context, host, path string, every time.Durat
 
 // TestTroublesAreSeenWithinFiveMinutes causes them, all in one world, and looks
 // for each in all places: a real Prometheus with our rules, the metrics, the log,
-// and what the dashboard shows. Then it does what the runbooks say, and every query
-// of the Grafana dashboard finds something.
+// and the dashboard's page in a real Chromium. Then it does what the runbooks say,
+// and every query of the Grafana dashboard finds something.
 func TestTroublesAreSeenWithinFiveMinutes(t *testing.T) {
 	t.Parallel()
 	x := newTroubles(t)
@@ -169,27 +169,31 @@ func TestTroublesAreSeenWithinFiveMinutes(t *testing.T) {
 	x.cause()
 	left, down := make(map[*trouble][]string), true
 	for _, one := range x.list() {
-		left[one] = []string{"alert", "metric", "log", "dashboard"}
+		left[one] = []string{"alert", "metric", "log", "page"}
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for len(left) > 0 || down {
-		firing := x.p.firing()
+		firing, pages := x.p.firing(), make(map[*gateway]string)
+		for g, tab := range x.pages {
+			pages[g] = tab.Text()
+		}
 		down = down && !firing["EdgeDown"]
 		for one, places := range left {
-			if left[one] = one.missing(x.p, firing, places); len(left[one]) == 0 {
+			if left[one] = one.missing(x.p, firing, pages, places); len(left[one]) == 0 {
 				t.Logf("%s is seen everywhere after %s", one.alert, time.Since(began).Round(time.Second))
 				delete(left, one)
 			}
 		}
 		if time.Since(began) > 5*time.Minute {
 			for one, places := range left {
-				t.Errorf("%s: not within five minutes: %v", one.alert, places)
+				t.Errorf("%s: not within five minutes: %v; the page says:\n%s", one.alert, places, pages[one.at])
 			}
 			t.Fatalf("EdgeDown missing: %v", down)
 		}
 		<-tick.C
 	}
+	x.readable()
 	for _, one := range x.list() {
 		one.runbook(t)
 	}

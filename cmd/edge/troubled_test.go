@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edgegw/edge/internal/browsertest"
 	"github.com/edgegw/edge/internal/redistest"
 )
 
@@ -19,7 +20,8 @@ type troubles struct {
 	g, fleet *gateway
 	redis    *redistest.Server
 	p        *prometheus
-	members  map[string][]*member // of the pools that have troubles of their own
+	pages    map[*gateway]*browsertest.Tab // the dashboards
+	members  map[string][]*member          // of the pools that have troubles of their own
 	port     string
 }
 
@@ -62,12 +64,41 @@ func newTroubles(t *testing.T) *troubles {
 	x.fleet.launch()
 	x.fleet.ready()
 	x.g.answers("/.edge/readyz")
+	x.look(browsertest.Start(t))
 	x.p = startPrometheus(t, x.g.admin(), x.fleet.admin(), freeAddress(t))
 	x.g.eventually("Prometheus has scraped", func() bool {
 		var found struct{ Result []any }
 		return x.p.ask("query?query=edge_deploys_total", &found) && len(found.Result) > 0
 	})
 	return x
+}
+
+// look opens the dashboards, in a tab and another.
+func (x *troubles) look(tab *browsertest.Tab) {
+	x.t.Helper()
+	x.pages = map[*gateway]*browsertest.Tab{x.g: tab, x.fleet: tab.Another()}
+	for g, tab := range x.pages {
+		tab.Open(g.url + "/.edge/dashboard")
+		tab.EnterToken(controlToken)
+		tab.See("the gateway answers", "document.getElementById('live').innerText === 'Live'")
+	}
+}
+
+// readable looks whether the pages can be read with all that on them, and keeps
+// pictures for people.
+func (x *troubles) readable() {
+	x.t.Helper()
+	for g, tab := range x.pages {
+		name := map[*gateway]string{x.g: "troubles", x.fleet: "cut-off"}[g]
+		for _, scheme := range []string{"light", "dark"} {
+			tab.Prefer(scheme)
+			tab.Shoot(name + "-" + scheme)
+		}
+		tab.Prefer("light")
+		tab.Phone()
+		tab.Shoot(name + "-phone")
+		tab.NoComplaints()
+	}
 }
 
 // visits asks for everything, until ctx is done.
@@ -108,20 +139,21 @@ func (x *troubles) cause() {
 func (x *troubles) list() []*trouble {
 	first := func(pool string) string { return x.members[pool][0].address() }
 	visits := func(path, facts string) string { return `"handled request" ... "uri":"` + path + " ... " + facts }
+	const share = ` ([1-9]\d?\.\d|100\.0) % `
 	return []*trouble{
-		{"EdgeReplicaSick/dying", `edge_pool_replicas{pool="dying",state="sick"} == 1`, `"pool changed" ... "replica_sick" ... ` + first("dying"), "EdgeReplicaSick: " + first("dying"), "status", x.g},
-		{"EdgeReplicaEjected/slow", `edge_replica_ejections_total{pool="slow"} > 2`, `"pool changed" ... "replica_ejected" ... ` + first("slow"), "EdgeReplicaEjected: " + first("slow"), "status", x.g},
-		{"EdgeBreakerOpen/lying", `max_over_time(edge_replica_breaker{pool="lying"}[1m]) == 2`, `"pool changed" ... "breaker_opened" ... ` + first("lying"), "EdgeBreakerOpen: The breaker of " + first("lying"), "status", x.g},
-		{"EdgeNoReplicaUp/down", `edge_pool_replicas{pool="down",state="up"} == 0`, `"pool changed" ... "replica_sick" ... ` + first("down"), "EdgeNoReplicaUp: Pool down", "status", x.g},
-		{"EdgeDeployFailed/half", `edge_deploys_total{pool="half",state="failed"} == 1`, `"msg":"deploy" ... "half" ... "failed"`, "EdgeDeployFailed: The deploy of v2 in pool half", "status", x.g},
-		{"EdgePurgeFailed", `edge_purges_total{state=~"failed|partial"} > 0`, `"level":"error" ... "purge finished"`, "EdgePurgeFailed: ", "status", x.g},
-		{"EdgeFleetDistrusts", `edge_fleet_trusted == 0`, `"fleet changed" ... "cut_off"`, "EdgeFleetDistrusts: ", "status", x.fleet},
-		{"EdgeCacheDiskOff", `edge_cache_disk_serving == 0`, `"cache disk" ... "write-failed"`, "EdgeCacheDiskOff: ", "status", x.g},
-		{"EdgeCertificateEnds", `edge_certificate_remaining_ratio{host="crm.test"} < 0.2`, `"dependency changed" ... "certificates" ... crm.test`, "EdgeCertificateEnds: The certificate of crm.test", "status", x.g},
-		{"EdgeClientErrors", `rate(edge_requests_total{code="4xx"}[1m]) > 1`, visits("/wp-", `"status":404`), `"path":"/wp-`, "traffic", x.g},
-		{"EdgeCookieOnCachedPage", `edge_cache_not_stored_total{reason="set-cookie"} > 0`, visits("/greets", `"cache_reason":"set-cookie"`), `"reason":"set-cookie"`, "traffic", x.g},
-		{"EdgeSlow", `edge_response_seconds_sum{from="replica"} > 2`, visits("/slow", `"duration":3`), `"path":"/slow"`, "traffic", x.g},
-		{"EdgeErrorBudgetBurnsFast", `edge_requests_total{code="5xx"} > 0`, visits("/broken", `"status":500`), `"path":"/broken"`, "traffic", x.g},
+		{"EdgeReplicaSick/dying", `edge_pool_replicas{pool="dying",state="sick"} == 1`, `"pool changed" ... "replica_sick" ... ` + first("dying"), "warning " + first("dying") + ` in pool dying is sick: dial tcp .{1,50}: connection refused\. EdgeReplicaSick`, x.g},
+		{"EdgeReplicaEjected/slow", `edge_replica_ejections_total{pool="slow"} > 2`, `"pool changed" ... "replica_ejected" ... ` + first("slow"), "warning " + first("slow") + ` in pool slow is set aside, worse than its peers: [^.]*(\.\d[^.]*)*\. EdgeReplicaEjected`, x.g},
+		{"EdgeBreakerOpen/lying", `max_over_time(edge_replica_breaker{pool="lying"}[1m]) == 2`, `"pool changed" ... "breaker_opened" ... ` + first("lying"), "warning The breaker of " + first("lying") + ` in pool lying is open\. EdgeBreakerOpen`, x.g},
+		{"EdgeNoReplicaUp/down", `edge_pool_replicas{pool="down",state="up"} == 0`, `"pool changed" ... "replica_sick" ... ` + first("down"), `critical Pool down has no replica up\. EdgeNoReplicaUp`, x.g},
+		{"EdgeDeployFailed/half", `edge_deploys_total{pool="half",state="failed"} == 1`, `"msg":"deploy" ... "half" ... "failed"`, `critical The deploy of v2 in pool half ended as failed: .{1,200}? EdgeDeployFailed, .* deploy v2 in half\S* .{0,40}failed`, x.g},
+		{"EdgePurgeFailed", `edge_purges_total{state=~"failed|partial"} > 0`, `"level":"error" ... "purge finished"`, `critical Purge \w+ ended as (failed|partial): old pages may still be served\. EdgePurgeFailed, .* purge tags pages (failed|partial)`, x.g},
+		{"EdgeFleetDistrusts", `edge_fleet_trusted == 0`, `"fleet changed" ... "cut_off"`, `critical This node cannot reach the fleet's Redis, .{1,80} EdgeFleetDistrusts .* redis down .* not up to date: nothing is served from the cache`, x.fleet},
+		{"EdgeCacheDiskOff", `edge_cache_disk_serving == 0`, `"cache disk" ... "write-failed"`, `warning The cache's disk is not used; .{1,50}\. EdgeCacheDiskOff`, x.g},
+		{"EdgeCertificateEnds", `edge_certificate_remaining_ratio{host="crm.test"} < 0.2`, `"dependency changed" ... "certificates" ... crm.test`, `critical The certificate of crm\.test ends on \S+ \S+ and has not been renewed\. EdgeCertificateEnds`, x.g},
+		{"EdgeClientErrors", `rate(edge_requests_total{code="4xx"}[1m]) > 1`, visits("/wp-", `"status":404`), "Client errors" + share + `4xx, last minute .*/wp-\d+ `, x.g},
+		{"EdgeCookieOnCachedPage", `edge_cache_not_stored_total{reason="set-cookie"} > 0`, visits("/greets", `"cache_reason":"set-cookie"`), `/greets page /\* [0-9.]+ set-cookie Explain`, x.g},
+		{"EdgeSlow", `edge_response_seconds_sum{from="replica"} > 2`, visits("/slow", `"duration":3`), `/slow page /\* .{1,20} [3-9]\.\d s Explain`, x.g},
+		{"EdgeErrorBudgetBurnsFast", `edge_requests_total{code="5xx"} > 0`, visits("/broken", `"status":500`), `critical [0-9.]+ % of requests failed in the last five minutes: .{1,80}\. EdgeErrorBudgetBurnsFast .*Failed` + share + "5xx or cut", x.g},
 	}
 }
 

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,8 +18,7 @@ type trouble struct {
 	alert  string // that fires, with the pool's name behind a slash if it is about one
 	metric string // a query that finds something
 	log    string // what stands in one line of the log, in this order
-	shown  string // on the dashboard, in what it reads: in trouble unless page says otherwise
-	page   string
+	page   string // a pattern of what the dashboard shows, in a browser
 	at     *gateway
 }
 
@@ -81,34 +78,17 @@ func (g *gateway) logs(words string) bool {
 	return regexp.MustCompile(strings.ReplaceAll(regexp.QuoteMeta(words), " \\.\\.\\. ", ".*")).MatchString(g.log.String())
 }
 
-// shows reports whether what the dashboard reads has a text: its trouble, or
-// another page.
-func (g *gateway) shows(page, text string) bool {
-	got := g.control(http.MethodGet, page, "")
-	if page == "status" {
-		var status struct {
-			Trouble []struct{ Alert, Summary string }
-		}
-		if json.Unmarshal([]byte(got.text), &status) != nil {
-			return false
-		}
-		return slices.ContainsFunc(status.Trouble, func(one struct{ Alert, Summary string }) bool {
-			return strings.Contains(one.Alert+": "+one.Summary, text)
-		})
-	}
-	return strings.Contains(got.text, text)
-}
-
-// missing are the places where a trouble is not seen, of those given.
-func (x *trouble) missing(p *prometheus, firing map[string]bool, places []string) (left []string) {
+// missing are the places where a trouble is not seen, of those given. The pages are
+// what a reader sees on the dashboards.
+func (x *trouble) missing(p *prometheus, firing map[string]bool, pages map[*gateway]string, places []string) (left []string) {
 	seen := map[string]func() bool{
 		"alert": func() bool { return firing[x.alert] },
 		"metric": func() bool {
 			var found struct{ Result []any }
 			return p.ask("query?query="+url.QueryEscape(x.metric), &found) && len(found.Result) > 0
 		},
-		"log":       func() bool { return x.at.logs(x.log) },
-		"dashboard": func() bool { return x.at.shows(x.page, x.shown) },
+		"log":  func() bool { return x.at.logs(x.log) },
+		"page": func() bool { return regexp.MustCompile(x.page).MatchString(pages[x.at]) },
 	}
 	for _, place := range places {
 		if !seen[place]() {
