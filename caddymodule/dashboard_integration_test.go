@@ -49,6 +49,9 @@ func TestDashboard(t *testing.T) {
 	b.See("what a replica calls itself is a text", "document.getElementById('pools').innerText.includes("+browsertest.Quote(hostile)+")")
 
 	dashboardShowsTraffic(t, e, b)
+	if b.Eval("document.getElementById('trouble').getBoundingClientRect().top >= document.querySelector('.top').getBoundingClientRect().bottom") != true {
+		t.Error("trouble is under the header")
+	}
 	dashboardKnowsColoursAndPhones(t, b)
 	dashboardPurges(t, e, b)
 	dashboardExplains(t, e, b)

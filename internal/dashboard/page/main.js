@@ -139,7 +139,7 @@ async function tryToken(event) {
   api.token.set(candidate);
   byId("token").value = "";
   run();
-  byId("main").focus();
+  byId("main").focus({ preventScroll: true }); // trouble is at the top
 }
 
 function run() {
