@@ -16,13 +16,17 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/edgegw/edge/internal/idleconn"
 )
 
 // Listener is the listener wrapper edge. With it a reload refuses no
 // connection. Caddy opens a socket for each configuration and closes the old
 // one, and the kernel resets what waits in the old one's queue. This wrapper
 // has the kernel send all connections to the first socket of an address, which
-// stays open, and hands each to the newest configuration.
+// stays open, and hands each to the newest configuration. Those that a replaced
+// configuration has, and that wait for a request without TLS, are handed to it as
+// well: Caddy would close them, and lose a request that arrives in that moment.
 //
 //	servers {
 //	    listener_wrappers {
@@ -48,6 +52,9 @@ func (Listener) CaddyModule() caddy.ModuleInfo {
 // Provision remembers the server, whose timeouts get their defaults later.
 func (l *Listener) Provision(ctx caddy.Context) error {
 	l.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if l.server != nil {
+		l.server.RegisterConnState(followConn)
+	}
 	return nil
 }
 
@@ -127,47 +134,9 @@ type face struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
+	group  idleconn.Group
 	// accepted is when the last connection was handed out.
 	accepted atomic.Pointer[time.Time]
-}
-
-// firstRequest is how long a connection that a replaced configuration has
-// accepted may take to send its first request: net/http drops, without an
-// answer, those that have sent none when it shuts down. A TLS handshake and a
-// request are three round trips of 100 ms, and there are slower ones.
-const firstRequest = 500 * time.Millisecond
-
-// giveWay is told when all apps of a configuration have started, before the
-// ones that it replaces are stopped. New connections are its own already.
-type giveWay struct{}
-
-// Handle waits for the connections that the replaced configurations have
-// accepted last.
-func (giveWay) Handle(ctx context.Context, _ caddy.Event) error {
-	var replaced []*face
-	sockets.Lock()
-	for _, s := range sockets.open {
-		replaced = append(replaced, s.faces[:max(0, len(s.faces)-1)]...)
-	}
-	sockets.Unlock()
-	awaitFirstRequests(ctx, replaced)
-	return nil
-}
-
-// awaitFirstRequests gives the connections that were accepted last their time.
-func awaitFirstRequests(ctx context.Context, faces []*face) {
-	last := time.Time{}
-	for _, f := range faces {
-		if accepted := f.accepted.Load(); accepted != nil && accepted.After(last) {
-			last = *accepted
-		}
-	}
-	wait := time.NewTimer(firstRequest - time.Since(last))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
-	}
 }
 
 // lastCall takes in the connections that wait at the sockets, closes them, so
@@ -299,7 +268,7 @@ func (f *face) Accept() (net.Conn, error) {
 	case conn := <-f.conns:
 		now := time.Now()
 		f.accepted.Store(&now)
-		return conn, nil
+		return f.group.Add(conn), nil
 	case <-f.closed:
 		return nil, net.ErrClosed
 	}

@@ -21,7 +21,7 @@ const module = "github.com/edgegw/edge"
 var arrows = map[string][]string{
 	".":                            {"caddymodule"},
 	"cmd/edge":                     {"caddymodule"},
-	"caddymodule":                  {"internal/autoscale", "internal/backup", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/handover", "internal/health", "internal/httpcache", "internal/lb", "internal/limit", "internal/logbatch", "internal/named", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/reason", "internal/replay", "internal/report", "internal/sample", "internal/sampling", "internal/setting", "internal/sharedcache", "internal/sighting", "internal/traffic", "internal/unit", "internal/warm"},
+	"caddymodule":                  {"internal/autoscale", "internal/backup", "internal/cacherules", "internal/cli", "internal/cloudflareips", "internal/coding", "internal/control", "internal/demo", "internal/deploy", "internal/disk", "internal/fleet", "internal/handover", "internal/health", "internal/httpcache", "internal/idleconn", "internal/lb", "internal/limit", "internal/logbatch", "internal/named", "internal/purge", "internal/purge/standin", "internal/purge/standin/cdn", "internal/rawhit", "internal/reason", "internal/replay", "internal/report", "internal/sample", "internal/sampling", "internal/setting", "internal/sharedcache", "internal/sighting", "internal/traffic", "internal/unit", "internal/warm"},
 	"internal/named":               {},
 	"internal/backup":              {},
 	"internal/setting":             {},
@@ -32,7 +32,8 @@ var arrows = map[string][]string{
 	"internal/coding":              {},
 	"internal/datasync":            {},
 	"internal/disk":                {"internal/datasync"},
-	"internal/rawhit":              {},
+	"internal/rawhit":              {"internal/idleconn"},
+	"internal/idleconn":            {},
 	"internal/health":              {},
 	"internal/report":              {},
 	"internal/report/standin":      {},

@@ -8,10 +8,9 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
-)
 
-// readerSize is the size of net/http's buffer of a connection.
-const readerSize = 4096
+	"github.com/edgegw/edge/internal/idleconn"
+)
 
 // maxFlat is the size up to which header and body are copied into one piece:
 // larger ones are given to the kernel as they lie.
@@ -29,9 +28,10 @@ const (
 
 // conn is a connection: a [plainConn] or a [secureConn]. But for its atomic
 // fields, only the goroutine that serves it touches it: net/http calls Read
-// with readerSize bytes, Write and ConnState there.
+// with idleconn.ReaderSize bytes, Write and ConnState there.
 type conn struct {
 	net.Conn
+	moves *idleconn.Conn // the same, if it can leave for another server
 	table *Table
 	tls   *tls.ConnectionState // nil without TLS
 
@@ -44,10 +44,7 @@ type conn struct {
 	afterGet bool
 	isGet    bool // the request that is being served is one, as far as we know
 
-	// idle: net/http has said so, and nothing has been handed to it since.
-	// deadlines counts the read deadlines that it has set since then.
-	idle      atomic.Bool
-	deadlines atomic.Int32
+	boundary idleconn.Boundary
 
 	work    *scratch // nil between requests
 	capture *capture
@@ -60,33 +57,24 @@ type conn struct {
 	chosen bool // the request that was handed over last was picked
 }
 
-// atBoundary reports that the next byte on the wire is the first of a request.
-// net/http says that a connection is idle, sets one read deadline and then
-// reads for the next request, through a buffer of readerSize bytes: a read for
-// as many bytes finds that buffer empty. All three are needed: with pipelining
-// the next request may be in the buffer already, and a body that is read with
-// an empty buffer must not pass for a request. A deadline from elsewhere only
-// makes this stricter.
-func (c *conn) atBoundary(p []byte) bool {
-	return len(p) == readerSize && c.idle.Load() && c.deadlines.Load() == 1
-}
-
 // Read is called by net/http, also for single bytes on another goroutine while
 // a handler runs. At the boundary of requests it answers what the table knows
 // and returns bytes of something else.
 func (c *conn) Read(p []byte) (int, error) {
-	if !c.atBoundary(p) {
-		if c.idle.Load() { // for a request whose start net/http has already
-			c.idle.Store(false)
-		}
+	if !c.boundary.At(p) {
+		c.boundary.Left() // for a request whose start net/http has already
 		return c.Conn.Read(p)
 	}
 	n := 0
 	for {
+		read := c.Conn.Read
 		if n == 0 {
 			c.putAway()
+			if c.moves != nil {
+				read = c.moves.ReadRequest
+			}
 		}
-		m, err := c.Conn.Read(p[n:])
+		m, err := read(p[n:])
 		n += m
 		if n = c.answer(p, n); n > 0 {
 			c.handOver(p[:n])
@@ -103,7 +91,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // handOver notes what net/http gets to read.
 func (c *conn) handOver(b []byte) {
-	c.idle.Store(false)
+	c.boundary.Left()
 	if !c.armed.IsZero() {
 		c.armed = time.Time{}
 		// If it fails the connection is broken, which the next use tells.
@@ -136,9 +124,13 @@ func (c *conn) answer(p []byte, n int) int {
 		replied, err := c.reply(m, p[start:start+end])
 		c.state.Store(waiting)
 		c.table.running.Add(-1)
+		if c.moves != nil && replied && err == nil && start+end == n {
+			c.moves.Answered()
+		}
 		if err != nil || c.closing.Load() {
 			c.state.Store(closed)
-			// What failed before is what counts, and nobody is there to be told.
+			// What failed before is what counts, and nobody is there to be told. One
+			// that is to leave does.
 			_ = c.Conn.Close()
 			return 0
 		}
@@ -228,7 +220,7 @@ func (c *conn) send(body [][]byte) error {
 		return err
 	}
 	buffers := append(net.Buffers{work.out}, body...)
-	_, err := buffers.WriteTo(c.Conn)
+	_, err := buffers.WriteTo(c.wire())
 	return err
 }
 
@@ -314,8 +306,7 @@ func (c *conn) becomesIdle() {
 		c.work.block = c.work.block[:0]
 	}
 	c.afterGet, c.isGet = c.isGet, false
-	c.deadlines.Store(0)
-	c.idle.Store(true)
+	c.boundary.Idle()
 }
 
 // Write is what net/http writes.
@@ -326,15 +317,15 @@ func (c *conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// SetReadDeadline counts: see [conn.atBoundary].
+// SetReadDeadline counts: see [idleconn.Boundary].
 func (c *conn) SetReadDeadline(t time.Time) error {
-	c.deadlines.Add(1)
+	c.boundary.Deadline()
 	return c.Conn.SetReadDeadline(t)
 }
 
 // SetDeadline counts as well.
 func (c *conn) SetDeadline(t time.Time) error {
-	c.deadlines.Add(1)
+	c.boundary.Deadline()
 	return c.Conn.SetDeadline(t)
 }
 

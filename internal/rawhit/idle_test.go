@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edgegw/edge/internal/idleconn"
 )
 
 // script is a client that sends one text after another, each as soon as the
@@ -61,7 +63,7 @@ func TestAConnectionThatWaitsForARequestHoldsNoMemoryOfThoseBefore(t *testing.T)
 			held++
 		}
 	}
-	p := make([]byte, readerSize)
+	p := make([]byte, idleconn.ReaderSize)
 	n, err := next(c, p)
 	if err != nil || string(p[:n]) != unknown {
 		t.Fatalf("%q, %v: want what was not learned", p[:n], err)
@@ -109,7 +111,7 @@ func BenchmarkReply(b *testing.B) {
 	text := get("/hit/1000", "User-Agent: another", "Accept: */*")
 	w.learned(w.dial(), text)
 	c := &conn{Conn: &repeated{text: text, left: b.N}, table: w.table, known: true}
-	p := make([]byte, readerSize)
+	p := make([]byte, idleconn.ReaderSize)
 	b.ReportAllocs()
 	b.ResetTimer()
 	if _, err := next(c, p); err != io.EOF {

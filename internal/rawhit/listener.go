@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/edgegw/edge/internal/idleconn"
 )
 
 // listener hands out connections that answer what the table knows.
@@ -145,10 +147,14 @@ func (t *Table) secure(tc *tls.Conn) net.Conn {
 }
 
 func (t *Table) plain(nc net.Conn) net.Conn {
-	if _, ok := nc.(*net.TCPConn); ok {
+	switch own := nc.(type) {
+	case *net.TCPConn:
 		return &plainConn{conn{Conn: nc, table: t}}
+	case *idleconn.Conn:
+		return &plainConn{conn{Conn: nc, moves: own, table: t}}
+	default:
+		return nc
 	}
-	return nc
 }
 
 // plainConn is one without TLS.
@@ -156,7 +162,15 @@ type plainConn struct{ conn }
 
 func (c *plainConn) hits() *conn { return &c.conn }
 
-func (c *plainConn) tcp() *net.TCPConn { return c.Conn.(*net.TCPConn) }
+// wire is where the kernel takes what is in several pieces.
+func (c *conn) wire() net.Conn {
+	if c.moves != nil {
+		return c.moves.TCPConn
+	}
+	return c.Conn
+}
+
+func (c *plainConn) tcp() *net.TCPConn { return c.wire().(*net.TCPConn) }
 
 // ReadFrom lets net/http hand files to the kernel.
 func (c *plainConn) ReadFrom(r io.Reader) (int64, error) {

@@ -103,6 +103,18 @@ func (t *Table) connOf(nc net.Conn) *conn {
 	return own.hits()
 }
 
+// Beneath is the connection that one of a table's was made of; nil for others.
+func Beneath(nc net.Conn) net.Conn {
+	switch own := nc.(type) {
+	case interface{ hits() *conn }:
+		return own.hits().Conn
+	case *h2conn:
+		return own.Conn
+	default:
+		return nil
+	}
+}
+
 // ConnState follows what net/http does with a connection.
 func (t *Table) ConnState(nc net.Conn, state http.ConnState) {
 	if state != http.StateIdle && state != http.StateHijacked {
