@@ -88,10 +88,12 @@ func (c *Conn) becomesIdle() {
 // Read is called by net/http, also for single bytes on another goroutine while
 // a handler runs.
 func (c *Conn) Read(p []byte) (int, error) {
-	if !c.begun.Load() || !c.fixed.Load() && c.boundary.At(p) {
+	switch {
+	case !c.begun.Load() || c.tells() && c.boundary.At(p):
 		return c.ReadRequest(p)
-	}
-	if c.leavesAhead() {
+	case !c.tells():
+		return c.TCPConn.Read(p)
+	case c.leavesAhead():
 		return 0, io.EOF
 	}
 	c.handled.Store(true)
@@ -308,8 +310,10 @@ func (c *Conn) Answered() {
 
 // Write is what net/http writes, but for what it leaves to the kernel.
 func (c *Conn) Write(b []byte) (int, error) {
-	c.handled.Store(true)
-	c.finish()
+	if c.tells() {
+		c.handled.Store(true)
+		c.finish()
+	}
 	return c.TCPConn.Write(b)
 }
 
