@@ -143,6 +143,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *call) run() error {
+	if c.isBelowDashboard() {
+		return c.toDashboard()
+	}
 	matched, allowed := c.find()
 	if !matched || !c.route.open {
 		if err := c.authenticate(); err != nil {

@@ -57,6 +57,34 @@ func TestWhoMayCall(t *testing.T) {
 	}
 }
 
+// Somebody types the address with a slash at its end.
+func TestTheDashboardIsFoundWithASlash(t *testing.T) {
+	h := New(Config{Gateway: newFakeGateway(), Tokens: []string{rightToken}})
+	server := httptest.NewServer(http.StripPrefix("/.edge", h))
+	defer server.Close()
+	for _, method := range []string{"GET", "HEAD"} {
+		request, err := http.NewRequestWithContext(t.Context(), method, server.URL+"/.edge/dashboard/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := response.Body.Close(); err != nil {
+			t.Error(err)
+		}
+		if response.StatusCode != 200 || response.Request.URL.Path != "/.edge/dashboard" || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
+			t.Errorf("%s: %d at %s: want the page where its parts are", method, response.StatusCode, response.Request.URL)
+		}
+	}
+	for path, method := range map[string]string{"/dashboard/": "POST", "/dashboard//": "GET", "/status/": "GET"} {
+		if got := ask(h, method, path, "").StatusCode; got != 401 {
+			t.Errorf("%s %s without a token: %d, want 401", method, path, got)
+		}
+	}
+}
+
 func TestWithoutTokensNobodyIsLetIn(t *testing.T) {
 	for name, tokens := range map[string][]string{"none": nil, "an empty one": {""}} {
 		h := New(Config{Gateway: newFakeGateway(), Tokens: tokens})

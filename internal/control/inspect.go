@@ -74,6 +74,20 @@ func (c *call) dashboard() error {
 	return nil
 }
 
+// isBelowDashboard reports whether the page was asked for as if it were a folder, where
+// nothing that it names would be.
+func (c *call) isBelowDashboard() bool {
+	isRead := c.r.Method == http.MethodGet || c.r.Method == http.MethodHead
+	return isRead && strings.TrimPrefix(c.r.URL.Path, "/") == "dashboard/"
+}
+
+func (c *call) toDashboard() error {
+	// Relative: the prefix under which this is mounted was stripped.
+	c.w.Header().Set("Location", "../dashboard")
+	c.w.WriteHeader(http.StatusPermanentRedirect)
+	return nil
+}
+
 func (c *call) traffic() error {
 	var after time.Time
 	if text := c.query.Get("after"); text != "" {
