@@ -212,6 +212,8 @@ func TestKeysAndCancelling(t *testing.T) {
 	s.open()
 	if again, err := s.book.Call(s.now, c); err != nil || again.ID != first.ID || again.Stage != Canceled || again.Exit != 7 {
 		t.Errorf("the key after a restart: %+v, %v", again, err)
+	} else if strings.Contains(again.Error, "cancel") || !strings.Contains(again.Error, "caller") {
+		t.Errorf("is %s: %s: want what the stage does not say", again.Stage, again.Error)
 	}
 	c.Version = "v3"
 	if _, err := s.book.Call(s.now, c); !errors.Is(err, ErrConflict) {

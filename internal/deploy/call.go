@@ -236,7 +236,7 @@ func (b *Book) Cancel(now time.Time, id string) (purge string, err error) {
 	case !e.open() || !e.called():
 		err = ErrFinished
 	default:
-		b.finishLocked(e, now, Canceled, "cancelled: nothing was purged")
+		b.finishLocked(e, now, Canceled, "by a caller: nothing was purged")
 	}
 	b.mu.Unlock()
 	b.settle()

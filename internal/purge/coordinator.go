@@ -83,9 +83,10 @@ type Coordinator struct {
 	offering map[string]bool
 }
 
-// errCanceled is the cause by which Cancel ends a run, errExpired the deadline.
+// errCanceled is the cause by which Cancel ends a run, errExpired the deadline. Their
+// texts are the record's beside its state, which says the rest.
 var (
-	errCanceled = errors.New("cancelled")
+	errCanceled = errors.New("by a caller")
 	errExpired  = errors.New("deadline passed")
 )
 

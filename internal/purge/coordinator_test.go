@@ -280,6 +280,9 @@ func TestCancel(t *testing.T) {
 		if r.State != Canceled || r.Targets[0].State != Canceled || !r.Did(StepNode) || !slices.Equal(w.history(), []string{"node 1 [a]", "fleet 1"}) {
 			t.Errorf("%+v, did %v", r, w.history())
 		}
+		if strings.Contains(r.Error, "cancel") || !strings.Contains(r.Error, "caller") {
+			t.Errorf("is %s: %s: want what the state does not say", r.State, r.Error)
+		}
 		if err := c.Cancel(r.ID); !errors.Is(err, ErrFinished) {
 			t.Errorf("again: %v", err)
 		}
