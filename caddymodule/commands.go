@@ -21,7 +21,7 @@ import (
 )
 
 func init() {
-	for _, c := range []caddycmd.Command{
+	register([]caddycmd.Command{
 		{Name: "purge", Short: "Purges the gateway, its fleet and Cloudflare, and tells the truth about it", Long: purgeLong, CobraFunc: purgeCommand},
 		{Name: "deploy", Short: "Waits until a version is rolled out, purges what it retired, and tells the truth about it", Long: deployLong, CobraFunc: deployCommand},
 		{Name: "deploys", Short: "Shows the history of deploys", CobraFunc: deploysCommand},
@@ -36,9 +36,7 @@ func init() {
 		{Name: "demo", Short: "Runs the whole system on this machine, with visitors and a deploy", CobraFunc: demoCommand},
 		{Name: "sample", Short: "Runs one replica of the sample application", CobraFunc: sampleCommand},
 		{Name: "standin", Short: "Runs a strict stand-in of Cloudflare's purge API and caches, for dry runs", CobraFunc: standinCommand},
-	} {
-		caddycmd.RegisterCommand(c)
-	}
+	})
 }
 
 const exitCodes = `Exit codes:

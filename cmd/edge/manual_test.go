@@ -53,6 +53,37 @@ func TestManualPagesTellOfEachCommandAndFlag(t *testing.T) {
 	}
 }
 
+// Caddy's commands are this binary's too: whoever types what their texts have must find
+// edge, not a Caddy that may be there besides, without edge's modules.
+func TestHelpNamesThisBinary(t *testing.T) {
+	t.Parallel()
+	help := command(t, nil, "help").stdout
+	names := all(`(?m)^  ([a-z-]+) +[A-Z]`, help)
+	if len(names) < 30 || !slices.Contains(names, "reverse-proxy") || !strings.Contains(help, "  $ edge run --config Caddyfile\n") {
+		t.Fatalf("%q, of\n%s\nwant all commands, and an example", names, help)
+	}
+	folder := t.TempDir()
+	if r := command(t, nil, "manpage", "--directory", folder); r.code != 0 {
+		t.Fatalf("exit %d\n%s", r.code, r.stderr)
+	}
+	texts := map[string]string{"help": help, "start --help": command(t, nil, "start", "--help").stdout}
+	pages, err := filepath.Glob(filepath.Join(folder, "*.8"))
+	if err != nil || len(pages) < len(names) {
+		t.Fatalf("%d pages, %v: want one for each of %q", len(pages), err, names)
+	}
+	for _, page := range pages {
+		texts[filepath.Base(page)] = strings.ReplaceAll(read(t, page), "\\", "")
+	}
+	for name, text := range texts {
+		if found := all(`(?i)(\bcaddy (?:`+strings.Join(names, "|")+`)\b.*)`, text); len(found) > 0 {
+			t.Errorf("%s: %q: want edge", name, found)
+		}
+	}
+	if !strings.Contains(texts["start --help"], "'edge run'") {
+		t.Errorf("edge start --help:\n%s\nwant 'edge run' in it", texts["start --help"])
+	}
+}
+
 func TestShellsCompleteEachCommandAndFlag(t *testing.T) {
 	t.Parallel()
 	completed := func(args ...string) (words []string) {
