@@ -87,7 +87,7 @@ type backupFlags struct {
 func (k *backupFlags) add(c *cobra.Command, target string) {
 	f := c.Flags()
 	f.StringVarP(&k.config, "config", "c", "Caddyfile", "configuration file")
-	f.StringVarP(&k.adapter, "adapter", "a", "", "configuration adapter (default: caddyfile, unless the file ends in .json)")
+	f.StringVarP(&k.adapter, "adapter", "a", "", adapterUsage)
 	f.StringVar(&k.target.To, target, "", "folder, or s3://BUCKET/PREFIX (default: what the backup block says); keys for s3 are in $AWS_ACCESS_KEY_ID and $AWS_SECRET_ACCESS_KEY")
 	f.StringVar(&k.target.Endpoint, "endpoint", "", "URL of the store, for s3 (default: AWS)")
 	f.StringVar(&k.target.Region, "region", "", "region of the bucket, for s3")

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -65,7 +64,7 @@ answers came through Cloudflare and edge, and through nothing else that caches.
 Exit codes: 0 no error (warnings may be printed), 2 at least one error.`
 	f := c.Flags()
 	f.StringVarP(&k.config, "config", "c", "Caddyfile", "configuration file")
-	f.StringVarP(&k.adapter, "adapter", "a", "", "configuration adapter (default: caddyfile, unless the file ends in .json)")
+	f.StringVarP(&k.adapter, "adapter", "a", "", adapterUsage)
 	f.BoolVar(&k.json, "json", false, "print the findings as JSON")
 	f.StringVar((*string)(&k.env), "env", "", "where it is to run: production, staging or preview")
 	f.StringArrayVar(&k.samples, "sample", nil, "path, or URL whose host is to be asked for, such as https://crm.example.com/; may be repeated")
@@ -161,12 +160,17 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 	return findings
 }
 
-func adapted(k checkConfig) ([]byte, []caddyconfig.Warning, error) {
-	adapter := k.adapter
-	if adapter == "" && filepath.Ext(k.config) != ".json" {
-		adapter = "caddyfile"
+// read gives what the file holds, and the adapter for it: none for JSON.
+func (k checkConfig) read() (body []byte, adapter string, err error) {
+	body, err = os.ReadFile(k.config)
+	if adapter = k.adapter; adapter == "" && isCaddyfile(k.config, body) {
+		adapter = caddyfileAdapter
 	}
-	body, err := os.ReadFile(k.config)
+	return body, adapter, err
+}
+
+func adapted(k checkConfig) ([]byte, []caddyconfig.Warning, error) {
+	body, adapter, err := k.read()
 	if err != nil {
 		return nil, nil, err
 	}

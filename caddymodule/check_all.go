@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,11 +21,8 @@ const mostMistakes = 100
 // with a mistake is left out, and the rest is read again. first is what the adapter
 // said.
 func everyMistake(k checkConfig, first error) error {
-	if k.adapter != "" && k.adapter != "caddyfile" || k.adapter == "" && filepath.Ext(k.config) == ".json" {
-		return first
-	}
-	body, err := os.ReadFile(k.config)
-	if err != nil {
+	body, adapter, err := k.read()
+	if err != nil || adapter != caddyfileAdapter {
 		return first
 	}
 	blocks, err := caddyfile.Parse(k.config, body)

@@ -180,7 +180,7 @@ func explainCommand(c *cobra.Command) {
 	c.Flags().BoolVar(&e.JSON, "json", false, "print the gateway's answer as JSON")
 	var k checkConfig
 	c.Flags().StringVarP(&k.config, "config", "c", "", "explain by this configuration alone: no gateway is asked")
-	c.Flags().StringVarP(&k.adapter, "adapter", "a", "", "configuration adapter (default: caddyfile, unless the file ends in .json)")
+	c.Flags().StringVarP(&k.adapter, "adapter", "a", "", adapterUsage)
 	run(c, func(ctx context.Context, args []string) int {
 		if len(args) != 1 {
 			fmt.Fprintf(os.Stderr, "edge explain: got %d arguments: want one URL\n", len(args))

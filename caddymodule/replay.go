@@ -56,7 +56,7 @@ func replayCommand(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVarP(&k.candidate.config, "config", "c", "Caddyfile", "the candidate configuration")
 	f.StringVar(&k.against.config, "against", "", "configuration to compare with (default: what the log says)")
-	f.StringVarP(&k.candidate.adapter, "adapter", "a", "", "configuration adapter (default: caddyfile, unless the file ends in .json)")
+	f.StringVarP(&k.candidate.adapter, "adapter", "a", "", adapterUsage)
 	f.IntVar(&k.changes, "changes", 20, "how many changes to show")
 	f.BoolVar(&k.json, "json", false, "print the report as JSON, with every change")
 	run(c, func(ctx context.Context, args []string) int {

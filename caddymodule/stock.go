@@ -26,8 +26,10 @@ func register(commands []caddycmd.Command) {
 			case 0:
 				first = made
 			case len(commands) - 1:
-				first.Root().Example = example
-				inOurName(first.Root())
+				root := first.Root()
+				root.Example = example
+				inOurName(root)
+				readAsChecked(root)
 			}
 		}
 		caddycmd.RegisterCommand(c)
