@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 )
 
@@ -29,9 +30,10 @@ func isCaddyfile(name string, text []byte) bool {
 
 // reading are Caddy's commands that read a configuration. By themselves they take what
 // is not called a Caddyfile for JSON.
-var reading = map[string]bool{"run": true, "start": true, "reload": true, "validate": true, "stop": true}
+var reading = map[string]bool{"run": true, "start": true, "reload": true, "validate": true, "stop": true, "adapt": true}
 
-// readAsChecked has Caddy's commands take a file for what edge check takes it for.
+// readAsChecked has Caddy's commands take a file for what edge check takes it for, and
+// say what was meant, as that does.
 func readAsChecked(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		work := c.RunE
@@ -40,7 +42,14 @@ func readAsChecked(root *cobra.Command) {
 		}
 		c.RunE = func(c *cobra.Command, args []string) error {
 			chooseAdapter(c)
-			return work(c, args)
+			err := work(c, args)
+			if err == nil {
+				return nil
+			}
+			if meant := suggestion(err.Error()); meant != "" {
+				caddy.Log().Error(meant) // after the error itself, which Caddy has logged
+			}
+			return err
 		}
 	}
 }

@@ -109,7 +109,7 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 	var findings []finding
 	problem := func(severity string, err error) {
 		for _, one := range flatten(err) {
-			findings = append(findings, finding{severity, one})
+			findings = append(findings, finding{severity, suggested(one)})
 		}
 	}
 	unsettled := k.env.settings(k.config)
@@ -137,7 +137,7 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 		said := flatten(withoutTrail(err))
 		for _, one := range append(said, hiddenMistakes(text, said)...) {
 			if !about(one, unsettled) {
-				findings = append(findings, finding{"error", one})
+				findings = append(findings, finding{"error", suggested(one)})
 			}
 		}
 		return findings

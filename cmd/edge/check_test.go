@@ -210,3 +210,23 @@ func TestUsageErrorsExitWithTwo(t *testing.T) {
 		}
 	}
 }
+
+// Whoever misspells a word is told which one was meant, by a check and by a start.
+func TestMisspelledDirectivesAreRecognized(t *testing.T) {
+	t.Parallel()
+	good := configure(t, "127.0.0.1:1")
+	text := read(t, good.config)
+	wrapped := strings.Replace(text, "{\n", "{\n\tservers {\n\t\tlistener_wrappers {\n\t\t\tedge_hit\n\t\t}\n\t}\n", 1)
+	for wrong, meant := range map[string]string{
+		strings.Replace(text, "edge_control", "edge_controll", 1): "did you mean edge_control?",
+		wrapped: "did you mean edge_hits?",
+	} {
+		config := written(t, wrong)
+		for _, name := range []string{"check", "validate", "run", "reload", "adapt"} {
+			r := command(t, []string{"EDGE_TOKEN=" + controlToken}, name, "--config", config)
+			if r.code == 0 || strings.Count(r.stdout+r.stderr, meant) != 1 {
+				t.Errorf("edge %s: exit %d: want %q in\n%s%s", name, r.code, meant, r.stdout, r.stderr)
+			}
+		}
+	}
+}
