@@ -36,13 +36,14 @@ const (
 	abandoned = 24 * time.Hour
 )
 
-// archiveName sorts by time within a lineage.
-func archiveName(m Manifest, key *Key) string {
+// archiveName sorts by time within a lineage. Two gateways that came of one state may
+// make a backup at one moment: what the sum begins with keeps them apart.
+func archiveName(m Manifest, sum string, key *Key) string {
 	suffix := archiveSuffix
 	if key != nil {
 		suffix = sealedSuffix
 	}
-	return namePrefix + m.Lineage + "-" + m.Created.UTC().Format(nameTime) + suffix
+	return namePrefix + m.Lineage + "-" + m.Created.UTC().Format(nameTime) + "-" + sum[:8] + suffix
 }
 
 // readMarker reads a marker from the object of that name.

@@ -9,14 +9,16 @@ import (
 	"time"
 )
 
+const someSum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
 func marked(lineage string, minute int) Marker {
 	m := Manifest{Lineage: lineage, Created: noon.Add(time.Duration(minute) * time.Minute)}
-	return Marker{Name: archiveName(m, nil), Lineage: lineage, Created: m.Created, SHA256: "x", Size: 1}
+	return Marker{Name: archiveName(m, someSum, nil), Lineage: lineage, Created: m.Created, SHA256: someSum, Size: 1}
 }
 
 func TestWhatMakesRoom(t *testing.T) {
 	const ours, theirs = "aaaaaaaa", "bbbbbbbb"
-	unfinished := Object{Name: archiveName(Manifest{Lineage: ours, Created: noon}, nil), Modified: noon}
+	unfinished := Object{Name: archiveName(Manifest{Lineage: ours, Created: noon}, someSum, nil), Modified: noon}
 	for _, c := range []struct {
 		name    string
 		markers []Marker

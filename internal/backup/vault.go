@@ -47,9 +47,9 @@ func (v *Vault) Make(ctx context.Context) (Marker, error) {
 		return Marker{}, err
 	}
 	m := Marker{
-		Name: archiveName(content.Manifest, v.Key), Lineage: content.Manifest.Lineage, Created: content.Manifest.Created,
-		SHA256: sum(packed), Size: int64(len(packed)), Files: len(content.Files), Node: content.Manifest.Node, Encrypted: v.Key != nil,
+		Lineage: content.Manifest.Lineage, Created: content.Manifest.Created, SHA256: sum(packed), Size: int64(len(packed)), Files: len(content.Files), Node: content.Manifest.Node, Encrypted: v.Key != nil,
 	}
+	m.Name = archiveName(content.Manifest, m.SHA256, v.Key)
 	if err := v.Store.Put(ctx, m.Name, packed); err != nil {
 		return Marker{}, fmt.Errorf("write %s: %w", m.Name, err)
 	}

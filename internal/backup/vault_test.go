@@ -238,38 +238,6 @@ func TestManyBackupsAreListedOverPages(t *testing.T) {
 	}
 }
 
-func TestTwoAtOneTargetDoNotDisturbEachOther(t *testing.T) {
-	target := Target{To: t.TempDir()}
-	done := make(chan error)
-	for _, lineage := range []string{"aaaaaaaa", "bbbbbbbb"} {
-		v := vaultAt(t, target)
-		collect := v.Collect
-		v.Collect = func(ctx context.Context) (Content, error) {
-			c, err := collect(ctx)
-			c.Manifest.Lineage = lineage
-			return c, err
-		}
-		go func() {
-			for range 10 {
-				if _, err := v.Make(t.Context()); err != nil {
-					done <- err
-					return
-				}
-			}
-			done <- nil
-		}()
-	}
-	for range 2 {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	list, err := vaultAt(t, target).List(t.Context())
-	if err != nil || len(list) != 6 {
-		t.Errorf("%d backups, %v: want three of each", len(list), err)
-	}
-}
-
 // hasty is a Store from which somebody deletes an object as soon as it was listed.
 type hasty struct {
 	Store
