@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -280,5 +281,31 @@ func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
 	}
 	if links < 150 {
 		t.Errorf("found %d links: want those of all pages", links)
+	}
+}
+
+// What docs/capacity.md says of edge_hits is what its table has: the bounds are the
+// least and the most, rounded.
+func TestWhatHitsOnTheConnectionSaveIsWhatWasMeasured(t *testing.T) {
+	page := documentsOf(t)["docs/capacity.md"]
+	micros := make(map[string]float64)
+	for _, row := range regexp.MustCompile("(?m)^\\| (hit of .*), (`edge_hits`|through the chain) \\| ([0-9.]+) µs").FindAllStringSubmatch(page, -1) {
+		took, err := strconv.ParseFloat(row[3], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		micros[row[1]+row[2]] = took
+	}
+	least, most := math.Inf(1), 0.0
+	for name, took := range micros {
+		if what, through := strings.CutSuffix(name, "through the chain"); through {
+			times := took / micros[what+"`edge_hits`"]
+			least, most = min(least, times), max(most, times)
+		}
+	}
+	words := []string{2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+	said := regexp.MustCompile(`divides the first by (\w+) \(over TLS\) to (\w+) `).FindStringSubmatch(page)
+	if len(micros) < 8 || said == nil || said[1] != words[int(math.Round(least))] || said[2] != words[int(math.Round(most))] {
+		t.Errorf("%d rows, of which the chain takes %.2f to %.2f times as much as edge_hits: the page says %q", len(micros), least, most, said)
 	}
 }
