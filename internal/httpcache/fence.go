@@ -140,6 +140,7 @@ type marking struct {
 	// to fetches under way only, so it need not be durable.
 	unknown bool
 	keys    []string
+	paid    int64 // for the memory of the keys: see markWeight.prepay
 }
 
 // purge sets the marks and raises the generation, which it returns. The new
@@ -153,9 +154,12 @@ type marking struct {
 // After the restart the next purge would be 5 again, and the answer of 5 would
 // stand, though it is older.
 func (f *fence) purge(p Purge) uint64 {
+	keys := keysOf(p)
+	paid := f.weight.prepay(keys)
 	f.ordering.Lock()
 	defer f.ordering.Unlock()
 	m := f.plan(p)
+	m.keys, m.paid = keys, paid
 	if f.durable != nil {
 		f.durable(m)
 	}
@@ -170,29 +174,36 @@ func (f *fence) plan(p Purge) marking {
 	if p.Soft {
 		m.barrier = barrier{soft: m.generation}
 	}
+	m.unknown = len(p.Tags) > 0 || len(p.Versions) > 0
+	return m
+}
+
+// keysOf are the marks of a purge.
+func keysOf(p Purge) (keys []string) {
 	for _, host := range p.Hosts {
-		m.keys = append(m.keys, markHost+placeOf(host, "").hostName())
+		keys = append(keys, markHost+placeOf(host, "").hostName())
 	}
 	for _, url := range p.URLs {
-		m.keys = append(m.keys, markURL+placeOfURL(url).url)
+		keys = append(keys, markURL+placeOfURL(url).url)
 	}
 	for _, prefix := range p.Prefixes {
 		at := placeOfURL(prefix)
-		m.keys = append(m.keys, markPrefix+at.url[:at.path])
+		keys = append(keys, markPrefix+at.url[:at.path])
 	}
-	m.unknown = len(p.Tags) > 0 || len(p.Versions) > 0
 	for _, tag := range p.Tags {
-		m.keys = append(m.keys, markTag+cacherules.CanonicalTag(tag))
+		keys = append(keys, markTag+cacherules.CanonicalTag(tag))
 	}
 	for _, version := range p.Versions {
-		m.keys = append(m.keys, markVersion+version)
+		keys = append(keys, markVersion+version)
 	}
-	return m
+	return keys
 }
 
 func (f *fence) apply(m marking) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.weight.spend(m.paid)
+	defer f.weight.settle()
 	if m.everything {
 		f.floor = f.floor.join(m.barrier)
 	}

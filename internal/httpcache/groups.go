@@ -116,6 +116,7 @@ func (g *groups) invalidate(origin string, found []string) <-chan struct{} {
 	for i, group := range found {
 		m.names[i] = groupName(origin, group)
 	}
+	m.paid = g.weight.prepay(m.names)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m.sequence = g.sequence.Load() + 1
@@ -131,9 +132,12 @@ func (g *groups) invalidate(origin string, found []string) <-chan struct{} {
 type groupMarking struct {
 	sequence uint64
 	names    []string
+	paid     int64 // for their memory: see markWeight.prepay
 }
 
 func (g *groups) applyLocked(m groupMarking) {
+	g.weight.spend(m.paid)
+	defer g.weight.settle()
 	for _, name := range m.names {
 		origin, _, _ := strings.Cut(name, "\x00")
 		old, known := g.marks.Peek(name)

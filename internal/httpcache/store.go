@@ -127,6 +127,11 @@ func NewStore(o Options) *Store { return newStore(o, maxMarks) }
 func newStore(o Options, marks int) *Store {
 	s := &Store{seed: maphash.MakeSeed(), census: newCensus()}
 	s.fence = newFence(marks, &s.bytes)
+	room := func(n int64) bool {
+		_, ok := s.reserve(0, n)
+		return ok
+	}
+	s.fence.weight.room, s.fence.groups.weight.room = room, room
 	for i := range s.shards {
 		s.shards[i] = shard{
 			index:   make(map[uint64]*group),
