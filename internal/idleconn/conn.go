@@ -90,7 +90,9 @@ func (c *Conn) becomesIdle() {
 func (c *Conn) Read(p []byte) (int, error) {
 	switch {
 	case !c.begun.Load() || c.tells() && c.boundary.At(p):
-		return c.ReadRequest(p)
+		n, err := c.ReadRequest(p)
+		c.Began(p[:n])
+		return n, err
 	case !c.tells():
 		return c.TCPConn.Read(p)
 	case c.leavesAhead():
@@ -105,7 +107,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 }
 
 // ReadRequest is a Read for the first byte of a request, which the caller knows it to
-// be. If the connection has left, it is at its end.
+// be. If the connection has left, it is at its end. The caller calls [Conn.Began] or
+// [Conn.Answered] then.
 func (c *Conn) ReadRequest(p []byte) (int, error) {
 	if err := c.await(); err != nil {
 		return 0, err
@@ -160,8 +163,18 @@ func (c *Conn) leaves(b []byte, err error) bool {
 	c.early = c.early[min(len(b), len(c.early)):]
 	c.boundary.Left()
 	c.head, c.ahead = nil, false
-	c.begin(b)
+	c.rest.Store(unknown)
 	return false
+}
+
+// Began notes what net/http gets of what ReadRequest has read.
+func (c *Conn) Began(b []byte) {
+	if len(b) == 0 || !c.tells() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begin(b)
 }
 
 // leavesAhead has the connection leave when net/http asks for more of a request that
@@ -211,7 +224,8 @@ func (c *Conn) follow(b []byte) {
 func (c *Conn) leave() {
 	c.phase = gone
 	c.group.remove(c)
-	_ = c.TCPConn.SetDeadline(time.Time{}) // likewise
+	// If it fails the connection is broken, which the next use tells.
+	_ = c.TCPConn.SetDeadline(time.Time{})
 	moved := &Moved{c.TCPConn, c.early}
 	if c.ahead {
 		moved.early = c.head

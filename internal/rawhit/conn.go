@@ -91,6 +91,9 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // handOver notes what net/http gets to read.
 func (c *conn) handOver(b []byte) {
+	if c.moves != nil {
+		c.moves.Began(b)
+	}
 	c.boundary.Left()
 	if !c.armed.IsZero() {
 		c.armed = time.Time{}
