@@ -1,0 +1,45 @@
+package peers
+
+import (
+	"context"
+	"debug/buildinfo"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"github.com/edgegw/edge/bench/workloads"
+)
+
+func init() {
+	answer := Way{Name: "answer", About: "net/http alone, a handler that writes from memory", Kind: workloads.Hit, Configure: bareHTTP}
+	register(Peer{
+		Name: "barehttp",
+		Build: func(ctx context.Context, dir string) (string, error) {
+			return goBuild(ctx, ".", "./peers/barehttp", filepath.Join(dir, "barehttp"))
+		},
+		Version: func(_ context.Context, binary string) (string, error) {
+			info, err := buildinfo.ReadFile(binary)
+			if err != nil {
+				return "", fmt.Errorf("read what %s was built from: %w", binary, err)
+			}
+			return "net/http of " + info.GoVersion, nil
+		},
+		Ways: []Way{answer, secure(answer)},
+	})
+}
+
+func bareHTTP(s Setup) Config {
+	values := map[string]any{"listen": s.Listen, "sizes": s.Sizes}
+	if s.Secure {
+		values["certificate"], values["key"] = filepath.Join(s.Dir, "cert.pem"), filepath.Join(s.Dir, "key.pem")
+	}
+	text, err := json.MarshalIndent(values, "", "  ")
+	if err != nil {
+		panic(err) // of texts and numbers: it cannot be
+	}
+	return Config{
+		File: "barehttp.json", Text: string(text) + "\n",
+		Args: []string{"-config", filepath.Join(s.Dir, "barehttp.json")},
+		Env:  []string{"GOMAXPROCS=1"},
+	}
+}
