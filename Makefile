@@ -7,6 +7,7 @@
 # make deb      a Debian package of it, VERSION=1.2.0
 # make release  what a release consists of, VERSION=1.2.0, in dist/VERSION
 # make bench    peers side by side, written to bench/RESULTS.md
+# make pgo      the profile by which edge is compiled, cmd/edge/default.pgo, taken anew
 # make bench-race  purges against fetches under way, written to bench/RACE.md
 # make bench-hitratio  what the cache keeps, beside LRU and W-TinyLFU, written to bench/HITRATIO.md
 # make soak-memory  a million URLs in half an hour, SOAK_MEMORY=30m, the process's memory watched, written to bench/SOAK.md
@@ -36,7 +37,7 @@ SOAK ?= 1h
 SOAK_MEMORY ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: release licences vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
+.PHONY: pgo release licences vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -55,6 +56,9 @@ licences:
 	cd packaging && $(GO) run ./licences -sbom ../bin/edge.cdx.json
 
 test: tools format vet lint race fuzz bench-test packaging-test
+
+# With the profile, all that cmd/edge needs would be compiled once more for it.
+test tools vet lint unit race race-part conformance fuzz bench-test packaging-test: export GOFLAGS := $(GOFLAGS) -pgo=off
 
 # What the tests need beyond Go: a C compiler for the race detector, a
 # Redis, a Prometheus, a Chromium, a builder of images, and the public HTTP cache test suite with
@@ -124,6 +128,10 @@ packaging-test:
 bench:
 	scripts/install-debian.sh nginx-light varnish haproxy wrk nghttp2-client
 	cd bench && $(GO) run . -out RESULTS.md
+
+pgo:
+	scripts/install-debian.sh wrk nghttp2-client
+	cd bench && $(GO) run . -rounds 2 -seconds 5 -peers edge -workloads hit-1k,hit-16k,hit-1k-tls,hit-1k-h2x16,pass-1k,post-16k -profile ../cmd/edge/default.pgo -out - >/dev/null
 
 bench-race:
 	scripts/install-debian.sh nginx-light varnish

@@ -10,7 +10,10 @@ require (
 
 require github.com/andybalholm/brotli v1.3.0
 
-require github.com/coder/websocket v1.8.15
+require (
+	github.com/coder/websocket v1.8.15
+	github.com/google/pprof v0.0.0-20261105003125-4bf881d7fb0b
+)
 
 require (
 	cel.dev/cel-go v0.32.0 // indirect

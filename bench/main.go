@@ -17,7 +17,7 @@ import (
 type options struct {
 	rounds, seconds, warmup int
 	peers, workloads        string
-	out                     string
+	out, profile            string
 	serverCPU, clientCPU    int
 }
 
@@ -30,6 +30,7 @@ func main() {
 	flag.StringVar(&o.peers, "peers", "", "`names` of the peers, separated by commas; empty for all")
 	flag.StringVar(&o.workloads, "workloads", "", "`names` of the workloads, separated by commas; empty for all")
 	flag.StringVar(&o.out, "out", "RESULTS.md", "`file` to write; - for standard output")
+	flag.StringVar(&o.profile, "profile", "", "`file` for a profile of the CPU during the samples, for Go's compiler; wants -peers edge")
 	flag.IntVar(&o.serverCPU, "server-cpu", -1, "`number` of the CPU for the peer; -1 for the first that may be used")
 	flag.IntVar(&o.clientCPU, "client-cpu", -1, "`number` of the CPU for load generator and origin; -1 for the second that may be used")
 	flag.Parse()
@@ -54,6 +55,9 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	if err := s.measure(ctx); err != nil {
+		return err
+	}
+	if err := s.writeProfile(); err != nil {
 		return err
 	}
 	return write(p.out, s.document(machineFacts(ctx)))

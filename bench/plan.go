@@ -36,6 +36,9 @@ func newPlan(o options, args []string, allowed []int) (plan, error) {
 	if o.out == "" {
 		errs = append(errs, errors.New("-out: want a file, or - for standard output"))
 	}
+	if o.profile != "" && o.peers != "edge" {
+		errs = append(errs, fmt.Errorf("-profile %s: got -peers %q: want edge, whose compilation it is for", o.profile, o.peers))
+	}
 	p := plan{options: o}
 	var err error
 	p.workloads, err = choose("-workloads", o.workloads, workloads.All(), func(w workloads.Workload) string { return w.Name })

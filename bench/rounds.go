@@ -23,7 +23,7 @@ func (s *stand) measure(ctx context.Context) error {
 	for round := range s.plan.rounds {
 		for _, w := range s.plan.workloads {
 			for _, r := range s.rowsOf(w) {
-				sample, err := s.visit(ctx, w, r)
+				sample, err := s.profiled(ctx, w, r)
 				if err != nil {
 					return fmt.Errorf("%s, %s, round %d: %w", w.Name, r.name(), round+1, err)
 				}

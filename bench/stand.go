@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/pprof/profile"
+
 	"github.com/edgegw/edge/bench/certificate"
 	"github.com/edgegw/edge/bench/gateway"
 	"github.com/edgegw/edge/bench/measure"
@@ -32,6 +34,7 @@ type stand struct {
 	originURL    string
 	certificate  certificate.Certificate
 	rows         []*row
+	profiles     []*profile.Profile // of the samples, if they are wanted
 }
 
 // row is one way of one peer: a process, and a row of each table that it takes
@@ -157,7 +160,7 @@ func (s *stand) startOrigin(binary, address string) error {
 }
 
 func (s *stand) startRow(r *row, binary, origin, address string) error {
-	dir := filepath.Join(s.memory, strings.ReplaceAll(r.name(), " ", "-"))
+	dir := s.dir(r)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
@@ -165,7 +168,7 @@ func (s *stand) startRow(r *row, binary, origin, address string) error {
 		return err
 	}
 	c := r.way.Configure(peers.Setup{
-		Listen: address, Origin: origin, Dir: dir, Sizes: s.sizes(), Root: os.Geteuid() == 0,
+		Listen: address, Origin: origin, Dir: dir, Sizes: s.sizes(), Root: os.Geteuid() == 0, Admin: s.admin(r),
 	})
 	if err := os.WriteFile(filepath.Join(dir, c.File), []byte(c.Text), 0o600); err != nil {
 		return err
@@ -180,6 +183,19 @@ func (s *stand) startRow(r *row, binary, origin, address string) error {
 		r.url = "https://" + address
 	}
 	return err
+}
+
+// dir is the folder of a row's process.
+func (s *stand) dir(r *row) string {
+	return filepath.Join(s.memory, strings.ReplaceAll(r.name(), " ", "-"))
+}
+
+// admin is where a row's process has its admin endpoint; empty for none.
+func (s *stand) admin(r *row) string {
+	if s.plan.profile == "" {
+		return ""
+	}
+	return "unix/" + filepath.Join(s.dir(r), adminSocket)
 }
 
 // sizes of all objects that any workload of the run asks for.

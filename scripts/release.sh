@@ -34,7 +34,7 @@ trap 'rm -rf "$work"' EXIT
 git clone --quiet "$(dirname "$0")/.." "$work/edge"
 cd "$work/edge"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
-export SOURCE_DATE_EPOCH CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false"
+export SOURCE_DATE_EPOCH CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath -buildvcs=false"
 module=$(go list -m)
 
 scripts/sbom.sh "$work/sbom"

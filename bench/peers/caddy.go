@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"debug/buildinfo"
 	"fmt"
@@ -81,7 +82,7 @@ func caddyfile(s Setup, global, site string) Config {
 	return Config{
 		File: "Caddyfile",
 		Text: fmt.Sprintf(`{
-	admin off
+	admin %s
 	persist_config off
 	log {
 		level ERROR
@@ -90,7 +91,7 @@ func caddyfile(s Setup, global, site string) Config {
 
 %s {
 %s}
-`, global, address, site),
+`, cmp.Or(s.Admin, "off"), global, address, site),
 		Args: []string{"run", "--adapter", "caddyfile", "--config", filepath.Join(s.Dir, "Caddyfile")},
 		Env:  []string{"GOMAXPROCS=1"}, // one core, as nginx has one worker
 	}

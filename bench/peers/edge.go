@@ -13,7 +13,7 @@ import (
 func init() {
 	cache := Way{Name: "cache", About: "edge_rules, edge_cache and edge_proxy", Kind: workloads.Hit, Configure: edgeCache}
 	hits := Way{Name: "hits", About: "the same, with the listener wrapper edge_hits", Kind: workloads.Hit, Configure: edgeHits}
-	register(Peer{
+	edge := Peer{
 		Name: "edge",
 		Build: func(ctx context.Context, dir string) (string, error) {
 			return goBuild(ctx, "..", "./cmd/edge", filepath.Join(dir, "edge"))
@@ -24,7 +24,14 @@ func init() {
 			{Name: "proxy", About: "edge_proxy alone", Kind: workloads.Pass, Configure: edgeProxy},
 			{Name: "chain", About: "edge_rules with private, edge_cache and edge_proxy", Kind: workloads.Pass, Configure: edgeChain},
 		},
-	})
+	}
+	register(edge)
+	// What cmd/edge/default.pgo is worth.
+	edge.Name, edge.Apart = "unprofiled", true
+	edge.Build = func(ctx context.Context, dir string) (string, error) {
+		return goBuild(ctx, "..", "./cmd/edge", filepath.Join(dir, "unprofiled"), "-pgo=off")
+	}
+	register(edge)
 }
 
 // edgeVersion names the commit, since what is compared has rarely been tagged.

@@ -52,6 +52,8 @@ type Setup struct {
 	// Dir belongs to the process alone: on memory if the machine has such a
 	// folder. It has cert.pem and key.pem, and both in both.pem.
 	Dir string
+	// Admin is the address of Caddy's admin endpoint; empty for none.
+	Admin string
 	// Secure: with TLS 1.3 and HTTP/2 beside HTTP/1.1.
 	Secure bool
 	// Sizes of the objects that will be asked for, in bytes.
@@ -147,12 +149,13 @@ func Find(program, debianPackage string) (string, error) {
 }
 
 // goBuild builds a Go package of the module in folder.
-func goBuild(ctx context.Context, folder, pkg, binary string) (string, error) {
+func goBuild(ctx context.Context, folder, pkg, binary string, flags ...string) (string, error) {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-C", folder, "-trimpath", "-o", binary, pkg)
+	args := append([]string{"build", "-C", folder, "-trimpath", "-o", binary}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", pkg, errors.Join(err, ctx.Err()), strings.TrimSpace(string(out)))
 	}
