@@ -2,9 +2,7 @@ package peers
 
 import (
 	"context"
-	"debug/buildinfo"
 	"encoding/json"
-	"fmt"
 	"path/filepath"
 
 	"github.com/edgegw/edge/bench/workloads"
@@ -18,9 +16,9 @@ func init() {
 			return goBuild(ctx, ".", "./peers/barehttp", filepath.Join(dir, "barehttp"))
 		},
 		Version: func(_ context.Context, binary string) (string, error) {
-			info, err := buildinfo.ReadFile(binary)
+			info, err := builtFrom(binary)
 			if err != nil {
-				return "", fmt.Errorf("read what %s was built from: %w", binary, err)
+				return "", err
 			}
 			return "net/http of " + info.GoVersion, nil
 		},

@@ -2,7 +2,6 @@ package peers
 
 import (
 	"context"
-	"debug/buildinfo"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -34,9 +33,9 @@ func init() {
 
 // caddyVersion reads which Caddy and which Go a program was built with.
 func caddyVersion(binary string) (caddy, golang string, err error) {
-	info, err := buildinfo.ReadFile(binary)
+	info, err := builtFrom(binary)
 	if err != nil {
-		return "", "", fmt.Errorf("read what %s was built from: %w", binary, err)
+		return "", "", err
 	}
 	for _, dep := range info.Deps {
 		if dep.Path == caddyModule {

@@ -5,12 +5,14 @@ package peers
 import (
 	"cmp"
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -157,6 +159,15 @@ func goBuild(ctx context.Context, folder, pkg, binary string) (string, error) {
 		return "", fmt.Errorf("build %s: %w\n%s", pkg, errors.Join(err, ctx.Err()), strings.TrimSpace(string(out)))
 	}
 	return binary, nil
+}
+
+// builtFrom reads what a program in Go was built from, and with which Go.
+func builtFrom(binary string) (*debug.BuildInfo, error) {
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		return nil, fmt.Errorf("read what %s was built from: %w", binary, err)
+	}
+	return info, nil
 }
 
 // versionAfter runs a program that tells its version, and takes the word after a
