@@ -303,8 +303,12 @@ func (c *Conn) end() error {
 	return c.TCPConn.Close()
 }
 
-// finish closes the connection for real, if that was put off.
+// finish closes the connection for real, if that was put off: in a group that leaves
+// only.
 func (c *Conn) finish() {
+	if !c.group.left.Load() {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.phase == closing {
