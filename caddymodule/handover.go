@@ -30,7 +30,8 @@ import (
 //	5. old: stops carrying out purges and deploys, lets go of journal, disk and
 //	   history; serves on, from memory. Control calls wait.
 //	6. new: opens them, begins where the old one stopped. (taken)
-//	7. old: accepts no more, tells systemd who it is now; new: accepts.
+//	7. old: accepts no more, tells systemd who it is now; new: accepts. What waits
+//	   for a request on a connection of the old one goes on in the new one.
 //	8. old: takes leave as on SIGTERM. Until it has gone, purges and changes are
 //	   told to both before they count as done.
 //
@@ -44,6 +45,12 @@ type greeting struct {
 	Pools []string `json:"pools"`
 	// Leases of replicas that have registered, by pool and address.
 	Leases map[string]map[string]time.Duration `json:"leases"`
+}
+
+// introduction is what the old process must know of its successor.
+type introduction struct {
+	// Takes: it takes connections from the passage.
+	Takes bool `json:"takes,omitempty"`
 }
 
 // succession is one handing over, as the old process sees it.
@@ -61,6 +68,8 @@ type succession struct {
 
 	settled chan struct{} // closed when it is known who is in charge
 	gone    atomic.Bool   // the successor is; set before
+	takes   atomic.Bool   // the successor takes connections
+	lost    sync.Once     // the first that it did not take was told of
 	// stale: the successor has heard of another current version, so that nothing
 	// that is stored here may be used.
 	stale atomic.Bool
@@ -164,7 +173,12 @@ func (s *succession) abandon(why error) error {
 	return why
 }
 
-func (s *succession) hello(context.Context, json.RawMessage) (any, error) {
+func (s *succession) hello(_ context.Context, body json.RawMessage) (any, error) {
+	var who introduction
+	if err := json.Unmarshal(body, &who); err != nil {
+		return nil, err
+	}
+	s.takes.Store(who.Takes)
 	g := greeting{Leases: make(map[string]map[string]time.Duration)}
 	for name, p := range s.app.pools {
 		status := p.Status()
@@ -207,6 +221,7 @@ func (s *succession) take(context.Context, json.RawMessage) (any, error) {
 	}
 	err := errors.Join(s.estate.giveTurn(), notifyMainPID(s.child.PID))
 	stopAccepting()
+	s.moveConns()
 	last := *s.estate
 	s.estate = new(estate) // what is left to close
 	go func() {

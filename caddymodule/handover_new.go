@@ -117,7 +117,8 @@ func inheritedSocket(address string) *net.TCPListener {
 // prepare finds and checks replicas, and changes nothing yet. It is Start while the
 // predecessor is in charge.
 func (a *App) prepare() error {
-	if err := replaced.Ask("hello", nil, &replaced.greeting, yieldPatience); err != nil {
+	who := introduction{Takes: replaced.inheritance.Passage != nil}
+	if err := replaced.Ask("hello", who, &replaced.greeting, yieldPatience); err != nil {
 		return err
 	}
 	asides, err := openAsides(a.StateDir, a.gateway.write)
@@ -193,6 +194,7 @@ func (a *App) takeOver(ctx context.Context) error {
 	}
 	replaced.release()
 	close(replaced.charged)
+	go replaced.takeConns()
 	a.logger.Info("handover: in charge", zap.Duration("took", time.Since(began)))
 	go replaced.outlive(a)
 	return nil

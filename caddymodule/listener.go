@@ -73,7 +73,15 @@ func (l *Listener) WrapListener(listener net.Listener) net.Listener {
 	if tcp == nil {
 		return listener
 	}
-	return keep(listener, tcp, l.patience())
+	return keep(listener, tcp, l.patience(), l.idle())
+}
+
+// idle is how long a connection may wait for a request; 0 for ever.
+func (l *Listener) idle() time.Duration {
+	if l.server == nil {
+		return 0
+	}
+	return max(0, time.Duration(l.server.IdleTimeout))
 }
 
 // patience is how long what the server sends may wait for a client to take it; 0 for ever.
@@ -159,6 +167,7 @@ func lastCall(ctx context.Context) {
 		_ = s.active.Close() // As whoever closes the last face will find.
 	}
 	awaitFirstRequests(ctx, faces)
+	awaitHeaders(ctx, faces)
 }
 
 // stopAccepting leaves what arrives to the successor, who has the same sockets.
@@ -188,7 +197,7 @@ func (a *App) subscribe(ctx caddy.Context) error {
 
 // keep makes l a face of its address: of the socket that is open already, or
 // of l itself, if it is the first. Later connections have the patience of the latest.
-func keep(l net.Listener, tcp *net.TCPListener, patience time.Duration) net.Listener {
+func keep(l net.Listener, tcp *net.TCPListener, patience, idle time.Duration) net.Listener {
 	sockets.Lock()
 	defer sockets.Unlock()
 	address := l.Addr().String()
@@ -210,7 +219,7 @@ func keep(l net.Listener, tcp *net.TCPListener, patience time.Duration) net.List
 	if err := endStalled(s.tcp, patience); err != nil {
 		logger().Warn("clients that take nothing are not ended over HTTP/2", zap.String("address", address), zap.Error(err))
 	}
-	f := &face{s: s, conns: make(chan net.Conn), closed: make(chan struct{})}
+	f := &face{s: s, conns: make(chan net.Conn), closed: make(chan struct{}), group: idleconn.Group{Idle: idle}}
 	s.faces = append(s.faces, f)
 	return f
 }

@@ -32,20 +32,26 @@ func (giveWay) Handle(ctx context.Context, _ caddy.Event) error {
 	}
 	sockets.Unlock()
 	for _, f := range replaced {
-		f.group.Leave(func(conn *idleconn.Moved) { f.s.hand(conn) })
+		// The new one's server may be at work on others.
+		f.group.Leave(func(conn *idleconn.Moved) { go f.s.hand(conn) })
 	}
+	awaitHeaders(ctx, replaced)
+	return nil
+}
+
+// awaitHeaders gives those connections their time of which a header is under way.
+func awaitHeaders(ctx context.Context, faces []*face) {
 	ctx, cancel := context.WithTimeout(ctx, firstRequest)
 	defer cancel()
-	for _, f := range replaced {
+	for _, f := range faces {
 		for f.group.Busy() {
 			select {
 			case <-time.After(firstRequest / 50):
 			case <-ctx.Done():
-				return nil
+				return
 			}
 		}
 	}
-	return nil
 }
 
 // awaitFirstRequests gives the connections that were accepted last their time.

@@ -159,6 +159,7 @@ func TestABinaryIsReplacedUnderLoad(t *testing.T) {
 	g := configure(t, enduring(t, pages, pieces), diskLines, "stop {\nannounce 500ms\nwindow 1s\n}")
 	secure := g.secured()
 	g.start()
+	g.certified(secure)
 	names := pagesNamed(20)
 	g.warm(names)
 	g.purged(pages, "/page3")

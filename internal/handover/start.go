@@ -20,6 +20,7 @@ const environment = "EDGE_HANDOVER"
 type given struct {
 	Link    int            `json:"link"`
 	Stderr  int            `json:"stderr"`
+	Passage int            `json:"passage,omitempty"` // 0: the old one knows of none
 	Sockets map[string]int `json:"sockets"`
 }
 
@@ -27,6 +28,8 @@ type given struct {
 type Child struct {
 	*Link
 
+	// Passage is where connections go to it, if it says that it takes them.
+	Passage *Passage
 	// PID is its process id.
 	PID int
 
@@ -52,18 +55,12 @@ type Order struct {
 // Start starts the process. Its standard error goes where ours goes; what it says
 // there last is remembered until it calls Adopted.
 func Start(o Order) (*Child, error) {
-	ours, theirs, err := pair()
+	w, err := lay()
 	if err != nil {
 		return nil, err
 	}
-	defer theirs.Close()
-	c := &Child{ended: make(chan struct{})}
-	reading, writing, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, ours.Close())
-	}
-	defer writing.Close()
-	extra := make([]*os.File, 0, len(o.Fixed)+len(o.Sockets)+2)
+	defer w.closeTheirs()
+	extra := make([]*os.File, 0, len(o.Fixed)+len(o.Sockets)+3)
 	for fd := range o.Fixed {
 		for len(extra) <= fd-3 {
 			extra = append(extra, nil)
@@ -76,16 +73,17 @@ func Start(o Order) (*Child, error) {
 		extra = append(extra, file)
 		return len(extra) + 2
 	}
-	what := given{Link: give(theirs), Stderr: give(os.Stderr), Sockets: make(map[string]int)}
+	what := given{Link: give(w.theirLink), Stderr: give(os.Stderr), Passage: give(w.theirPassage), Sockets: make(map[string]int)}
 	for address, file := range o.Sockets {
 		what.Sockets[address] = give(file)
 	}
 	text, err := json.Marshal(what)
 	if err != nil {
-		return nil, errors.Join(err, ours.Close(), reading.Close())
+		return nil, errors.Join(err, w.closeOurs())
 	}
+	c := &Child{Passage: newPassage(w.passage), ended: make(chan struct{})}
 	c.process = exec.Command(o.Binary, o.Args...)
-	c.process.Stdin, c.process.Stdout, c.process.Stderr = os.Stdin, os.Stdout, writing
+	c.process.Stdin, c.process.Stdout, c.process.Stderr = os.Stdin, os.Stdout, w.theirStderr
 	c.process.ExtraFiles = extra
 	for _, variable := range os.Environ() {
 		// Whoever reads LISTEN_PID would take the sockets for another process's.
@@ -95,12 +93,56 @@ func Start(o Order) (*Child, error) {
 	}
 	c.process.Env = append(c.process.Env, environment+"="+string(text))
 	if err := c.process.Start(); err != nil {
-		return nil, errors.Join(err, ours.Close(), reading.Close())
+		return nil, errors.Join(err, w.closeOurs())
 	}
 	c.PID = c.process.Process.Pid
-	c.Link = NewLink(ours, o.Handlers)
-	go c.follow(reading)
+	c.Link = NewLink(w.link, o.Handlers)
+	go c.follow(w.stderr)
 	return c, nil
+}
+
+// wires are what the two processes share, both ends of each.
+type wires struct {
+	link, passage                        net.Conn
+	stderr                               *os.File // to read
+	theirLink, theirPassage, theirStderr *os.File
+}
+
+func lay() (*wires, error) {
+	w := new(wires)
+	var err error
+	if w.link, w.theirLink, err = pair(false); err != nil {
+		return nil, err
+	}
+	if w.passage, w.theirPassage, err = pair(true); err == nil {
+		w.stderr, w.theirStderr, err = os.Pipe()
+	}
+	if err != nil {
+		w.closeTheirs()
+		return nil, errors.Join(err, w.closeOurs())
+	}
+	return w, nil
+}
+
+// closeTheirs closes this process's copies. Those that were not made are nil, which
+// Close refuses.
+func (w *wires) closeTheirs() {
+	for _, file := range []*os.File{w.theirLink, w.theirPassage, w.theirStderr} {
+		_ = file.Close()
+	}
+}
+
+func (w *wires) closeOurs() error {
+	var errs []error
+	for _, end := range []net.Conn{w.link, w.passage} {
+		if end != nil {
+			errs = append(errs, end.Close())
+		}
+	}
+	if w.stderr != nil {
+		errs = append(errs, w.stderr.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // follow passes on what the process says, and waits for its end.
@@ -143,6 +185,7 @@ func (c *Child) Why() string {
 func (c *Child) End() {
 	_ = c.process.Process.Kill() // it may have ended
 	<-c.ended
+	_ = c.Passage.Close() // nobody receives
 }
 
 // tail keeps the last of what is written to it.
@@ -177,6 +220,8 @@ type Inheritance struct {
 	Conn net.Conn
 	// Sockets listen already, by address.
 	Sockets map[string]net.Listener
+	// Passage is where connections come from; nil if the other process has none.
+	Passage *Passage
 
 	stderr int
 }
@@ -203,6 +248,11 @@ func Inherit() (*Inheritance, error) {
 		return nil, fmt.Errorf("%s: %w", environment, err)
 	}
 	i.Conn = conn
+	if what.Passage > 0 {
+		if i.Passage, err = openPassage(what.Passage); err != nil {
+			return nil, fmt.Errorf("%s: %w", environment, err)
+		}
+	}
 	for address, fd := range what.Sockets {
 		file := os.NewFile(uintptr(fd), address)
 		listener, err := net.FileListener(file)

@@ -8,10 +8,15 @@ import (
 	"syscall"
 )
 
-// pair makes two ends of a connection, ours for the runtime's poller.
-func pair() (ours net.Conn, theirs *os.File, err error) {
+// pair makes two ends of a connection: of a stream, or of messages, which may carry
+// files. Ours is for the runtime's poller.
+func pair(messages bool) (ours net.Conn, theirs *os.File, err error) {
+	kind := syscall.SOCK_STREAM
+	if messages {
+		kind = syscall.SOCK_SEQPACKET
+	}
 	syscall.ForkLock.RLock()
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, kind, 0)
 	if err == nil {
 		syscall.CloseOnExec(fds[0])
 		syscall.CloseOnExec(fds[1])

@@ -54,6 +54,10 @@ type Conn struct {
 	// early is what was read of the first request where the connection comes from: a
 	// byte, since net/http reads no more ahead of an answer's end.
 	early []byte
+	// moved: it comes from another group, and nothing was read here. What net/http
+	// allows for the header that it waits for then is header.
+	moved  bool
+	header time.Duration
 }
 
 // StateChanged follows what net/http does with the connection; direct says that
@@ -157,6 +161,9 @@ func (c *Conn) leaves(b []byte, err error) bool {
 	if len(b) == 0 {
 		return false
 	}
+	if c.moved {
+		c.headerBegins()
+	}
 	if !c.begun.Swap(true) && len(c.early) == 0 && (len(b) < len("PRI") || bytes.HasPrefix(b, []byte("PRI"))) {
 		c.fixed.Store(true) // a preface (RFC 9113, section 3.4), or too little to tell
 	}
@@ -228,13 +235,12 @@ func (c *Conn) leave() {
 	_ = c.TCPConn.SetDeadline(time.Time{})
 	moved := &Moved{c.TCPConn, c.early}
 	if c.ahead {
-		moved.early = c.head
+		moved.Early = c.head
 	}
 	c.group.mu.Lock()
 	to := c.group.to
 	c.group.mu.Unlock()
-	// Whoever takes it may be at work on others.
-	go to(moved)
+	to(moved)
 }
 
 // summon has a connection that waits for a request leave.
@@ -351,5 +357,34 @@ func (c *Conn) setDeadline(t time.Time, set func(time.Time) error) error {
 		return net.ErrClosed
 	}
 	c.boundary.Deadline()
+	if c.moved && c.tells() {
+		c.header, t = untilOf(t), after(c.group.Idle)
+	}
 	return set(t)
+}
+
+// headerBegins has the time for a header begin with its first byte. It is called with
+// mu held.
+func (c *Conn) headerBegins() {
+	c.moved = false
+	if c.tells() {
+		// If it fails the connection is broken, which the next use tells.
+		_ = c.TCPConn.SetReadDeadline(after(c.header))
+	}
+}
+
+// after is the deadline in that time; none for 0.
+func after(d time.Duration) (deadline time.Time) {
+	if d > 0 {
+		deadline = time.Now().Add(d)
+	}
+	return deadline
+}
+
+// untilOf is the time to a deadline; 0 for none.
+func untilOf(deadline time.Time) time.Duration {
+	if deadline.IsZero() {
+		return 0
+	}
+	return max(time.Until(deadline), time.Nanosecond)
 }

@@ -4,16 +4,23 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Moved is a connection on its way to another server.
 type Moved struct {
 	*net.TCPConn
-	early []byte // what the last one has read of the first request
+	// Early is what the last one has read of the first request.
+	Early []byte
 }
 
 // Group is the connections of one server.
 type Group struct {
+	// Idle is how long one that has left another group may wait for its first request
+	// here; 0 for ever. net/http takes it for a new one, and waits less. It is set
+	// before the first one is added.
+	Idle time.Duration
+
 	mu    sync.Mutex
 	first *Conn
 	to    func(*Moved)
@@ -28,7 +35,7 @@ func (g *Group) Add(nc net.Conn) net.Conn {
 	case *net.TCPConn:
 		c.TCPConn = own
 	case *Moved:
-		c.TCPConn, c.early = own.TCPConn, own.early
+		c.TCPConn, c.early, c.moved = own.TCPConn, own.Early, true
 	default:
 		return nc
 	}
@@ -70,7 +77,7 @@ func (g *Group) all() (list []*Conn) {
 
 // Leave has every connection that waits for a request, and later each that comes to
 // wait for one, handed to to, without deadlines. To the server that has it now, it
-// looks as if the client had ended it. Those stay that this package cannot tell to
+// looks as if the client had ended it, but not before to has returned. Those stay that this package cannot tell to
 // wait: of TLS (but for those on which nothing was read at all), of HTTP/2, and what
 // was hijacked.
 func (g *Group) Leave(to func(*Moved)) {

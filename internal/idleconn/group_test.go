@@ -2,10 +2,12 @@ package idleconn
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -87,7 +89,7 @@ func (w *world) replace() (shutDown func()) {
 	before, leaving := w.server, w.queue
 	w.next()
 	to := w.queue.conns
-	leaving.group.Leave(func(conn *Moved) { to <- conn })
+	leaving.group.Leave(func(conn *Moved) { go func() { to <- conn }() })
 	for leaving.group.Busy() {
 		select {
 		case <-time.After(time.Millisecond):
@@ -265,6 +267,47 @@ func (w *world) connectTo(g *Group) *client {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if g.Idle > 0 { // or it would not matter
+		accepted = &Moved{TCPConn: accepted.(*net.TCPConn)}
+	}
 	g.Add(accepted).(*Conn).StateChanged(http.StateNew, true)
 	return &client{w.t, conn, bufio.NewReader(conn)}
+}
+
+// net/http allows a connection that has moved no more time for its next request than
+// for a header: that begins with the first byte.
+func TestAConnectionThatHasMovedMayWait(t *testing.T) {
+	w := newWorld(t)
+	read := func(c *Conn) (string, error) {
+		b := make([]byte, ReaderSize)
+		n, err := c.Read(b)
+		return string(b[:n]), err
+	}
+	patient, impatient := &Group{Idle: time.Hour}, &Group{Idle: time.Nanosecond}
+	waits := w.connectTo(patient)
+	moved := patient.first
+	if err := moved.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	waits.send("GET / H")
+	if text, err := read(moved); err != nil || text != "GET / H" {
+		t.Errorf("%q, %v: want what the client sends", text, err)
+	}
+	waits.send("TTP/1.1\n")
+	if text, err := read(moved); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%q, %v: want that the time for a header is over", text, err)
+	}
+	if err := moved.SetReadDeadline(time.Time{}); err != nil { // net/http's own, from now on
+		t.Fatal(err)
+	}
+	if text, err := read(moved); err != nil || text != "TTP/1.1\r\n" {
+		t.Errorf("%q, %v: want what the client sends", text, err)
+	}
+	w.connectTo(impatient)
+	if err := impatient.first.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := read(impatient.first); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%q, %v: want that it has waited too long", text, err)
+	}
 }
