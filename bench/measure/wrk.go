@@ -25,15 +25,17 @@ type Wrk struct {
 	Seconds int
 	// CPU that the generator is pinned to.
 	CPU int
-	// Post is how many bytes each request brings; 0 for GETs.
-	Post int
+	// Script, in Lua, says what is asked for; without one, it is the URL.
+	Script string
 }
 
-// postScript has wrk send POSTs with a body of so many bytes.
-const postScript = `wrk.method = "POST"
+// Posts is a script for POSTs with a body of so many bytes.
+func Posts(bytes int) string {
+	return fmt.Sprintf(`wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/octet-stream"
 wrk.body = string.rep("x", %d)
-`
+`, bytes)
+}
 
 // LoadResult is what one run of a load generator says.
 type LoadResult struct {
@@ -62,14 +64,14 @@ func (w Wrk) Run(ctx context.Context) (LoadResult, error) {
 		"-t1", "-c" + strconv.Itoa(w.Connections), fmt.Sprintf("-d%ds", w.Seconds),
 		"--latency", "--timeout", fmt.Sprintf("%ds", int(wrkTimeout.Seconds())),
 	}
-	if w.Post > 0 {
+	if w.Script != "" {
 		dir, err := os.MkdirTemp("", "edge-bench-")
 		if err != nil {
 			return LoadResult{}, err
 		}
 		defer os.RemoveAll(dir)
-		script := filepath.Join(dir, "post.lua")
-		if err := os.WriteFile(script, fmt.Appendf(nil, postScript, w.Post), 0o600); err != nil {
+		script := filepath.Join(dir, "load.lua")
+		if err := os.WriteFile(script, []byte(w.Script), 0o600); err != nil {
 			return LoadResult{}, err
 		}
 		args = append(args, "--script", script)

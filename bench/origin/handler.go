@@ -5,11 +5,15 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/edgegw/edge/bench/object"
 )
+
+// noStore is for objects that are asked for with the query fresh.
+var noStore = []string{"no-store"}
 
 // options of the answers. The zero value sends no Cache-Control and does not
 // wait.
@@ -67,7 +71,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header["Content-Type"] = []string{"text/plain; charset=utf-8"}
 	header["Etag"] = o.etag
-	if h.cacheControl != "" {
+	switch {
+	case strings.HasPrefix(r.URL.RawQuery, "fresh="):
+		header["Cache-Control"] = noStore
+	case h.cacheControl != "":
 		header["Cache-Control"] = []string{h.cacheControl}
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodPost || r.Header["If-None-Match"] != nil || r.Header["If-Modified-Since"] != nil || r.Header["Range"] != nil {

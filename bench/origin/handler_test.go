@@ -75,12 +75,15 @@ func TestOnlyObjectsCountAsFetches(t *testing.T) {
 	if got := ask(h, "GET", object.Path(1024)).Header().Values("Cache-Control"); len(got) != 0 {
 		t.Errorf("Cache-Control %v: want none when none is configured", got)
 	}
+	if got := ask(h, "GET", object.Path(1024)+"?fresh=1").Header().Get("Cache-Control"); got != "no-store" {
+		t.Errorf("Cache-Control %q of what is always fresh: want no-store", got)
+	}
 	ask(h, "GET", object.Path(1024), "If-None-Match", "*")
 	for _, path := range []string{"/", "/healthz", "/fetches", object.Path(5)} {
 		ask(h, "GET", path)
 	}
-	if got := ask(h, "GET", "/fetches").Body.String(); got != "2" {
-		t.Errorf("got %s fetches, want 2", got)
+	if got := ask(h, "GET", "/fetches").Body.String(); got != "3" {
+		t.Errorf("got %s fetches, want 3", got)
 	}
 }
 

@@ -15,7 +15,7 @@ func init() {
 		Build:   func(context.Context, string) (string, error) { return Find("haproxy", "haproxy") },
 		Version: haproxyVersion,
 		Ways: []Way{
-			cache, secure(cache),
+			cache, secure(cache), mixed(cache),
 			{Name: "proxy", About: "one backend over kept-alive connections", Kind: workloads.Pass, Configure: haproxyProxy},
 		},
 	})

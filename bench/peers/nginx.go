@@ -16,7 +16,7 @@ func init() {
 		Build:   func(context.Context, string) (string, error) { return Find("nginx", "nginx-light") },
 		Version: nginxVersion,
 		Ways: []Way{
-			cache, secure(cache),
+			cache, secure(cache), mixed(cache),
 			{Name: "proxy", About: "proxy_pass over kept-alive connections", Kind: workloads.Pass, Configure: nginxProxy},
 		},
 	})

@@ -85,6 +85,13 @@ func secure(way Way) Way {
 	return way
 }
 
+// mixed is a way of hits, set up in the same manner, where some requests are none.
+func mixed(way Way) Way {
+	way.Name += " mix"
+	way.Kind = workloads.Mixed
+	return way
+}
+
 var registered = make(map[string]Peer)
 
 // register is for init functions. A name registered twice is a programming

@@ -10,12 +10,13 @@ import (
 )
 
 func init() {
+	cache := Way{Name: "cache", About: "its built-in VCL, objects in memory", Kind: workloads.Hit, Configure: varnishCache}
 	register(Peer{
 		Name:    "varnish",
 		Build:   func(context.Context, string) (string, error) { return Find("varnishd", "varnish") },
 		Version: varnishVersion,
 		Ways: []Way{
-			{Name: "cache", About: "its built-in VCL, objects in memory", Kind: workloads.Hit, Configure: varnishCache},
+			cache, mixed(cache),
 			{Name: "pass", About: "every request passed on", Kind: workloads.Pass, Configure: varnishPass},
 		},
 	})

@@ -19,7 +19,7 @@ func closedLoopMetrics(kind Kind) []*measure.Metric {
 		measure.RequestsPerSecond, measure.P50, measure.P99, measure.CPUPerRequest,
 		measure.ServerCores, measure.ClientCores,
 	}
-	if kind.ReachesOrigin() {
+	if kind.ReachesOrigin() || kind == Mixed {
 		metrics = append(metrics, measure.OriginCores)
 	}
 	return append(metrics, measure.OtherCores)
@@ -28,9 +28,9 @@ func closedLoopMetrics(kind Kind) []*measure.Metric {
 // closedLoop asks for one object over kept-alive connections: a warm-up, then
 // the measured part.
 type closedLoop struct {
-	kind Kind
-	size int
-	post int // bytes that each request brings; 0 for GETs
+	kind   Kind
+	size   int    // of the smallest body
+	script string // what is asked for, if not that one object
 
 	// Over HTTP/2: requests at once on each of so many connections.
 	streams, connections int
@@ -46,7 +46,7 @@ func (l closedLoop) load(s Stand, seconds int) load {
 	if l.streams > 0 {
 		return measure.H2load{URL: url, Connections: l.connections, Streams: l.streams, Seconds: seconds, CPU: s.ClientCPU}
 	}
-	return measure.Wrk{URL: url, Connections: connections, Seconds: seconds, CPU: s.ClientCPU, Post: l.post}
+	return measure.Wrk{URL: url, Connections: connections, Seconds: seconds, CPU: s.ClientCPU, Script: l.script}
 }
 
 func (l closedLoop) measure(ctx context.Context, s Stand) (measure.Sample, error) {
@@ -92,6 +92,10 @@ func (l closedLoop) check(r measure.LoadResult, fetches int64) error {
 	// Bytes are rounded to two decimals of a unit, so by at most half a percent.
 	case r.Bytes < 0.99*float64(r.Requests)*float64(l.size):
 		return fmt.Errorf("%d answers had %.0f bytes in all: want bodies of %d", r.Requests, r.Bytes, l.size)
+	case l.kind == Mixed:
+		if share := float64(fetches) / float64(r.Requests); share < 0.9*missing || share > 1.5*missing {
+			return fmt.Errorf("the origin was asked %d times for %d requests: want a share of %v", fetches, r.Requests, missing)
+		}
 	case !l.kind.ReachesOrigin() && fetches != 0:
 		return fmt.Errorf("the origin was asked %d times: want none, since all should be hits", fetches)
 	case l.kind.ReachesOrigin() && fetches < r.Requests:

@@ -95,7 +95,7 @@ func TestClosedLoopWithoutWarmup(t *testing.T) {
 
 func TestClosedLoopPosts(t *testing.T) {
 	calls := useWrk(t, answered, 0)
-	if _, err := (closedLoop{kind: Pass, size: 1024, post: 5}).measure(t.Context(), testStand(t, 0, 1000)); err != nil {
+	if _, err := (closedLoop{kind: Pass, size: 1024, script: measure.Posts(5)}).measure(t.Context(), testStand(t, 0, 1000)); err != nil {
 		t.Fatal(err)
 	}
 	if got := calls(); strings.Count(got, `wrk.body = string.rep("x", 5)`) != 2 {

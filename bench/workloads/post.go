@@ -1,5 +1,7 @@
 package workloads
 
+import "github.com/edgegw/edge/bench/measure"
+
 func init() {
 	const size, body = 1 << 10, 16 << 10
 	register(Workload{
@@ -8,6 +10,6 @@ func init() {
 		Kind:    Pass,
 		Sizes:   []int{size},
 		Metrics: closedLoopMetrics(Pass),
-		Measure: closedLoop{kind: Pass, size: size, post: body}.measure,
+		Measure: closedLoop{kind: Pass, size: size, script: measure.Posts(body)}.measure,
 	})
 }

@@ -21,6 +21,8 @@ const (
 	SecureHit Kind = "hit TLS"
 	// Pass: every request goes to the origin.
 	Pass Kind = "pass"
+	// Mixed: most answers come from the cache.
+	Mixed Kind = "mix"
 )
 
 // Secure reports whether peers are asked over TLS.

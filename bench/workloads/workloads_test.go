@@ -16,11 +16,11 @@ func TestEveryWorkloadIsWhole(t *testing.T) {
 		if w.About == "" || w.Measure == nil || len(w.Sizes) == 0 || len(w.Metrics) == 0 {
 			t.Errorf("%s: want a title, objects, metrics and a way to measure", w.Name)
 		}
-		if w.Kind != Hit && w.Kind != SecureHit && w.Kind != Pass {
+		if w.Kind != Hit && w.Kind != SecureHit && w.Kind != Pass && w.Kind != Mixed {
 			t.Errorf("%s: unknown kind %q", w.Name, w.Kind)
 		}
 	}
-	if got, want := strings.Join(names, " "), "hit-1k hit-16k hit-256k hit-1k-h2x1 hit-1k-h2x16 hit-1k-tls hit-16k-h2x1 hit-16k-h2x16 hit-16k-tls pass-1k post-16k pass-1m"; got != want {
+	if got, want := strings.Join(names, " "), "hit-1k hit-16k hit-256k hit-1k-h2x1 hit-1k-h2x16 hit-1k-tls hit-16k-h2x1 hit-16k-h2x16 hit-16k-tls mix pass-1k post-16k pass-1m"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -42,6 +42,9 @@ func TestClosedLoopRejectsWrongAnswers(t *testing.T) {
 		"pass: a fetch for each request":                      {Pass, clean, 1000, true},
 		"pass: fetches cut off when the time was up":          {Pass, clean, 1064, true},
 		"pass: an answer that did not come from the origin":   {Pass, clean, 999, false},
+		"mix: a fetch for each tenth":                         {Mixed, clean, 103, true},
+		"mix: what may not be stored is":                      {Mixed, clean, 80, false},
+		"mix: what may be stored is not":                      {Mixed, clean, 300, false},
 		"a request that failed":                               {Hit, failed, 0, false},
 		"nothing answered":                                    {Hit, measure.LoadResult{Elapsed: time.Second}, 0, false},
 		"fewer bytes than the bodies have: something was cut": {Hit, cut, 0, false},
