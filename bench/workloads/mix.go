@@ -17,8 +17,7 @@ const (
 // which order is the same for all peers.
 const mixScript = `local sizes = {1024, 4096, 16384}
 local known, n, run = {}, 0, os.time()
-function init(args)
-	wrk.init(args)
+function init()
 	math.randomseed(1)
 	local sums, sum = {}, 0
 	for page = 1, %[1]d do
