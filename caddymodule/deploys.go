@@ -81,16 +81,20 @@ func (controlled) Deploy(ctx context.Context, c deploy.Call) (deploy.Record, err
 }
 
 // warmedLate orders what a caller wants warmed who comes when the deploy is done,
-// and gives the record with that order. It purges nothing.
+// and gives the record with that order. It purges nothing that the deploy has not; a
+// first one has purged nothing, and what is stored of these pages is asked for anew.
 func warmedLate(ctx context.Context, r deploy.Record, c deploy.Call) deploy.Record {
-	done := r.Stage == deploy.Done && r.Purge != ""
-	if !done || !slices.ContainsFunc(c.Warm, func(url string) bool { return !slices.Contains(r.Warm, url) }) {
+	first := r.Purge == ""
+	if r.Stage != deploy.Done || !slices.ContainsFunc(c.Warm, func(url string) bool { return first || !slices.Contains(r.Warm, url) }) {
 		return r
 	}
 	order := purge.Order{
 		// Who calls again gets the same one.
 		IdempotencyKey: fmt.Sprintf("warm-%s-%x", r.ID, sha256.Sum256([]byte(strings.Join(c.Warm, "\n")))),
 		Follows:        r.Purge, Selectors: purge.Selectors{Versions: r.Retired}, Warm: c.Warm, Reason: c.Reason, Actor: c.Actor,
+	}
+	if first {
+		order.Follows, order.Selectors, order.Soft = r.ID, purge.Selectors{URLs: c.Warm}, true
 	}
 	ordered, err := controlled{}.Submit(ctx, order)
 	if err != nil {

@@ -121,3 +121,33 @@ func TestADeployIsWarmedThoughAnotherNodePurgesForIt(t *testing.T) {
 		})
 	}
 }
+
+// A first deploy has nothing to purge, and what CI wants warmed is warmed all the same.
+func TestAFirstDeployIsWarmed(t *testing.T) {
+	t.Parallel()
+	g := configure(t, sample(t, "v1").address)
+	g.start()
+	page := g.url + "/contacts"
+	for _, want := range []string{"fetched", "the same order"} { // and again
+		r := g.edge("deploy", "--version", "v1", "--json", "--warm", page, "--timeout", "3m", "--wait", "5m", "--idempotency-key", "first")
+		var report struct {
+			deployed
+			Purged warmed
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || r.code != 0 || report.State != "done" {
+			t.Fatalf("exit %d, %v\n%s\n%s", r.code, err, r.stdout, r.stderr)
+		}
+		fetched := 0
+		for _, w := range report.Purged.Warmed {
+			if fetched += w.Hit + w.Miss; w.Failed > 0 {
+				t.Errorf("%s: %+v", want, w)
+			}
+		}
+		if fetched != 1 || report.Purged.Follows != report.ID {
+			t.Errorf("%s: want an order that follows %s and fetches the page\n%s", want, report.ID, r.stdout)
+		}
+	}
+	if _, status := g.page("/contacts"); !strings.Contains(status, "; hit") {
+		t.Errorf("%q: want that the page is there", status)
+	}
+}

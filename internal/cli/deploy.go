@@ -168,14 +168,15 @@ func (d *deploying) run(ctx context.Context) (int, error) {
 }
 
 // warmNow calls again, now that the deploy is done, if what is to be warmed came when
-// its purge was under way, too late for that. A warm-up fails no deploy.
+// its purge was under way, too late for that, or if there was nothing to purge. A
+// warm-up fails no deploy.
 func (d *deploying) warmNow(ctx context.Context) {
-	known := slices.Clone(d.deploy.Warm)
+	var known []string
 	if d.record != nil {
-		known = append(known, d.record.Warm...)
+		known = slices.Concat(d.deploy.Warm, d.record.Warm)
 	}
 	late := slices.ContainsFunc(d.DeployConfig.Warm, func(url string) bool { return !slices.Contains(known, url) })
-	if !late || d.deploy.Note != "" {
+	if !late || d.record != nil && d.deploy.Note != "" {
 		return
 	}
 	err := d.call(ctx)

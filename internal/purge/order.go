@@ -59,8 +59,8 @@ type Order struct {
 	// Rollout says which pool has given up the versions, and for which one: from
 	// then on no node stores their answers. Nil for an order that no deploy gave.
 	Rollout *RolledOut `json:"rollout,omitempty"`
-	// Follows is the ID of an order that has purged the same everywhere: this one
-	// leaves the targets alone, and only warms.
+	// Follows is the ID of an order that has purged the same everywhere, or of a deploy
+	// with nothing to purge: this one leaves the targets alone, and only warms.
 	Follows string `json:"follows,omitempty"`
 	// Reason and Actor are for people; they change nothing.
 	Reason string `json:"reason,omitempty"`
