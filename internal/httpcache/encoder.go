@@ -146,11 +146,10 @@ func (s *Store) current(e *entry) *entry {
 }
 
 func (sh *shard) currentLocked(e *entry) *entry {
-	g := sh.group(e.hash, []byte(e.key))
-	if g == nil || len(e.body.chunks) == 0 { // parts have none
+	if len(e.body.chunks) == 0 { // parts have none
 		return nil
 	}
-	for _, other := range g.variants {
+	for other := range sh.stored(e.hash, []byte(e.key)) {
 		if len(other.body.chunks) > 0 && &other.body.chunks[0][0] == &e.body.chunks[0][0] && other.encodable {
 			return other
 		}

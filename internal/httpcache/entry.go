@@ -58,6 +58,9 @@ type entry struct {
 	// packed is the length of the string that all of the above are cut from.
 	packed int
 
+	// next is the shard's: the next older answer whose key has the same hash.
+	next *entry
+
 	// uses and lastUsed are the shard's: how often it was found, and when by
 	// the shard's count of such events.
 	uses, lastUsed uint64

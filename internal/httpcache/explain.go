@@ -184,12 +184,10 @@ func (s *Store) peek(hash uint64, key []byte, request http.Header, x *Explanatio
 			x.Fetching++
 		}
 	}
-	g := sh.group(hash, key)
-	if g == nil {
-		return nil
+	for range sh.stored(hash, key) {
+		x.Variants++
 	}
-	x.Variants = len(g.variants)
-	return g.match(request)
+	return sh.match(hash, key, request)
 }
 
 func describe(e *entry, now time.Time) *EntryInfo {

@@ -156,12 +156,7 @@ func (s *Store) replace(old, e *entry, at stamp) bool {
 		!e.supersedes(old) {
 		return false
 	}
-	g := sh.group(e.hash, []byte(e.key))
-	for i, variant := range g.variants {
-		if variant == old {
-			g.variants[i] = e
-		}
-	}
+	sh.relink(old, e)
 	s.changes.at(e.hash).Add(1)
 	s.stayLocked(sh, old, e)
 	e.uses, e.lastUsed = old.uses, old.lastUsed

@@ -45,11 +45,9 @@ func (sh *shard) used() []usedEntry {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	var all []usedEntry
-	for _, g := range sh.index {
-		for ; g != nil; g = g.next {
-			for _, e := range g.variants {
-				all = append(all, usedEntry{e, e.uses})
-			}
+	for _, e := range sh.index {
+		for ; e != nil; e = e.next {
+			all = append(all, usedEntry{e, e.uses})
 		}
 	}
 	return all

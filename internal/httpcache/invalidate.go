@@ -128,11 +128,9 @@ func (s *Store) invalidateKey(sh *shard, hash uint64, key []byte) (found bool, d
 			found = true
 		}
 	}
-	if g := sh.group(hash, key); g != nil {
-		for _, e := range g.variants {
-			e.invalidated.Store(true)
-			s.removeLocked(sh, e)
-		}
+	for e := range sh.stored(hash, key) {
+		e.invalidated.Store(true)
+		s.removeLocked(sh, e)
 		found = true
 	}
 	found = s.vault.forgetKey(s, key) || found

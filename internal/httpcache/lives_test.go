@@ -175,9 +175,9 @@ func (s *schedule) checkAtRest(store *Store) {
 			held += e.held()
 			entries++
 		}
-		for _, g := range sh.index {
-			for ; g != nil; g = g.next {
-				keys += len(g.variants)
+		for _, e := range sh.index {
+			for ; e != nil; e = e.next {
+				keys++
 			}
 		}
 		fills += len(sh.fills)

@@ -28,13 +28,18 @@ func (p piece) end() int64 { return p.start + p.body.size }
 func (e *entry) isPart() bool { return len(e.pieces) > 0 }
 
 // hasWhole reports that there is an answer that can be served as a whole.
-func (g *group) hasWhole() bool {
-	return slices.ContainsFunc(g.variants, func(e *entry) bool { return !e.isPart() })
+func (sh *shard) hasWhole(hash uint64, key []byte) bool {
+	for e := range sh.stored(hash, key) {
+		if !e.isPart() {
+			return true
+		}
+	}
+	return false
 }
 
 // matchPart is the incomplete answer for such a request.
-func (g *group) matchPart(request http.Header) *entry {
-	for _, e := range slices.Backward(g.variants) {
+func (sh *shard) matchPart(hash uint64, key []byte, request http.Header) *entry {
+	for e := range sh.stored(hash, key) {
 		if e.isPart() && matches(e.vary, request) {
 			return e
 		}
@@ -56,10 +61,7 @@ func (s *Store) peekPart(hash uint64, key []byte, request http.Header) *entry {
 	sh := s.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if g := sh.group(hash, key); g != nil {
-		return g.matchPart(request)
-	}
-	return nil
+	return sh.matchPart(hash, key, request)
 }
 
 // supersedes reports that an answer takes the place of the stored one to the

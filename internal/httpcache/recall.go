@@ -353,11 +353,9 @@ func (s *Store) reinsert(e *entry, blobs *disk.Store, ref disk.Ref) *entry {
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if g := sh.group(e.hash, []byte(e.key)); g != nil {
-		for _, other := range g.variants {
-			if (e.isPart() || !other.isPart()) && sameVary(other.vary, e.vary) {
-				return other
-			}
+	for other := range sh.stored(e.hash, []byte(e.key)) {
+		if (e.isPart() || !other.isPart()) && sameVary(other.vary, e.vary) {
+			return other
 		}
 	}
 	if !blobs.Has(ref) {

@@ -65,8 +65,7 @@ func (s *Store) repeat(r *http.Request, rp reply) (Offer, bool) {
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	g := sh.group(e.hash, []byte(e.key))
-	if g == nil || g.match(r.Header) != e {
+	if sh.match(e.hash, []byte(e.key), r.Header) != e {
 		return Offer{}, false
 	}
 	p := &Repeat{store: s, entry: weak.Make(e), change: s.changes.at(e.hash)}
@@ -81,7 +80,7 @@ func (s *Store) repeat(r *http.Request, rp reply) (Offer, bool) {
 		Repeat: p, Date: e.fields.first("Date"), Body: rp.body().chunks, Version: strings.Clone(e.madeBy), Replica: e.replica,
 	}
 	o.Age, o.TTL = e.shownAge(rp.now)
-	for _, variant := range g.variants {
+	for variant := range sh.stored(e.hash, []byte(e.key)) {
 		for i := range variant.vary {
 			o.names = append(o.names, variant.vary[i].name)
 		}

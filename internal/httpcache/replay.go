@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/edgegw/edge/internal/cacherules"
@@ -12,7 +13,7 @@ import (
 // memory, no purge, and no two requests at a time. It is for one goroutine.
 type Replay struct {
 	handler Handler
-	groups  map[string]*group
+	stored  map[string][]*entry // by key, oldest first
 	answers map[string]pastAnswer
 }
 
@@ -50,7 +51,7 @@ type pastAnswer struct {
 func NewReplay(policy Policy, seen func(*http.Request) (scheme, target string)) *Replay {
 	return &Replay{
 		handler: Handler{Policy: policy.withDefaults(), Seen: seen},
-		groups:  make(map[string]*group), answers: make(map[string]pastAnswer),
+		stored:  make(map[string][]*entry), answers: make(map[string]pastAnswer),
 	}
 }
 
@@ -64,11 +65,7 @@ func (p *Replay) Play(past Past) Outcome {
 	}
 	key := string(p.handler.requestKey(nil, past.Request))
 	past = p.whole(key, past)
-	g := p.groups[key]
-	var e *entry
-	if g != nil {
-		e = g.match(past.Request.Header)
-	}
+	e := p.match(key, past.Request.Header)
 	d := decide(past.Request, e, standsFirm, past.At)
 	o := Outcome{Result: Result{Reason: d.reason, Code: past.Status}, Bytes: past.Size}
 	switch d.action {
@@ -99,12 +96,22 @@ func (p *Replay) Play(past Past) Outcome {
 			o.Status = StatusRevalidated
 		}
 	}
-	why := p.keep(key, g, past)
+	why := p.keep(key, past)
 	o.Stored = why == ""
 	if o.Status == StatusMiss {
 		o.Reason = why
 	}
 	return o
+}
+
+// match is the newest stored answer for such a request.
+func (p *Replay) match(key string, request http.Header) *entry {
+	for _, e := range slices.Backward(p.stored[key]) {
+		if matches(e.vary, request) {
+			return e
+		}
+	}
+	return nil
 }
 
 // whole is the answer that the cache would have got: it asks for all of it, and
@@ -135,7 +142,7 @@ func unchanged(e *entry, header http.Header) bool {
 }
 
 // keep stores the answer, or says why it is not stored.
-func (p *Replay) keep(key string, g *group, past Past) Reason {
+func (p *Replay) keep(key string, past Past) Reason {
 	facts := answerFacts{
 		status: past.Status, header: past.Header, control: controlOf(past.Header), verdict: past.Verdict, policy: &p.handler.Policy,
 		path: past.Request.URL.Path, date: dateOf(past.Header, past.At),
@@ -150,16 +157,12 @@ func (p *Replay) keep(key string, g *group, past Past) Reason {
 		authorized: s.authorized, rule: past.Verdict.Rule,
 	}
 	e.modified, _ = fieldDate(past.Header, "Last-Modified")
-	if g == nil {
-		g = &group{key: key}
-		p.groups[key] = g
-	}
-	for i, one := range g.variants {
+	for i, one := range p.stored[key] {
 		if matches(one.vary, past.Request.Header) {
-			g.variants[i] = e
+			p.stored[key][i] = e
 			return ""
 		}
 	}
-	g.variants = append(g.variants, e)
+	p.stored[key] = append(p.stored[key], e)
 	return ""
 }

@@ -231,12 +231,11 @@ func (x *exchange) ticket(d decision, e *entry, guess []varied) *ticket {
 // foundLocked is the stored answer for the request, and how answers for the
 // key vary.
 func (s *Store) foundLocked(sh *shard, x *exchange) (*entry, []varied) {
-	g := sh.group(x.hash, x.key)
-	if g == nil {
+	newest := sh.newest(x.hash, x.key)
+	if newest == nil {
 		return nil, nil
 	}
-	newest := g.variants[len(g.variants)-1]
-	return g.match(x.r.Header), variedAs(newest.vary, x.r.Header)
+	return sh.match(x.hash, x.key, x.r.Header), variedAs(newest.vary, x.r.Header)
 }
 
 // joinLocked takes a place in a fill in flight whose answer the request may have:

@@ -295,11 +295,9 @@ func (h *Handler) borrow(hash uint64, key []byte, r *http.Request) *entry {
 func (s *Store) lend(sh *shard, e *entry, key []byte, request http.Header, invalidations uint64) *entry {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if g := sh.group(e.hash, key); g != nil {
-		if other := g.match(request); other != nil {
-			s.release(e.size)
-			return other
-		}
+	if other := sh.match(e.hash, key, request); other != nil {
+		s.release(e.size)
+		return other
 	}
 	if sh.invalidations != invalidations || !s.placeLocked(sh, e) {
 		s.release(e.size)

@@ -251,17 +251,15 @@ func (f *fill) putFiled(e *entry, c disk.Contents, w *disk.Writing) Reason {
 	if !t.serving.Load() || s.newerOnDisk(e) {
 		return ReasonOutdated
 	}
-	if g := sh.group(e.hash, []byte(e.key)); g != nil {
-		for _, old := range g.variants {
-			if !sameVary(old.vary, e.vary) {
-				continue
-			}
-			if !e.supersedes(old) {
-				return ReasonOutdated
-			}
-			s.removeLocked(sh, old)
-			break
+	for old := range sh.stored(e.hash, []byte(e.key)) {
+		if !sameVary(old.vary, e.vary) {
+			continue
 		}
+		if !e.supersedes(old) {
+			return ReasonOutdated
+		}
+		s.removeLocked(sh, old)
+		break
 	}
 	s.vault.forget(s, e)
 	t.deleteOther(e)

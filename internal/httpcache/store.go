@@ -104,21 +104,13 @@ type Store struct {
 // shard holds the keys of one share of the hashes.
 type shard struct {
 	mu      sync.Mutex
-	index   map[uint64]*group
+	index   map[uint64]*entry       // the newest of each hash, see entry.next
 	stays   *residency.List[*entry] // every entry of index
 	fills   map[uint64][]*fill
 	events  uint64                          // insertions and finds
 	refused *simplelru.LRU[uint64, refusal] // by the hash of the key
 	// invalidations counts what unsafe requests asked to drop, found or not.
 	invalidations uint64
-}
-
-// group is all stored answers of one key, oldest first. Keys whose hashes
-// collide are chained.
-type group struct {
-	key      string
-	variants []*entry
-	next     *group
 }
 
 // NewStore makes an empty store.
@@ -134,7 +126,7 @@ func newStore(o Options, marks int) *Store {
 	s.fence.weight.room, s.fence.groups.weight.room = room, room
 	for i := range s.shards {
 		s.shards[i] = shard{
-			index:   make(map[uint64]*group),
+			index:   make(map[uint64]*entry),
 			stays:   residency.New[*entry](&s.past),
 			fills:   make(map[uint64][]*fill),
 			refused: newLRU[uint64, refusal](maxRefused, nil),
@@ -211,33 +203,12 @@ func (s *Store) find(hash uint64, key []byte, request http.Header) (e *entry, kn
 	sh := s.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	g := sh.group(hash, key)
-	if g == nil {
-		return nil, false
-	}
-	if e = g.match(request); e != nil {
+	if e = sh.match(hash, key, request); e != nil {
 		sh.stays.Use(e, s.tick.Load())
 		sh.useLocked(e)
+		return e, true
 	}
-	return e, e != nil || g.hasWhole()
-}
-
-// match is the newest stored answer for such a request: RFC 9111, 4.1.
-func (g *group) match(request http.Header) *entry {
-	for i := len(g.variants) - 1; i >= 0; i-- {
-		if one := g.variants[i]; !one.isPart() && matches(one.vary, request) {
-			return one
-		}
-	}
-	return nil
-}
-
-func (sh *shard) group(hash uint64, key []byte) *group {
-	g := sh.index[hash]
-	for g != nil && g.key != string(key) {
-		g = g.next
-	}
-	return g
+	return nil, sh.hasWhole(hash, key)
 }
 
 // insert stores an entry for whose bytes there is a reservation. It replaces
@@ -261,31 +232,25 @@ func (s *Store) insertLocked(sh *shard, e *entry) (stored bool) {
 
 // placeLocked is insert for memory alone.
 func (s *Store) placeLocked(sh *shard, e *entry) (placed bool) {
-	g := sh.group(e.hash, []byte(e.key))
-	if g == nil {
-		g = &group{key: e.key, next: sh.index[e.hash]}
-		sh.index[e.hash] = g
-	}
-	var before *entry
-	for i, old := range g.variants {
-		if !sameVary(old.vary, e.vary) {
-			continue
+	before, count := (*entry)(nil), 0
+	for old := range sh.stored(e.hash, []byte(e.key)) {
+		count++
+		if sameVary(old.vary, e.vary) {
+			before = old
 		}
-		if !e.supersedes(old) {
-			return false
-		}
-		g.variants = append(g.variants[:i:i], g.variants[i+1:]...)
-		before = old
-		break
 	}
-	if len(g.variants) >= maxVariants {
-		at := g.leastUseful()
-		loser := g.variants[at]
-		g.variants = append(append([]*entry(nil), g.variants[:at]...), g.variants[at+1:]...)
+	switch {
+	case before != nil && !e.supersedes(before):
+		return false
+	case before != nil:
+		sh.unlink(before)
+	case count >= maxVariants:
+		loser := sh.leastUseful(e.hash, []byte(e.key))
+		sh.unlink(loser)
 		s.forgetLocked(sh, loser)
 		s.counters.evictions.Add(1)
 	}
-	g.variants = append(g.variants, e)
+	sh.link(e)
 	s.vault.forget(s, e)
 	s.changes.at(e.hash).Add(1)
 	s.stayLocked(sh, before, e)
@@ -307,7 +272,7 @@ func sameVary(a, b []varied) bool {
 	return true
 }
 
-// forgetLocked drops an entry that is in no group any more.
+// forgetLocked drops an entry that is in the index no more.
 func (s *Store) forgetLocked(sh *shard, e *entry) {
 	sh.stays.Remove(e)
 	s.bytes.Add(-e.held() - sh.stays.Shrink())
@@ -328,31 +293,9 @@ func (s *Store) remove(e *entry) {
 }
 
 func (s *Store) removeLocked(sh *shard, e *entry) {
-	link := (*group)(nil)
-	g := sh.index[e.hash]
-	for g.key != e.key {
-		link, g = g, g.next
-	}
-	kept := make([]*entry, 0, len(g.variants))
-	for _, variant := range g.variants {
-		if variant != e {
-			kept = append(kept, variant)
-		}
-	}
-	g.variants = kept
+	sh.unlink(e)
 	s.changes.at(e.hash).Add(1)
 	s.forgetLocked(sh, e)
-	if len(kept) > 0 {
-		return
-	}
-	switch {
-	case link != nil:
-		link.next = g.next
-	case g.next != nil:
-		sh.index[e.hash] = g.next
-	default:
-		delete(sh.index, e.hash)
-	}
 }
 
 // standing asks the fence about a stored entry; once per entry and generation,

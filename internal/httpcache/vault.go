@@ -91,9 +91,9 @@ type kept struct {
 	bytes        int64
 }
 
-// keptCost is what one takes beside its key, text and body: itself, its places in
-// the index and on the shelf.
-const keptCost = 128 + listCost + groupCost
+// keptCost is what one takes beside its key, text and body: itself, its place on
+// the shelf, and in the index a slot of a map from strings to lists, and a list.
+const keptCost = 128 + listCost + 94 + 8
 
 // configure changes the bounds. Without options there is no vault.
 func (v *vault) configure(s *Store, o *VaultOptions) {

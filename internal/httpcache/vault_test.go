@@ -73,12 +73,10 @@ func (w *vaulted) assetsInMemory() (n int) {
 	for i := range w.h.Store.shards {
 		sh := &w.h.Store.shards[i]
 		sh.mu.Lock()
-		for _, g := range sh.index {
-			for ; g != nil; g = g.next {
-				for _, e := range g.variants {
-					if e.rule == assetVerdict.Rule {
-						n++
-					}
+		for _, e := range sh.index {
+			for ; e != nil; e = e.next {
+				if e.rule == assetVerdict.Rule {
+					n++
 				}
 			}
 		}
@@ -350,11 +348,9 @@ func (s *schedule) checkVault(store *Store) (held int64) {
 			if !v.shelves[k.version].kept.Contains(k) {
 				s.fault("%s is in the vault's index, and on no shelf", key)
 			}
-			if g := sh.group(store.hash([]byte(key)), []byte(key)); g != nil {
-				for _, e := range g.variants {
-					if sameVary(e.vary, k.vary) {
-						s.fault("%s is in memory and in the vault", key)
-					}
+			for e := range sh.stored(store.hash([]byte(key)), []byte(key)) {
+				if sameVary(e.vary, k.vary) {
+					s.fault("%s is in memory and in the vault", key)
 				}
 			}
 		}

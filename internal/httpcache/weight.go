@@ -8,17 +8,17 @@ import (
 // What a stored answer costs beside its own memory, on 64-bit Go: a slot of a
 // map with eight-byte keys and values, at the emptiest that a table is after it
 // has grown (a slot and its control byte, half of 7/8 full), in the index and
-// in the list; the list's element; the group and its list of variants.
+// in the list; the list's element.
 const (
 	mapSlot   = 39
 	listCost  = 64 + mapSlot
-	groupCost = 48 + 8 + mapSlot
+	indexCost = mapSlot
 )
 
 // weigh counts the memory that the entry holds on to. A test compares the sums
 // with what the heap grows by.
 func (e *entry) weigh() int64 {
-	n := listCost + groupCost
+	n := listCost + indexCost
 	n += scanned(unsafe.Sizeof(*e), 1) + allocated(e.packed) + allocated(len(e.trailer))
 	n += scanned(unsafe.Sizeof(""), len(e.tags)) + scanned(unsafe.Sizeof(varied{}), len(e.vary))
 	n += e.groups.weigh()
