@@ -72,11 +72,11 @@ func (x *exchange) mayFollow(t *ticket) (res Result, done, decided bool, err err
 		res, err = x.pass(f.reason)
 		return res, true, true, err
 	}
-	if !matches(f.head.vary, x.r.Header) {
-		t.rekey = variedAs(f.head.vary, x.r.Header)
+	if !matches(f.head.vary(), x.r.Header) {
+		t.rekey = variedAs(f.head.vary(), x.r.Header)
 		return Result{}, false, true, nil
 	}
-	if stands, _ := x.h.Store.fence.judge(&f.head.provenance, f.began); stands != standsFirm {
+	if stands, _ := x.h.Store.fence.judge(f.head.provenance(), f.began); stands != standsFirm {
 		return Result{}, false, true, nil
 	}
 	return Result{}, false, false, nil
@@ -112,7 +112,7 @@ func (x *exchange) fallBack(t *ticket) (Result, error) {
 	if e == nil {
 		e = t.f.stale
 	}
-	if reason := standsIn(e, t.f.failure, now); reason != "" && matches(e.vary, x.r.Header) &&
+	if reason := standsIn(e, t.f.failure, now); reason != "" && matches(e.vary(), x.r.Header) &&
 		!e.invalidated.Load() && x.h.Store.standing(e) < hardPurged {
 		if res, done := x.replyStored(reply{
 			e: e, now: now, status: StatusStale, reason: reason,
@@ -169,8 +169,8 @@ func (x *exchange) stream(t *ticket) (Result, error) {
 	if f.spill.Load() != nil {
 		rp.reason = ReasonToDisk
 	}
-	if stands, _ := x.h.Store.fence.judge(&f.head.provenance, f.began); stands != standsFirm {
-		rp.noCDN, rp.stored, rp.reason = true, false, x.h.Store.fence.reasonAgainst(&f.head.provenance)
+	if stands, _ := x.h.Store.fence.judge(f.head.provenance(), f.began); stands != standsFirm {
+		rp.noCDN, rp.stored, rp.reason = true, false, x.h.Store.fence.reasonAgainst(f.head.provenance())
 	}
 	if f.head.unstorable {
 		x.leave()

@@ -3,6 +3,7 @@ package httpcache
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // codecVersion is the first byte of an encoded answer. It changes with the
@@ -15,9 +16,9 @@ var errCodec = errors.New("stored answer is not of this format")
 // chunks is all that there is of the body.
 func (e *entry) chunks() (all [][]byte) {
 	if !e.isPart() {
-		return e.body.chunks
+		return e.body().chunks
 	}
-	for _, p := range e.pieces {
+	for _, p := range e.pieces() {
 		all = append(all, p.body.chunks...)
 	}
 	return all
@@ -27,18 +28,19 @@ func (e *entry) chunks() (all [][]byte) {
 // left out: hash, entity tag, declared length, sizes.
 func (e *entry) appendMeta(b []byte) []byte {
 	b = append(b, codecVersion)
-	b = appendPart(b, e.key)
+	b = appendPart(b, e.key())
 	b = binary.AppendUvarint(b, uint64(e.status))
-	b = appendPart(b, e.place.url)
-	b = binary.AppendUvarint(b, uint64(e.place.host))
-	b = binary.AppendUvarint(b, uint64(e.place.path))
-	b = binary.AppendUvarint(b, uint64(len(e.vary)))
-	for _, v := range e.vary {
+	at := e.place()
+	b = appendPart(b, at.url)
+	b = binary.AppendUvarint(b, uint64(at.host))
+	b = binary.AppendUvarint(b, uint64(at.path))
+	b = binary.AppendUvarint(b, uint64(len(e.vary())))
+	for _, v := range e.vary() {
 		b = append(appendPart(b, v.name), byte(v.form), flagByte(v.present))
 		b = appendPart(b, v.value)
 	}
-	b = appendPart(b, string(e.fields))
-	b = appendPart(b, string(e.trailer))
+	b = appendPart(b, string(e.fields()))
+	b = appendPart(b, string(e.trailer()))
 
 	b = appendPart(b, string(e.source))
 	b = append(b, flagByte(e.mustAsk), flagByte(e.authorized), flagByte(e.encodable))
@@ -46,22 +48,22 @@ func (e *entry) appendMeta(b []byte) []byte {
 	b = binary.AppendVarint(b, int64(e.whileRevalidate))
 	b = binary.AppendVarint(b, int64(e.ifError))
 	b = binary.AppendVarint(b, int64(e.unreachable))
-	b = appendTime(b, e.date)
+	b = appendTime(b, e.date())
 	b = appendTime(b, e.received)
-	b = appendTime(b, e.requested)
+	b = appendTime(b, e.requested())
 	b = binary.AppendVarint(b, int64(e.initialAge))
 
-	b = appendTexts(b, e.tags)
-	b = appendTexts(b, []string{e.version, e.madeBy, e.replica, e.rule})
+	b = appendTexts(b, slices.Collect(e.tags().all()))
+	b = appendTexts(b, []string{e.version(), e.madeBy, e.replica, e.rule})
 	b = binary.AppendUvarint(b, e.began)
 
 	origin, began := "", uint64(0)
-	if e.groups != nil {
-		origin, began = e.groups.origin(), e.groups.began
+	if groups := e.groups(); groups != nil {
+		origin, began = groups.origin(), groups.began
 	}
 	b = binary.AppendUvarint(appendPart(b, origin), began)
-	b = binary.AppendUvarint(b, uint64(len(e.pieces)))
-	for _, p := range e.pieces {
+	b = binary.AppendUvarint(b, uint64(len(e.pieces())))
+	for _, p := range e.pieces() {
 		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(p.start)), uint64(p.body.size))
 	}
 	return b
@@ -81,34 +83,37 @@ func decodeEntry(meta []byte, stored body) (*entry, error) {
 	if d.byte() != codecVersion {
 		return nil, errCodec
 	}
-	e := &entry{key: d.text(), status: d.number(999)}
-	e.place.url = d.text()
-	e.place.host = d.number(len(e.place.url))
-	e.place.path = d.number(len(e.place.url))
-	e.vary = d.vary()
+	key, e := d.text(), &entry{status: d.number(999)}
+	at := place{url: d.text()}
+	at.host, at.path = d.number(len(at.url)), d.number(len(at.url))
+	vary := d.vary()
 	fields, trailer := d.fields(), d.fields()
 
 	e.source = LifetimeSource(d.text())
 	e.mustAsk, e.authorized, e.encodable = d.flag(), d.flag(), d.flag()
 	e.lifetime, e.whileRevalidate = d.duration(), d.duration()
 	e.ifError, e.unreachable = d.duration(), d.duration()
-	e.date, e.received, e.requested = d.time(), d.time(), d.time()
+	d.time() // the date, which is in the header
+	e.received = d.time()
+	e.took = e.received.Sub(d.time())
 	e.initialAge = d.duration()
 
-	e.tags = d.texts()
+	tags := d.texts()
 	facts := d.texts()
 	e.began = d.uvarint()
 	origin, groupsBegan := d.text(), d.uvarint()
 	pieces := d.pieces(stored)
-	if !d.done() || len(facts) != 4 || e.status < 200 || e.place.host > e.place.path ||
+	if !d.done() || len(facts) != 4 || e.status < 200 || at.host > at.path ||
 		stored.size > 0 && !bodyAllowed(e.status) {
 		return nil, errCodec
 	}
-	e.version, e.madeBy, e.replica, e.rule = facts[0], facts[1], facts[2], facts[3]
+	e.madeBy, e.replica, e.rule, e.versioned = facts[1], facts[2], facts[3], facts[0] != ""
 	e.describe(fields.origin())
-	if e.groups = membershipOf(origin, fields.origin(), groupsBegan); (e.groups == nil) != (origin == "") {
+	groups := membershipOf(origin, fields.origin(), groupsBegan)
+	if (groups == nil) != (origin == "") || e.versioned && facts[0] != e.madeBy {
 		return nil, errCodec
 	}
+	e.belong(vary, groups)
 	whole := len(pieces) == 0 || len(pieces) == 1 && pieces[0].body.size >= e.length
 	switch {
 	case len(pieces) > 0 && (whole || stored.file != nil || pieces[len(pieces)-1].end() > e.length):
@@ -116,8 +121,8 @@ func decodeEntry(meta []byte, stored body) (*entry, error) {
 	case whole && bodyAllowed(e.status) && e.length >= 0 && e.length != stored.size:
 		return nil, errCodec
 	}
-	e.packLines([]byte(fields))
-	e.trailer = trailer
+	e.pack(key, []byte(fields), tagListOf(tags...), at)
+	e.keepTrailer(trailer)
 	if len(pieces) > 0 {
 		e.sealParts(pieces)
 		return e, nil

@@ -48,7 +48,7 @@ func drawn(random *rand.Rand) (*entry, []byte) {
 				unreachable: time.Duration(random.Int64N(1e15)),
 			},
 		},
-		date: time.Unix(random.Int64N(1<<33), 0), requested: now, received: now.Add(time.Duration(random.Int64N(1e9))),
+		date: time.Date(1994, 11, 6, 8, 49, 37, 0, time.UTC), requested: now, received: now.Add(time.Duration(random.Int64N(1e9))),
 		began: random.Uint64(),
 	}
 	e := newEntry(d)
@@ -79,15 +79,15 @@ func TestAnAnswerIsTheSameAfterDecoding(t *testing.T) {
 			t.Fatalf("encoded anew it is another:\n%+v\n%+v", e, got)
 		}
 		var whole bytes.Buffer
-		_, _ = got.body.WriteTo(&whole) // a buffer does not fail
+		_, _ = got.body().WriteTo(&whole) // a buffer does not fail
 		if !bytes.Equal(whole.Bytes(), content) {
 			t.Fatal("another body")
 		}
 		for name, pair := range map[string][2]any{
-			"fields": {e.fields, got.fields}, "values": {e.valueCount, got.valueCount}, "validates": {e.validates, got.validates},
-			"unstorable": {e.unstorable, got.unstorable}, "length": {e.length, got.length}, "lengthText": {e.lengthText, got.lengthText},
-			"etag": {e.etag, got.etag}, "modified": {e.modified, got.modified}, "freshness": {e.freshness, got.freshness},
-			"vary": {e.vary, got.vary}, "tags": {e.tags, got.tags}, "place": {e.place, got.place}, "size": {e.size, got.size},
+			"fields": {e.fields(), got.fields()}, "values": {e.valueCount, got.valueCount}, "validates": {e.validates, got.validates},
+			"unstorable": {e.unstorable, got.unstorable}, "length": {e.length, got.length}, "lengthText": {e.lengthText(), got.lengthText()},
+			"etag": {e.etag(), got.etag()}, "modified": {e.modified(), got.modified()}, "freshness": {e.freshness, got.freshness},
+			"vary": {e.vary(), got.vary()}, "tags": {e.tags(), got.tags()}, "place": {e.place(), got.place()}, "size": {e.size, got.size},
 			"encodable": {e.encodable, got.encodable},
 		} {
 			if !reflect.DeepEqual(pair[0], pair[1]) {
@@ -95,7 +95,7 @@ func TestAnAnswerIsTheSameAfterDecoding(t *testing.T) {
 			}
 		}
 		for name, pair := range map[string][2]time.Time{
-			"date": {e.date, got.date}, "received": {e.received, got.received}, "requested": {e.requested, got.requested},
+			"date": {e.date(), got.date()}, "received": {e.received, got.received}, "requested": {e.requested(), got.requested()},
 		} {
 			if !pair[0].Equal(pair[1]) {
 				t.Errorf("%s: %s became %s", name, pair[0], pair[1])
@@ -157,7 +157,7 @@ func FuzzDecodeEntry(f *testing.F) {
 			t.Errorf("%d bytes in memory for %d and %d encoded", e.size, len(meta), len(content))
 		}
 		again, err := decodeEntry(e.appendMeta(nil), bodyOf(content))
-		if err != nil || again.size != e.size || again.fields != e.fields {
+		if err != nil || again.size != e.size || again.fields() != e.fields() {
 			t.Errorf("%+v became %+v, %v", e, again, err)
 		}
 	})

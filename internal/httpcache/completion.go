@@ -24,7 +24,7 @@ func (f *fill) complete(part *entry) {
 	if part == nil || part.length > f.buffer.limit || len(f.asked["Authorization"]) > 0 {
 		return
 	}
-	rest := gap(part.pieces, part.length)
+	rest := gap(part.pieces(), part.length)
 	if rest.length == part.length {
 		return // neither the beginning nor the end is there
 	}
@@ -34,7 +34,7 @@ func (f *fill) complete(part *entry) {
 		last = strconv.FormatInt(end-1, 10)
 	}
 	f.request.Header["Range"] = []string{"bytes=" + strconv.FormatInt(rest.start, 10) + "-" + last}
-	f.request.Header["If-Range"] = []string{part.etag}
+	f.request.Header["If-Range"] = []string{part.etag()}
 }
 
 // stampParts lowers the fill's stamps to those of the parts, so that no purge
@@ -45,8 +45,8 @@ func (f *fill) stampParts() {
 	}
 	part := f.completes.part
 	f.began = min(f.began, part.began)
-	if part.groups != nil {
-		f.groupsBegan = min(f.groupsBegan, part.groups.began)
+	if part.groups() != nil {
+		f.groupsBegan = min(f.groupsBegan, part.groups().began)
 	}
 }
 
@@ -83,14 +83,14 @@ func (f *fill) giveUpParts() {
 func (f *fill) fits(header http.Header, source Source, received time.Time) (http.Header, bool) {
 	c := f.completes
 	clean, b, size, ok := partOf(withoutHopByHop(header))
-	stands, _ := f.h.Store.fence.judge(&c.part.provenance, c.part.began)
+	stands, _ := f.h.Store.fence.judge(c.part.provenance(), c.part.began)
 	if !ok || stands != standsFirm || b != c.rest || size != c.part.length {
 		return nil, false
 	}
-	if coding := clean["Content-Encoding"]; len(coding) > 0 && joined(coding) != joined(c.part.fields.values("Content-Encoding")) {
+	if coding := clean["Content-Encoding"]; len(coding) > 0 && joined(coding) != joined(c.part.fields().values("Content-Encoding")) {
 		return nil, false // the stored field would be kept: see keptOn304
 	}
-	whole := asWhole(update304(c.part.fields.origin(), clean), size)
+	whole := asWhole(update304(c.part.fields().origin(), clean), size)
 	return whole, combinable(c.part, newEntry(f.draft(http.StatusOK, maps.Clone(whole), source, received)))
 }
 
@@ -126,7 +126,7 @@ func (f *fill) writeStored(b byteRange) error {
 	if b.length == 0 {
 		return nil
 	}
-	p, _ := holding(f.completes.part.pieces, b)
+	p, _ := holding(f.completes.part.pieces(), b)
 	_, err := p.body.writePart(bufferWriter{f}, b.start-p.start, b.length)
 	return err
 }

@@ -100,7 +100,7 @@ func TestTheOldestPartCounts(t *testing.T) {
 		w.get(site, "Range: bytes=0-4")
 		w.h.Store.Purge(Purge{Tags: []string{"unrelated"}})
 		w.get(site, "Range: bytes=5-6")
-		if e := w.h.Store.peekPart(w.h.keyOf(site)); e == nil || len(e.pieces) != 1 || e.began != 0 {
+		if e := w.h.Store.peekPart(w.h.keyOf(site)); e == nil || len(e.pieces()) != 1 || e.began != 0 {
 			t.Errorf("part %+v: want one piece that began before the purge", e)
 		}
 		w.get(site).wants(t, StatusMiss, 200, alphabet)

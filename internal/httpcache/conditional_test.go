@@ -7,10 +7,21 @@ import (
 	"time"
 )
 
+// withHeader is an entry of which only that matters.
+func withHeader(status int, fields ...string) *entry {
+	h := make(http.Header)
+	setFields(h, fields)
+	e := &entry{status: status}
+	e.describe(h)
+	e.pack("", appendFields(nil, h, nil, firstTag(h)), "", place{})
+	return e
+}
+
 func TestNotModified(t *testing.T) {
 	modified := epoch.Add(-time.Hour)
-	plain := &entry{status: 200, etag: `"a"`, modified: modified, date: epoch}
-	unmarked := &entry{status: 200, date: epoch}
+	date := "Date: " + httpDate(epoch)
+	plain := withHeader(200, `Etag: "a"`, "Last-Modified: "+httpDate(modified), date)
+	unmarked := withHeader(200, date)
 	since := func(at time.Time) string { return "If-Modified-Since: " + httpDate(at) }
 	for name, c := range map[string]struct {
 		e      *entry
@@ -32,7 +43,7 @@ func TestNotModified(t *testing.T) {
 		"a broken date is no condition":     {plain, []string{"If-Modified-Since: now"}, false},
 		"without Last-Modified Date counts": {unmarked, []string{since(epoch)}, true},
 		"and may be later":                  {unmarked, []string{since(epoch.Add(-time.Second))}, false},
-		"conditions are about successes":    {&entry{status: 404, etag: `"a"`}, []string{`If-None-Match: "a"`}, false},
+		"conditions are about successes":    {withHeader(404, `Etag: "a"`), []string{`If-None-Match: "a"`}, false},
 	} {
 		h := make(http.Header)
 		setFields(h, c.fields)
@@ -90,7 +101,7 @@ func TestConfirms(t *testing.T) {
 		if c.answer != "" {
 			h.Set("Etag", c.answer)
 		}
-		if got := confirms(h, &entry{etag: c.stored}); got != c.want {
+		if got := confirms(h, withHeader(200, "Etag: "+c.stored)); got != c.want {
 			t.Errorf("%s: %v: want %v", name, got, c.want)
 		}
 	}
@@ -99,8 +110,7 @@ func TestConfirms(t *testing.T) {
 func TestAskWhole(t *testing.T) {
 	h := http.Header{}
 	setFields(h, []string{`If-None-Match: "client"`, "If-Modified-Since: x", "Range: bytes=0-1", `If-Range: "x"`, "Accept: a"})
-	stale := &entry{etag: `"a"`}
-	stale.pack(http.Header{"Last-Modified": {httpDate(epoch)}}, nil)
+	stale := withHeader(200, `Etag: "a"`, "Last-Modified: "+httpDate(epoch))
 	askWhole(h, stale)
 	want := http.Header{"If-None-Match": {`"a"`}, "If-Modified-Since": {httpDate(epoch)}, "Accept": {"a"}}
 	if len(h) != len(want) {

@@ -41,8 +41,10 @@ func sameAfterWeekday(a, b string) bool {
 }
 
 // fieldDate reads a field that must hold exactly one HTTP-date.
-func fieldDate(h http.Header, name string) (time.Time, bool) {
-	values := h[name]
+func fieldDate(h http.Header, name string) (time.Time, bool) { return onlyDate(h[name]) }
+
+// onlyDate is that of a field's lines, of which there must be one.
+func onlyDate(values []string) (time.Time, bool) {
 	if len(values) != 1 {
 		return time.Time{}, false
 	}

@@ -32,8 +32,8 @@ const leastGain = 20
 func newEncoded(e *entry, c coding.Coding, text []byte) *encoded {
 	b := body{chunks: [][]byte{text}, size: int64(len(text))}
 	lines := appendLine(nil, goesOut|not304, "Content-Encoding", c.String())
-	if e.etag != "" {
-		lines = appendLine(lines, goesOut, "Etag", tagOf(e.etag, c))
+	if e.etag() != "" {
+		lines = appendLine(lines, goesOut, "Etag", tagOf(e.etag(), c))
 	}
 	return &encoded{body: b, lengthText: strconv.FormatInt(b.size, 10), lines: fieldLines(lines)}
 }

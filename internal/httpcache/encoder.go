@@ -39,7 +39,7 @@ func maxEncoders() int { return max(1, runtime.GOMAXPROCS(0)/4) }
 // encodeLater has a stored body encoded, once: later calls cost one load.
 func (h *Handler) encodeLater(e *entry, c coding.Coding) {
 	bit := uint32(coding.Of(c))
-	if !h.Policy.Encode.fits(e.body.size) || e.asked.Load()&bit != 0 || e.asked.Or(bit)&bit != 0 {
+	if !h.Policy.Encode.fits(e.body().size) || e.asked.Load()&bit != 0 || e.asked.Or(bit)&bit != 0 {
 		return
 	}
 	if !h.Store.encoder.add(h.Store, toEncode{h: h, e: weak.Make(e), c: c}) {
@@ -112,8 +112,8 @@ func (s *Store) encode(tables *coding.Encoder, one toEncode) (sound bool) {
 		s.counters.uselessEncodings.Add(1)
 	default:
 		s.counters.failedEncodings.Add(1)
-		host, path := e.place.hostName(), e.place.url[e.place.host:e.place.path]
-		one.h.fault(host, path, err)
+		at := e.place()
+		one.h.fault(at.hostName(), at.pathName(), err)
 	}
 	one.h.attach(e, one.c, text)
 	return err == nil || errors.Is(err, coding.ErrNoGain)
@@ -126,7 +126,7 @@ func encodeBody(tables *coding.Encoder, e *entry, c coding.Coding) (text []byte,
 			text, err = nil, fmt.Errorf("encoding %s panicked: %v", c, p)
 		}
 	}()
-	return tables.Encode(c, e.body.chunks, int(e.body.size-e.body.size/leastGain))
+	return tables.Encode(c, e.body().chunks, int(e.body().size-e.body().size/leastGain))
 }
 
 // current is the stored entry that has e's body: e, or one that a 304 has
@@ -146,11 +146,11 @@ func (s *Store) current(e *entry) *entry {
 }
 
 func (sh *shard) currentLocked(e *entry) *entry {
-	if len(e.body.chunks) == 0 { // parts have none
+	if len(e.body().chunks) == 0 { // parts have none
 		return nil
 	}
-	for other := range sh.stored(e.hash, []byte(e.key)) {
-		if len(other.body.chunks) > 0 && &other.body.chunks[0][0] == &e.body.chunks[0][0] && other.encodable {
+	for other := range sh.stored(e.hash, []byte(e.key())) {
+		if len(other.body().chunks) > 0 && &other.body().chunks[0][0] == &e.body().chunks[0][0] && other.encodable {
 			return other
 		}
 	}

@@ -16,54 +16,46 @@ import (
 // serves as the head of the answer that a fill streams. What is not atomic is
 // fixed once the entry is shared; nobody changes header values.
 type entry struct {
-	key    string
-	hash   uint64
-	vary   []varied
-	status int
-	// fields are what the origin sent, less hop-by-hop fields, and what goes
-	// out: that as the verdict edited it. Age, Content-Length and Cache-Status
-	// are written for each answer.
-	fields     fieldLines
-	valueCount int
-	validates  bool  // the origin can be asked for the news since
-	unstorable bool  // by any cache: see forbidsEveryone
-	length     int64 // declared by the origin; -1 if it is not
-	body       body
-	pieces     []piece // of the body, where it is not there as a whole
-	lengthText string  // Content-Length; empty for statuses without a body, and with a trailer
-	// trailer are the fields after the body. As the body, they are there when the
-	// fill has ended.
-	trailer   fieldLines
-	encodable bool // its body may go out in another coding
+	hash uint64
+	// text has key, fields, tags and place, in parts of these sizes.
+	text                         string
+	keySize, linesSize, tagsSize uint32
 
-	etag     string
-	modified time.Time // Last-Modified, or zero
+	valueCount uint16 // of fields that go out, with Cache-Status
+	validates  bool   // the origin can be asked for the news since
+	unstorable bool   // by any cache: see forbidsEveryone
+	encodable  bool   // its body may go out in another coding
+	authorized bool   // may be given to requests with Authorization
+	versioned  bool   // purges of the version that made it reach it
+	placed     bool   // its place is in text
+	declared   bool   // its body is as long as Content-Length says, in so many digits
+
+	status int
+	length int64 // declared by the origin; -1 if it is not
+	// whole is a body in one piece, as most are.
+	whole   [1][]byte
+	after   *after   // what came with the body; nil for nothing
+	belongs *belongs // to what else; nil for nothing
 
 	freshness
-	date       time.Time
 	received   time.Time     // response_time of RFC 9111, 4.2.3
-	requested  time.Time     // request_time
+	took       time.Duration // received less request_time
 	initialAge time.Duration // corrected_initial_age
-	authorized bool          // may be given to requests with Authorization
 
-	provenance
-	// madeBy is the version that produced it, for people; provenance.version
-	// is what version purges compare.
+	// madeBy is the version that produced it.
 	madeBy  string
 	replica string
 	rule    string
 	// began is the generation at which the fetch began.
 	began uint64
 	size  int64 // accounted bytes
-	// packed is the length of the string that all of the above are cut from.
-	packed int
 
 	// next is the shard's: the next older answer whose key has the same hash.
 	next *entry
 
 	// uses and lastUsed are the shard's: how often it was found, and when by
 	// the shard's count of such events.
-	uses, lastUsed uint64
+	uses, lastUsed uint32
 
 	// stamp is that of the blob that it was read from; zero for another.
 	stamp int64
@@ -82,6 +74,97 @@ type entry struct {
 	asked     atomic.Uint32
 	// pausedUntil, in Unix nanoseconds, keeps background refreshes apart.
 	pausedUntil atomic.Int64
+}
+
+// belongs is what few answers have, known with the header.
+type belongs struct {
+	vary   []varied
+	groups *membership // nil for none
+}
+
+// after is what few answers have, known with the body.
+type after struct {
+	body   body    // that is not in one piece
+	pieces []piece // of the body, where it is not there as a whole
+	// lengthText is the body's length, where the origin did not declare it and
+	// it is not among countedTexts.
+	lengthText string
+	// trailer are the fields after the body.
+	trailer fieldLines
+}
+
+func (e *entry) vary() []varied {
+	if e.belongs == nil {
+		return nil
+	}
+	return e.belongs.vary
+}
+
+func (e *entry) groups() *membership {
+	if e.belongs == nil {
+		return nil
+	}
+	return e.belongs.groups
+}
+
+func (e *entry) pieces() []piece {
+	if e.after == nil {
+		return nil
+	}
+	return e.after.pieces
+}
+
+func (e *entry) trailer() fieldLines {
+	if e.after == nil {
+		return ""
+	}
+	return e.after.trailer
+}
+
+func (e *entry) body() body {
+	switch {
+	case e.whole[0] != nil:
+		return body{chunks: e.whole[:], size: int64(len(e.whole[0]))}
+	case e.after != nil:
+		return e.after.body
+	}
+	return body{}
+}
+
+// version is that which purges of versions compare: fingerprinted answers have
+// none, since they outlive it.
+func (e *entry) version() string {
+	if e.versioned {
+		return e.madeBy
+	}
+	return ""
+}
+
+func (e *entry) etag() string { return e.fields().first("Etag") }
+
+// modified is Last-Modified, or zero.
+func (e *entry) modified() time.Time {
+	at, _ := onlyDate(e.fields().values("Last-Modified"))
+	return at
+}
+
+// date is Date, which dateOf has seen to.
+func (e *entry) date() time.Time {
+	if at, ok := onlyDate(e.fields().values("Date")); ok {
+		return at
+	}
+	return e.received.Truncate(time.Second)
+}
+
+// requested is request_time of RFC 9111, 4.2.3.
+func (e *entry) requested() time.Time { return e.received.Add(-e.took) }
+
+func (e *entry) provenance() provenance {
+	p := provenance{key: e.key(), tags: e.tags(), version: e.version(), groups: e.groups()}
+	if e.placed {
+		p.place = e.place()
+	}
+	return p
 }
 
 // currentAge is RFC 9111, 4.2.3.
@@ -126,69 +209,44 @@ func newEntry(d draft) *entry {
 		addVary(out)
 	}
 	e := &entry{
-		key: d.key, hash: d.hash, status: d.status,
-		vary:       variedBy(d.storability.names, d.storability.normalize, d.request.Header),
-		encodable:  encodable,
-		freshness:  d.storability.freshness,
-		authorized: d.storability.authorized,
-		date:       d.date, requested: d.requested, received: d.received,
+		hash: d.hash, status: d.status, encodable: encodable,
+		freshness: d.storability.freshness, authorized: d.storability.authorized,
+		received: d.received, took: d.received.Sub(d.requested),
 		initialAge: initialAge(d.header, d.date, d.requested, d.received),
 		madeBy:     d.source.Version, replica: d.source.Replica, rule: d.verdict.Rule, began: d.began,
+		versioned: !d.verdict.Fingerprinted,
 	}
-	e.provenance = provenance{place: d.place, tags: tagsOf(d, out), groups: d.groups}
-	if !d.verdict.Fingerprinted {
-		e.version = d.source.Version
-	}
+	e.belong(variedBy(d.storability.names, d.storability.normalize, d.request.Header), d.groups)
 	e.describe(d.header)
-	e.pack(d.header, out)
+	var space [textSpace]byte // of lines
+	e.pack(d.key, appendFields(space[:0], d.header, out, firstTag(d.header)), tagsOf(d, out), d.place)
 	return e
+}
+
+// belong notes what few answers belong to.
+func (e *entry) belong(vary []varied, groups *membership) {
+	if len(vary) == 0 && groups == nil {
+		return
+	}
+	e.belongs = &belongs{vary: vary, groups: groups}
+}
+
+// firstTag is the entity tag that counts.
+func firstTag(h http.Header) string {
+	if tags := h["Etag"]; len(tags) > 0 {
+		return tags[0]
+	}
+	return ""
 }
 
 // describe fills in what follows from the origin's header.
 func (e *entry) describe(origin http.Header) {
 	e.validates, e.unstorable = hasValidator(origin), forbidsEveryone(origin)
 	e.length = declaredLength(origin)
-	if tags := origin["Etag"]; len(tags) > 0 {
-		e.etag = tags[0]
-	}
-	e.modified, _ = fieldDate(origin, "Last-Modified")
-}
-
-// packSpace is how much of an entry's strings is gathered on the stack.
-const packSpace = 2 << 10
-
-// pack puts both headers and all strings of the entry's own into one piece of
-// memory. Values of a header as net/http reads it hold on to more than
-// themselves. The rule and the replica have one string for all their answers.
-func (e *entry) pack(origin, out http.Header) {
-	var space [packSpace]byte
-	e.packLines(appendFields(space[:0], origin, out, e.etag))
-}
-
-// packLines is pack for headers that are lines already.
-func (e *entry) packLines(b []byte) {
-	own := []*string{&e.key, &e.place.url, &e.etag, &e.version, &e.madeBy}
-	for i := range e.vary {
-		own = append(own, &e.vary[i].name, &e.vary[i].value)
-	}
-	for i := range e.tags {
-		own = append(own, &e.tags[i])
-	}
-	lines := len(b)
-	for _, s := range own {
-		b = append(b, *s...)
-	}
-	text := string(b)
-	e.fields, e.packed = fieldLines(text[:lines]), len(text)
-	e.valueCount = e.fields.count()
-	for _, s := range own {
-		*s, lines = text[lines:lines+len(*s)], lines+len(*s)
-	}
-	e.tags = slices.Clip(slices.Clone(e.tags))
 }
 
 // tagsOf are all tags that a purge may name the answer by.
-func tagsOf(d draft, out http.Header) []string {
+func tagsOf(d draft, out http.Header) tagList {
 	tags := cacherules.ResponseTags(out)
 	for _, tag := range d.verdict.Tags {
 		tags = append(tags, cacherules.CanonicalTag(tag))
@@ -198,20 +256,58 @@ func tagsOf(d draft, out http.Header) []string {
 		tags = append(tags, cacherules.VersionTag(d.source.Version))
 	}
 	slices.Sort(tags)
-	return slices.Compact(tags)
+	return tagListOf(slices.Compact(tags)...)
 }
 
 // seal gives the entry its body, and counts its bytes.
 func (e *entry) seal(b body) {
-	e.body = b
-	if bodyAllowed(e.status) && e.trailer == "" {
-		e.lengthText = strconv.FormatInt(b.size, 10)
+	switch {
+	case len(b.chunks) == 1 && b.file == nil:
+		e.whole[0] = b.chunks[0]
+	case b.size > 0:
+		e.afterwards().body = b
 	}
-	if declared := e.fields.first("Content-Length"); declared == e.lengthText {
-		e.lengthText = declared // one string less
+	if e.hasLength() {
+		text := strconv.FormatInt(b.size, 10)
+		if e.declared = e.fields().first("Content-Length") == text; !e.declared && b.size > counted {
+			e.afterwards().lengthText = text
+		}
 	}
 	e.size = e.weigh()
 }
+
+// afterwards is after, made where there is none.
+func (e *entry) afterwards() *after {
+	if e.after == nil {
+		e.after = new(after)
+	}
+	return e.after
+}
+
+// hasLength reports an answer that has Content-Length.
+func (e *entry) hasLength() bool { return bodyAllowed(e.status) && e.trailer() == "" }
+
+// lengthText is Content-Length; empty for statuses without a body, with a trailer,
+// and before the body is there as a whole.
+func (e *entry) lengthText() string {
+	switch {
+	case e.declared:
+		return e.fields().first("Content-Length")
+	case e.size == 0 || e.isPart() || !e.hasLength():
+		return ""
+	case e.after != nil && e.after.lengthText != "":
+		return e.after.lengthText
+	}
+	return countedTexts[e.body().size]
+}
+
+// countedTexts are the lengths of short bodies.
+var countedTexts = func() (texts [counted + 1]string) {
+	for i := range texts {
+		texts[i] = strconv.Itoa(i)
+	}
+	return texts
+}()
 
 // bodyAllowed: RFC 9110, 6.4.1.
 func bodyAllowed(status int) bool {

@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/edgegw/edge/internal/cacherules"
@@ -109,9 +110,9 @@ func (h *Handler) Explain(r *http.Request, v *cacherules.Verdict, now time.Time)
 	stands := standsFirm
 	if e != nil {
 		x.Entry = describe(e, now)
-		b, _ := h.Store.fence.barrierOf(&e.provenance)
+		b, _ := h.Store.fence.barrierOf(e.provenance())
 		x.Entry.HardBarrier, x.Entry.SoftBarrier = b.hard, b.soft
-		if stands, _ = h.Store.fence.judge(&e.provenance, e.began); stands != hardPurged && !h.Store.trusted() {
+		if stands, _ = h.Store.fence.judge(e.provenance(), e.began); stands != hardPurged && !h.Store.trusted() {
 			stands = distrusted
 		}
 	}
@@ -165,10 +166,10 @@ func (h *Handler) explainPart(hash uint64, key []byte, r *http.Request, x *Expla
 	if e == nil {
 		return nil
 	}
-	if stands, _ := h.Store.fence.judge(&e.provenance, e.began); stands != standsFirm || !h.Store.trusted() {
+	if stands, _ := h.Store.fence.judge(e.provenance(), e.began); stands != standsFirm || !h.Store.trusted() {
 		return nil
 	}
-	for _, p := range e.pieces {
+	for _, p := range e.pieces() {
 		x.Parts = append(x.Parts, byteRange{start: p.start, length: p.body.size}.contentRange(e.length))
 	}
 	return e
@@ -192,19 +193,19 @@ func (s *Store) peek(hash uint64, key []byte, request http.Header, x *Explanatio
 
 func describe(e *entry, now time.Time) *EntryInfo {
 	info := &EntryInfo{
-		Status: e.status, Bytes: e.body.size, Memory: e.size, ETag: e.etag, Encodable: e.encodable,
+		Status: e.status, Bytes: e.body().size, Memory: e.size, ETag: e.etag(), Encodable: e.encodable,
 		Lifetime: unit.Duration(e.lifetime), LifetimeFrom: e.source,
 		Age: e.currentAge(now).Truncate(time.Second).String(), TTL: e.ttl(now).Truncate(time.Second).String(),
 		StaleWhileRevalidate: unit.Duration(e.whileRevalidate), StaleIfError: unit.Duration(e.ifError),
 		StaleUnreachable: unit.Duration(e.unreachable),
 		AlwaysRevalidate: e.mustAsk,
-		Tags:             e.tags, Groups: e.groups.plain(), Version: e.madeBy, Replica: e.replica, Rule: e.rule, Began: e.began,
+		Tags:             slices.Collect(e.tags().all()), Groups: e.groups().plain(), Version: e.madeBy, Replica: e.replica, Rule: e.rule, Began: e.began,
 	}
 	if s := e.encodings.Load(); s != nil {
 		info.Memory += s.size
 		info.Encodings = s.lengths()
 	}
-	for _, one := range e.vary {
+	for _, one := range e.vary() {
 		if info.Vary == nil {
 			info.Vary = make(map[string]string)
 		}

@@ -247,15 +247,24 @@ func (f *fence) local(order uint64) uint64 {
 // provenance is what the fence judges by. Fingerprinted answers have no
 // version here: they outlive it.
 type provenance struct {
+	// place, or the key that it follows from.
 	place   place
-	tags    []string // canonical
+	key     string
+	tags    tagList // canonical
 	version string
 	groups  *membership // nil for none
 }
 
+func (p *provenance) at() place {
+	if p.key != "" && p.place.url == "" {
+		return placeOfKey(p.key)
+	}
+	return p.place
+}
+
 // judge says where an answer that began at a generation stands, and the
 // generation for which that holds.
-func (f *fence) judge(p *provenance, began uint64) (standing, uint64) {
+func (f *fence) judge(p provenance, began uint64) (standing, uint64) {
 	b, generation := f.barrierOf(p)
 	if f.groups.gaveUp(p.groups) {
 		return hardPurged, generation
@@ -277,14 +286,14 @@ func (b barrier) standing(began uint64) standing {
 // header is not there yet, will stand firm whatever it turns out to belong to.
 // Who would wait for another one could wait in vain, and for long.
 func (f *fence) mayStand(at place, began uint64) bool {
-	b, _ := f.barrierOf(&provenance{place: at})
+	b, _ := f.barrierOf(provenance{place: at})
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return b.join(f.unknown).standing(began) == standsFirm
 }
 
 // barrierOf is the highest of the barriers of everything an answer belongs to.
-func (f *fence) barrierOf(p *provenance) (barrier, uint64) {
+func (f *fence) barrierOf(p provenance) (barrier, uint64) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	b := f.floor
@@ -294,15 +303,16 @@ func (f *fence) barrierOf(p *provenance) (barrier, uint64) {
 		}
 	}
 	if f.marks.Len() > 0 {
-		look(markHost, p.place.hostName())
-		look(markURL, p.place.url)
+		at := p.at()
+		look(markHost, at.hostName())
+		look(markURL, at.url)
 		for _, length := range f.sorted {
-			if length > p.place.path {
+			if length > at.path {
 				break
 			}
-			look(markPrefix, p.place.url[:length])
+			look(markPrefix, at.url[:length])
 		}
-		for _, tag := range p.tags {
+		for tag := range p.tags.all() {
 			look(markTag, tag)
 		}
 		if p.version != "" {

@@ -13,7 +13,7 @@ import (
 
 // someAnswer lives at example.com/shop/cart?id=1, with two tags, made by v1.
 var someAnswer = provenance{
-	place: placeOf("example.com", "/shop/cart?id=1"), tags: []string{"cart", "pages"}, version: "v1",
+	place: placeOf("example.com", "/shop/cart?id=1"), tags: tagListOf("cart", "pages"), version: "v1",
 }
 
 func TestSelectors(t *testing.T) {
@@ -42,7 +42,7 @@ func TestSelectors(t *testing.T) {
 	} {
 		for _, soft := range []bool{false, true} {
 			f := newFence(10, new(atomic.Int64))
-			before, _ := f.judge(&someAnswer, f.generation.Load())
+			before, _ := f.judge(someAnswer, f.generation.Load())
 			began := f.generation.Load()
 			c.purge.Soft = soft
 			after := f.purge(c.purge)
@@ -53,8 +53,8 @@ func TestSelectors(t *testing.T) {
 					want = softPurged
 				}
 			}
-			got, _ := f.judge(&someAnswer, began)
-			later, _ := f.judge(&someAnswer, after)
+			got, _ := f.judge(someAnswer, began)
+			later, _ := f.judge(someAnswer, after)
 			if before != standsFirm || got != want || later != standsFirm {
 				t.Errorf("%s, soft %v: before %d, after %d, newer %d: want %d for what began before only",
 					name, soft, before, got, later, want)
@@ -133,12 +133,12 @@ func TestAFullFencePurgesTooMuchNeverTooLittle(t *testing.T) {
 		if soft {
 			want = softPurged
 		}
-		for name, p := range map[string]*provenance{"what was purged": &someAnswer, "what was not": &other} {
+		for name, p := range map[string]provenance{"what was purged": someAnswer, "what was not": other} {
 			if got, _ := f.judge(p, began); got != want {
 				t.Errorf("soft %v: %s stands at %d: want %d once its mark fell out", soft, name, got, want)
 			}
 		}
-		if got, _ := f.judge(&other, began+1); got != standsFirm {
+		if got, _ := f.judge(other, began+1); got != standsFirm {
 			t.Errorf("soft %v: what began after the forgotten purge stands at %d: want firm", soft, got)
 		}
 		if f.marks.Len() != 3 {

@@ -261,7 +261,7 @@ func (f *fill) keep(err error) (late Reason) {
 // stored parts only.
 func (f *fill) keepTrailer() {
 	if f.completes == nil || !f.completes.begun {
-		f.head.trailer = keptTrailer(f.trailer)
+		f.head.keepTrailer(keptTrailer(f.trailer))
 	}
 }
 
@@ -271,11 +271,11 @@ func (f *fill) store(e *entry) Reason {
 	if f.doomed.Load() {
 		return ReasonInvalidated
 	}
-	stands, _ := s.fence.judge(&e.provenance, e.began)
+	stands, _ := s.fence.judge(e.provenance(), e.began)
 	if stands == hardPurged {
-		return f.barred(&e.provenance)
+		return f.barred(e.provenance())
 	}
-	if file := e.body.file; file != nil {
+	if file := e.body().file; file != nil {
 		return f.storeFiled(e, file.contents, nil)
 	}
 	// The buffer's reservation becomes the entry's, so that both are never
@@ -299,7 +299,7 @@ func (f *fill) store(e *entry) Reason {
 }
 
 // barred counts and tells why the fence keeps an answer out.
-func (f *fill) barred(p *provenance) Reason {
+func (f *fill) barred(p provenance) Reason {
 	reason := f.h.Store.fence.reasonAgainst(p)
 	if reason == ReasonFenced {
 		f.h.Store.counters.fenced.Add(1)

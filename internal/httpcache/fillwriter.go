@@ -89,7 +89,7 @@ func (w *fillWriter) Flush() { _ = w.FlushError() } // it cannot fail
 // trailer collects what was announced in Trailer, or set by http.TrailerPrefix.
 func (w *fillWriter) trailer() http.Header {
 	out := make(http.Header)
-	for _, line := range w.f.head.fields.values("Trailer") {
+	for _, line := range w.f.head.fields().values("Trailer") {
 		for name := range strings.SplitSeq(line, ",") {
 			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
 			if values := w.header[name]; len(values) > 0 {
@@ -116,11 +116,11 @@ func (f *fill) decideHeader(status int, header http.Header) {
 				return
 			}
 			f.outcome, f.reason, f.shared = answered, ReasonFault, false
-			f.head = &entry{status: status, length: declaredLength(header)}
+			f.head = &entry{status: status}
 			out := withoutHopByHop(header)
 			cacherules.ForbidCDN(out)
-			f.head.unstorable = forbidsEveryone(out)
-			f.head.pack(out, out)
+			f.head.describe(out)
+			f.head.pack("", appendFields(nil, out, out, firstTag(out)), "", place{})
 			f.buffer.stopKeeping()
 		}
 	}()
@@ -207,8 +207,8 @@ func (f *fill) decideConfirmed(header http.Header, source Source, received time.
 	}
 	// A 304 must not bring back what a hard purge removed meanwhile, although
 	// it was asked after the purge: the order was that no copy is served again.
-	if stands, _ := f.h.Store.fence.judge(&f.stale.provenance, f.stale.began); stands == hardPurged {
-		f.barred(&f.stale.provenance)
+	if stands, _ := f.h.Store.fence.judge(f.stale.provenance(), f.stale.began); stands == hardPurged {
+		f.barred(f.stale.provenance())
 		f.h.Store.remove(f.stale)
 		f.outcome = futile
 		return
@@ -218,7 +218,7 @@ func (f *fill) decideConfirmed(header http.Header, source Source, received time.
 	if source.Version == "" {
 		source.Version = f.stale.madeBy
 	}
-	d := f.draft(f.stale.status, update304(f.stale.fields.origin(), header), source, received)
+	d := f.draft(f.stale.status, update304(f.stale.fields().origin(), header), source, received)
 	e := newEntry(d)
 	e.sealAs(f.stale)
 	e.inherit(f.stale)

@@ -199,7 +199,7 @@ func (s *Store) invalidateGroups(origin string, found []string) {
 }
 
 // reasonAgainst is why an answer is hardPurged.
-func (f *fence) reasonAgainst(p *provenance) Reason {
+func (f *fence) reasonAgainst(p provenance) Reason {
 	if f.groups.gaveUp(p.groups) {
 		return ReasonInvalidated
 	}

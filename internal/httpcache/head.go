@@ -52,7 +52,7 @@ const (
 // for proof would let whoever sends HEAD keep an old page fresh for good. An
 // answer coded otherwise is about other bytes.
 func likenessOf(head http.Header, e *entry) likeness {
-	stored := e.fields.values("Content-Encoding")
+	stored := e.fields().values("Content-Encoding")
 	if joined(head["Content-Encoding"]) != joined(stored) {
 		return unrelated
 	}
@@ -65,12 +65,12 @@ func likenessOf(head http.Header, e *entry) likeness {
 	}
 	if len(head["Last-Modified"]) > 0 {
 		modified, ok := fieldDate(head, "Last-Modified")
-		if !ok || !modified.Equal(e.modified) {
+		if !ok || !modified.Equal(e.modified()) {
 			return outdated
 		}
 		found = same
 	}
-	if length := declaredLength(head); length >= 0 && length != e.body.size {
+	if length := declaredLength(head); length >= 0 && length != e.body().size {
 		return outdated
 	}
 	return found
@@ -99,13 +99,13 @@ func (x *exchange) learnFromHead(status int, h http.Header, source Source, at st
 func (x *exchange) freshen(e *entry, news http.Header, source Source, at stamp) {
 	s := x.h.Store
 	// A confirmation must not bring back what a hard purge removed meanwhile.
-	if stands, _ := s.fence.judge(&e.provenance, e.began); stands == hardPurged {
+	if stands, _ := s.fence.judge(e.provenance(), e.began); stands == hardPurged {
 		return
 	}
 	if source.Version == "" {
 		source.Version = e.madeBy
 	}
-	d := x.draft(e.status, update304(e.fields.origin(), news), source, time.Now(), at)
+	d := x.draft(e.status, update304(e.fields().origin(), news), source, time.Now(), at)
 	switch reason := d.storability.reason; {
 	case personal(reason):
 	case reason != "":
@@ -152,7 +152,7 @@ func (s *Store) replace(old, e *entry, at stamp) bool {
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.invalidations != at.invalidations || !sh.stays.Has(old) || !sameVary(old.vary, e.vary) ||
+	if sh.invalidations != at.invalidations || !sh.stays.Has(old) || !sameVary(old.vary(), e.vary()) ||
 		!e.supersedes(old) {
 		return false
 	}

@@ -23,11 +23,11 @@ func (s *Store) Hottest(n int) []Hot {
 	var hot []Hot
 	for i := range s.shards {
 		for _, one := range s.shards[i].used() {
-			if found, _ := s.fence.judge(&one.entry.provenance, one.entry.began); found != softPurged {
+			if found, _ := s.fence.judge(one.entry.provenance(), one.entry.began); found != softPurged {
 				continue
 			}
-			if url, plain := keyURL(one.entry.key); plain && shareable(one.entry.vary) {
-				hot = append(hot, Hot{URL: url, Header: one.entry.chosenBy(), Uses: one.uses})
+			if url, plain := keyURL(one.entry.key()); plain && shareable(one.entry.vary()) {
+				hot = append(hot, Hot{URL: url, Header: one.entry.chosenBy(), Uses: uint64(one.uses)})
 			}
 		}
 	}
@@ -37,7 +37,7 @@ func (s *Store) Hottest(n int) []Hot {
 
 type usedEntry struct {
 	entry *entry
-	uses  uint64
+	uses  uint32
 }
 
 // used is a copy of the entries, so that they are judged without the lock.
@@ -60,7 +60,7 @@ func shareable(vary []varied) bool {
 
 func (e *entry) chosenBy() http.Header {
 	h := make(http.Header)
-	for _, v := range e.vary {
+	for _, v := range e.vary() {
 		if v.present {
 			h[v.name] = []string{v.value}
 		}

@@ -95,7 +95,7 @@ type latecomer struct {
 // is written to; nil when there is none, or reading it might come to nothing.
 func (f *fill) attachLate() *latecomer {
 	sp := f.spill.Load()
-	if sp == nil || f.head.length < 0 || !isStrong(f.head.etag) || sp.lost.Load() {
+	if sp == nil || f.head.length < 0 || !isStrong(f.head.etag()) || sp.lost.Load() {
 		return nil
 	}
 	sp.growth.mu.Lock()
@@ -211,7 +211,7 @@ func (x *exchange) sendTrailer(f *fill) {
 func (x *exchange) sendRest(f *fill, sent int64) {
 	r := x.request(x.r.Context(), nil)
 	r.Header["Range"] = []string{"bytes=" + strconv.FormatInt(sent, 10) + "-"}
-	r.Header["If-Range"] = []string{f.head.etag}
+	r.Header["If-Range"] = []string{f.head.etag()}
 	w := &restWriter{to: x.w, header: make(http.Header), of: f.head, at: sent, source: func() Source { return x.o.Source(r) }}
 	if err := x.o.Fetch(w, r); err != nil || w.at != f.head.length {
 		panic(http.ErrAbortHandler)
@@ -242,8 +242,8 @@ func (w *restWriter) WriteHeader(status int) {
 	_, part, size, isPart := partOf(clean)
 	tags, rest := clean["Etag"], byteRange{start: w.at, length: w.of.length - w.at}
 	switch {
-	case len(tags) != 1 || tags[0] != w.of.etag || w.source().Version != w.of.madeBy,
-		joined(clean["Content-Encoding"]) != joined(w.of.fields.values("Content-Encoding")):
+	case len(tags) != 1 || tags[0] != w.of.etag() || w.source().Version != w.of.madeBy,
+		joined(clean["Content-Encoding"]) != joined(w.of.fields().values("Content-Encoding")):
 		w.err = fmt.Errorf("status %d of another answer", status)
 	case isPart && status == http.StatusPartialContent && part == rest && size == w.of.length:
 	case status == http.StatusOK:

@@ -31,7 +31,7 @@ func partServed(r *http.Request, e *entry, now time.Time) (b byteRange, ok bool)
 	if err != nil || len(ranges) != 1 {
 		return byteRange{}, false
 	}
-	_, ok = holding(e.pieces, ranges[0])
+	_, ok = holding(e.pieces(), ranges[0])
 	return ranges[0], ok
 }
 
@@ -46,7 +46,7 @@ func (x *exchange) replyPart() (Result, bool) {
 	x.h.Store.touch(e)
 	x.h.Store.counters.hits.Add(1)
 	rp := reply{e: e, now: now, status: StatusHit}
-	p, _ := holding(e.pieces, b)
+	p, _ := holding(e.pieces(), b)
 	x.h.writeFields(x.w.Header(), rp, http.StatusPartialContent)
 	x.h.answering(x.o, e)
 	x.w.Header()["Content-Range"] = []string{b.contentRange(e.length)}
@@ -99,7 +99,7 @@ func (x *exchange) capture(status int, h http.Header, source Source, at stamp) *
 		return nil
 	}
 	e := x.h.Store.peek(x.hash, x.key, x.r.Header, &Explanation{})
-	if e != nil && e.status == http.StatusOK && e.etag == whole["Etag"][0] && e.body.size == size {
+	if e != nil && e.status == http.StatusOK && e.etag() == whole["Etag"][0] && e.body().size == size {
 		x.freshen(e, whole, source, at)
 		return nil
 	}
@@ -163,18 +163,18 @@ func (c *capture) entry(old *entry, fresh piece) (*entry, bool) {
 	if old == nil || !combinable(old, alone) {
 		return alone, d.storability.reason == ""
 	}
-	if old.requested.After(c.at.requested) {
-		d = c.x.draft(http.StatusOK, asWhole(update304(c.header, old.fields.origin()), c.size), c.source, old.received, c.at)
-		d.requested = old.requested
+	if old.requested().After(c.at.requested) {
+		d = c.x.draft(http.StatusOK, asWhole(update304(c.header, old.fields().origin()), c.size), c.source, old.received, c.at)
+		d.requested = old.requested()
 	} else {
-		d = c.x.draft(http.StatusOK, asWhole(update304(old.fields.origin(), c.header), c.size), c.source, c.arrived, c.at)
+		d = c.x.draft(http.StatusOK, asWhole(update304(old.fields().origin(), c.header), c.size), c.source, c.arrived, c.at)
 	}
 	d.began = min(d.began, old.began)
-	if d.groups != nil && old.groups != nil {
-		d.groups.began = min(d.groups.began, old.groups.began)
+	if d.groups != nil && old.groups() != nil {
+		d.groups.began = min(d.groups.began, old.groups().began)
 	}
 	both := newEntry(d)
-	both.sealParts(withPiece(old.pieces, fresh))
+	both.sealParts(withPiece(old.pieces(), fresh))
 	if !combinable(old, both) || both.bodySize() > c.x.h.Store.maxObject.Load() {
 		return alone, true
 	}
@@ -183,8 +183,8 @@ func (c *capture) entry(old *entry, fresh piece) (*entry, bool) {
 
 // bodySize is how much of the body is there.
 func (e *entry) bodySize() int64 {
-	n := e.body.size
-	for _, p := range e.pieces {
+	n := e.body().size
+	for _, p := range e.pieces() {
 		n += p.body.size
 	}
 	return n
@@ -195,7 +195,7 @@ func (e *entry) bodySize() int64 {
 func (c *capture) place(old, e *entry) bool {
 	x, s := c.x, c.x.h.Store
 	s.release(c.buffer.surrender())
-	if old != nil && sameVary(old.vary, e.vary) {
+	if old != nil && sameVary(old.vary(), e.vary()) {
 		return x.exchangeEntries(old, e, c.at)
 	}
 	if !x.h.reserve(x.hash, e.size) {

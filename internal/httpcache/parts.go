@@ -25,7 +25,7 @@ func (p piece) end() int64 { return p.start + p.body.size }
 
 // isPart reports an incomplete answer (RFC 9111, 3.3): it is never served as a
 // whole. Its length is that of the whole.
-func (e *entry) isPart() bool { return len(e.pieces) > 0 }
+func (e *entry) isPart() bool { return len(e.pieces()) > 0 }
 
 // hasWhole reports that there is an answer that can be served as a whole.
 func (sh *shard) hasWhole(hash uint64, key []byte) bool {
@@ -40,7 +40,7 @@ func (sh *shard) hasWhole(hash uint64, key []byte) bool {
 // matchPart is the incomplete answer for such a request.
 func (sh *shard) matchPart(hash uint64, key []byte, request http.Header) *entry {
 	for e := range sh.stored(hash, key) {
-		if e.isPart() && matches(e.vary, request) {
+		if e.isPart() && matches(e.vary(), request) {
 			return e
 		}
 	}
@@ -76,7 +76,7 @@ func (e *entry) newerThan(other *entry) bool {
 	if e.began != other.began {
 		return e.began > other.began
 	}
-	return e.requested.After(other.requested)
+	return e.requested().After(other.requested())
 }
 
 // sealParts gives the entry pieces of its body, and counts its bytes. Pieces
@@ -86,7 +86,7 @@ func (e *entry) sealParts(pieces []piece) {
 		e.seal(pieces[0].body.packed())
 		return
 	}
-	e.pieces = pieces
+	e.afterwards().pieces = pieces
 	e.size = e.weigh()
 }
 
@@ -225,7 +225,7 @@ func partOf(clean http.Header) (whole http.Header, b byteRange, size int64, ok b
 // combinable reports that two answers are parts of the same: of one strong
 // validator, one version and one coding, and alike to every purge.
 func combinable(a, b *entry) bool {
-	return isStrong(a.etag) && a.etag == b.etag && a.length == b.length && a.version == b.version &&
-		slices.Equal(a.tags, b.tags) && slices.Equal(a.groups.plain(), b.groups.plain()) && sameVary(a.vary, b.vary) &&
-		joined(a.fields.values("Content-Encoding")) == joined(b.fields.values("Content-Encoding"))
+	return isStrong(a.etag()) && a.etag() == b.etag() && a.length == b.length && a.version() == b.version() &&
+		a.tags() == b.tags() && slices.Equal(a.groups().plain(), b.groups().plain()) && sameVary(a.vary(), b.vary()) &&
+		joined(a.fields().values("Content-Encoding")) == joined(b.fields().values("Content-Encoding"))
 }

@@ -114,12 +114,12 @@ func rangeApplies(request http.Header, e *entry) bool {
 	}
 	text := strings.Trim(lines[0], " \t")
 	if strings.HasPrefix(text, `"`) || strings.HasPrefix(text, "W/") {
-		return isStrong(text) && text == e.etag
+		return isStrong(text) && text == e.etag()
 	}
 	since, ok := parseDate(text)
 	// A Last-Modified is strong if the answer was dated at least a second
 	// after it: RFC 9110, 8.8.2.2.
-	return ok && !e.modified.IsZero() && since.Equal(e.modified) && e.date.Sub(e.modified) >= 1e9
+	return ok && !e.modified().IsZero() && since.Equal(e.modified()) && e.date().Sub(e.modified()) >= 1e9
 }
 
 // replyRange answers with parts of a stored 200. done is false when the whole
@@ -129,7 +129,7 @@ func (h *Handler) replyRange(w http.ResponseWriter, r *http.Request, rp reply) (
 	if r.Method != http.MethodGet || rp.unmodified || !rangeApplies(r.Header, e) || h.mixes(r.Header, e) {
 		return Result{}, false
 	}
-	ranges, err := parseRange(strings.Join(r.Header["Range"], ","), e.body.size)
+	ranges, err := parseRange(strings.Join(r.Header["Range"], ","), e.body().size)
 	if err == nil && len(ranges) == 0 {
 		return Result{}, false
 	}
@@ -139,7 +139,7 @@ func (h *Handler) replyRange(w http.ResponseWriter, r *http.Request, rp reply) (
 	header := w.Header()
 	delete(header, "Content-Range") // one that a 200 came with; several parts have none here
 	if err != nil {
-		header["Content-Range"] = []string{"bytes */" + strconv.FormatInt(e.body.size, 10)}
+		header["Content-Range"] = []string{"bytes */" + strconv.FormatInt(e.body().size, 10)}
 		header["Content-Length"] = []string{"0"}
 		delete(header, "Content-Type")
 		delete(header, "Content-Encoding")
@@ -148,7 +148,7 @@ func (h *Handler) replyRange(w http.ResponseWriter, r *http.Request, rp reply) (
 	}
 	if len(ranges) == 1 {
 		one := ranges[0]
-		header["Content-Range"] = []string{one.contentRange(e.body.size)}
+		header["Content-Range"] = []string{one.contentRange(e.body().size)}
 		header["Content-Length"] = []string{strconv.FormatInt(one.length, 10)}
 		w.WriteHeader(http.StatusPartialContent)
 		sent, _ := rp.body().writePart(w, one.start, one.length) // a client that leaves is nobody to tell

@@ -45,7 +45,7 @@ const (
 // variantOnDisk is what an answer is on disk, and what a part of it is, or the
 // whole.
 func variantOnDisk(e *entry) (own, other uint64) {
-	own = diskVariant(e.vary)
+	own = diskVariant(e.vary())
 	if e.isPart() {
 		return own ^ partVariant, own
 	}
@@ -96,7 +96,7 @@ func (s *Store) persist(e *entry) {
 // deleteOther removes the part that a whole answer takes the place of, or the
 // older whole that a part does: see supersedes.
 func (t *tier) deleteOther(e *entry) {
-	key, blobs := diskKey([]byte(e.key)), t.blobs.Load()
+	key, blobs := diskKey([]byte(e.key())), t.blobs.Load()
 	_, other := variantOnDisk(e)
 	// A large whole may have been stored while the part was on its way.
 	filed := slices.ContainsFunc(blobs.Find(key), func(ref disk.Ref) bool { return ref.Filed && ref.Variant == other })
@@ -109,7 +109,7 @@ func (t *tier) deleteOther(e *entry) {
 func (t *tier) putOf(e *entry) disk.Put {
 	own, _ := variantOnDisk(e)
 	put := disk.Put{
-		Key: diskKey([]byte(e.key)), Variant: own, Label: diskLabel(e.vary), Stamp: t.stampOf(e),
+		Key: diskKey([]byte(e.key())), Variant: own, Label: diskLabel(e.vary()), Stamp: t.stampOf(e),
 		Meta: e.appendMeta, Size: e.size,
 	}
 	if e.isPart() {
@@ -129,7 +129,7 @@ func (t *tier) worthwhile(e *entry) bool {
 func (s *Store) newerOnDisk(e *entry) bool {
 	t := s.tier.Load()
 	own, _ := variantOnDisk(e)
-	return t != nil && t.serving.Load() && t.blobs.Load().Newer(diskKey([]byte(e.key)), own, t.stampOf(e))
+	return t != nil && t.serving.Load() && t.blobs.Load().Newer(diskKey([]byte(e.key())), own, t.stampOf(e))
 }
 
 // stampOf orders the answers to one request by when they were asked for. It goes
@@ -139,14 +139,14 @@ func (t *tier) stampOf(e *entry) int64 {
 	if e.stamp != 0 {
 		return e.stamp
 	}
-	return t.stamps + max(0, int64(e.requested.Sub(t.born)))
+	return t.stamps + max(0, int64(e.requested().Sub(t.born)))
 }
 
 // unpersist removes an answer for good. The shard of its key is locked.
 func (s *Store) unpersist(e *entry) {
 	if t := s.tier.Load(); t != nil && t.blobs.Load() != nil && !s.newerOnDisk(e) {
 		own, _ := variantOnDisk(e)
-		t.blobs.Load().Delete(diskKey([]byte(e.key)), own)
+		t.blobs.Load().Delete(diskKey([]byte(e.key())), own)
 	}
 }
 
@@ -244,7 +244,7 @@ func (h *Handler) recall(hash uint64, key []byte, r *http.Request) (e *entry, kn
 		t.mu.Unlock()
 		h.lead(t, l, at, func() *entry { return h.promote(t, blobs, ref, hash, key, r.Header) })
 	}
-	if l.e == nil || l.e.isPart() || !matches(l.e.vary, r.Header) {
+	if l.e == nil || l.e.isPart() || !matches(l.e.vary(), r.Header) {
 		return nil, known
 	}
 	return l.e, true
@@ -332,10 +332,10 @@ func (t *tier) read(blobs *disk.Store, ref disk.Ref, key []byte, request http.He
 		return nil
 	}
 	t.mu.Lock()
-	held := e.version != "" && t.held[e.version]
+	held := e.version() != "" && t.held[e.version()]
 	t.mu.Unlock()
 	// A clock that was set back would make it younger than it is.
-	if held || e.key != string(key) || !matches(e.vary, request) || e.began > t.store.Generation() ||
+	if held || e.key() != string(key) || !matches(e.vary(), request) || e.began > t.store.Generation() ||
 		e.received.After(time.Now()) {
 		return nil
 	}
@@ -353,8 +353,8 @@ func (s *Store) reinsert(e *entry, blobs *disk.Store, ref disk.Ref) *entry {
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for other := range sh.stored(e.hash, []byte(e.key)) {
-		if (e.isPart() || !other.isPart()) && sameVary(other.vary, e.vary) {
+	for other := range sh.stored(e.hash, []byte(e.key())) {
+		if (e.isPart() || !other.isPart()) && sameVary(other.vary(), e.vary()) {
 			return other
 		}
 	}

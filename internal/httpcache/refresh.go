@@ -23,7 +23,7 @@ func (x *exchange) refresh(e *entry, d decision) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	found, guess := s.foundLocked(sh, x)
-	changed := found != e && (found != nil || e.body.file == nil) // what is in a file is not in memory
+	changed := found != e && (found != nil || e.body().file == nil) // what is in a file is not in memory
 	if changed || x.joinableLocked(sh) {
 		s.refreshes.Add(-1)
 		f.cancel(nil)

@@ -65,7 +65,7 @@ func (s *Store) repeat(r *http.Request, rp reply) (Offer, bool) {
 	sh := s.shard(e.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.match(e.hash, []byte(e.key), r.Header) != e {
+	if sh.match(e.hash, []byte(e.key()), r.Header) != e {
 		return Offer{}, false
 	}
 	p := &Repeat{store: s, entry: weak.Make(e), change: s.changes.at(e.hash)}
@@ -77,12 +77,12 @@ func (s *Store) repeat(r *http.Request, rp reply) (Offer, bool) {
 		p.coding = coding.Coding(slices.Index(rp.among.of[:], rp.encoded))
 	}
 	o := Offer{
-		Repeat: p, Date: e.fields.first("Date"), Body: rp.body().chunks, Version: strings.Clone(e.madeBy), Replica: e.replica,
+		Repeat: p, Date: e.fields().first("Date"), Body: rp.body().chunks, Version: strings.Clone(e.madeBy), Replica: e.replica,
 	}
 	o.Age, o.TTL = e.shownAge(rp.now)
-	for variant := range sh.stored(e.hash, []byte(e.key)) {
-		for i := range variant.vary {
-			o.names = append(o.names, variant.vary[i].name)
+	for variant := range sh.stored(e.hash, []byte(e.key())) {
+		for i := range variant.vary() {
+			o.names = append(o.names, variant.vary()[i].name)
 		}
 	}
 	return o, true
@@ -113,7 +113,7 @@ func (p *Repeat) Begin(now time.Time) (Use, bool) {
 		member.leave()
 		return Use{}, false
 	}
-	sent := e.body
+	sent := e.body()
 	if p.coding != coding.Identity {
 		sent = e.encodings.Load().get(p.coding).body
 	}

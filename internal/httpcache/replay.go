@@ -107,7 +107,7 @@ func (p *Replay) Play(past Past) Outcome {
 // match is the newest stored answer for such a request.
 func (p *Replay) match(key string, request http.Header) *entry {
 	for _, e := range slices.Backward(p.stored[key]) {
-		if matches(e.vary, request) {
+		if matches(e.vary(), request) {
 			return e
 		}
 	}
@@ -134,11 +134,11 @@ func (p *Replay) whole(key string, past Past) Past {
 // unchanged reports an answer that is the stored one still, so that a conditional
 // request would have been answered by a 304 (RFC 9110, 13.1).
 func unchanged(e *entry, header http.Header) bool {
-	if tag := header.Get("Etag"); tag != "" || e.etag != "" {
-		return tag == e.etag
+	if tag := header.Get("Etag"); tag != "" || e.etag() != "" {
+		return tag == e.etag()
 	}
 	modified, ok := fieldDate(header, "Last-Modified")
-	return ok && modified.Equal(e.modified)
+	return ok && modified.Equal(e.modified())
 }
 
 // keep stores the answer, or says why it is not stored.
@@ -152,13 +152,13 @@ func (p *Replay) keep(key string, past Past) Reason {
 		return s.reason
 	}
 	e := &entry{
-		key: key, status: past.Status, vary: variedBy(s.names, s.normalize, past.Request.Header), freshness: s.freshness,
-		validates: hasValidator(past.Header), etag: past.Header.Get("Etag"), received: past.At, requested: past.At, date: facts.date,
-		authorized: s.authorized, rule: past.Verdict.Rule,
+		status: past.Status, freshness: s.freshness, received: past.At, authorized: s.authorized, rule: past.Verdict.Rule,
 	}
-	e.modified, _ = fieldDate(past.Header, "Last-Modified")
+	e.belong(variedBy(s.names, s.normalize, past.Request.Header), nil)
+	e.describe(past.Header)
+	e.pack(key, appendFields(nil, past.Header, nil, firstTag(past.Header)), "", placeOfKey(key))
 	for i, one := range p.stored[key] {
-		if matches(one.vary, past.Request.Header) {
+		if matches(one.vary(), past.Request.Header) {
 			p.stored[key][i] = e
 			return ""
 		}

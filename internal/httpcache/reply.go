@@ -77,7 +77,7 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, rp reply) (Resul
 }
 
 // trails reports that the trailing fields of a stored answer go with it.
-func (rp *reply) trails() bool { return !rp.firstHand && rp.e.trailer != "" }
+func (rp *reply) trails() bool { return !rp.firstHand && rp.e.trailer() != "" }
 
 // replyHead writes the header. bodyless reports that no body must follow.
 func (h *Handler) replyHead(w http.ResponseWriter, r *http.Request, rp reply) (res Result, bodyless bool) {
@@ -136,7 +136,7 @@ func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
 	values := make([]string, 0, e.valueCount+7)
 	var chain []string // Cache-Status of caches before this one
 	name, start := "", 0
-	rest := e.fields
+	rest := e.fields()
 	for one, ok := rest.next(); ok; one, ok = rest.next() {
 		switch {
 		case one.flags&(goesOut|ofCaches) == 0, code == http.StatusNotModified && one.flags&not304 != 0,
@@ -168,7 +168,7 @@ func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
 		}
 	}
 	if rp.firstHand {
-		age = e.fields.first("Age")
+		age = e.fields().first("Age")
 	}
 	rest = rp.lines()
 	for one, ok := rest.next(); ok; one, ok = rest.next() {
@@ -177,7 +177,7 @@ func (h *Handler) writeFields(dst http.Header, rp reply, code int) {
 		}
 	}
 	if code == e.status && rp.trails() {
-		put("Trailer", e.trailer.names())
+		put("Trailer", e.trailer().names())
 	}
 	put("Etag", rp.tag)
 	put("Age", age)

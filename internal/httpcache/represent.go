@@ -39,14 +39,14 @@ func (h *Handler) represent(r *http.Request, rp *reply) {
 		rp.unmodified = notModified(r.Header, e)
 		return
 	}
-	has, ok := clientHas(lines, e.etag, now, accept)
+	has, ok := clientHas(lines, e.etag(), now, accept)
 	if !ok {
 		return
 	}
 	rp.unmodified = true
 	if has != now {
 		if rp.encoded = encodings.get(has); rp.encoded == nil {
-			rp.tag = tagOf(e.etag, has)
+			rp.tag = tagOf(e.etag(), has)
 		}
 	}
 }
@@ -57,7 +57,7 @@ func (rp *reply) body() body {
 	if rp.encoded != nil {
 		return rp.encoded.body
 	}
-	b := rp.e.body
+	b := rp.e.body()
 	b.open = rp.open
 	return b
 }
@@ -74,9 +74,9 @@ func (rp *reply) length() string {
 	case rp.encoded != nil:
 		return rp.encoded.lengthText
 	case !rp.firstHand:
-		return rp.e.lengthText
+		return rp.e.lengthText()
 	case rp.e.length >= 0: // the fill may just be giving the entry its body
-		return rp.e.fields.first("Content-Length")
+		return rp.e.fields().first("Content-Length")
 	}
 	return ""
 }
@@ -131,7 +131,7 @@ func (h *Handler) mixes(request http.Header, e *entry) bool {
 	if len(lines) == 0 || strings.Contains(lines[0], `"`) || !e.encodable {
 		return false
 	}
-	return h.Policy.Encode.fits(max(e.body.size, e.length)) || e.encodings.Load() != nil
+	return h.Policy.Encode.fits(max(e.body().size, e.length)) || e.encodings.Load() != nil
 }
 
 // plainTags is the request with the origin's own entity tags in If-Match beside

@@ -235,7 +235,7 @@ func (s *Store) foundLocked(sh *shard, x *exchange) (*entry, []varied) {
 	if newest == nil {
 		return nil, nil
 	}
-	return sh.match(x.hash, x.key, x.r.Header), variedAs(newest.vary, x.r.Header)
+	return sh.match(x.hash, x.key, x.r.Header), variedAs(newest.vary(), x.r.Header)
 }
 
 // joinLocked takes a place in a fill in flight whose answer the request may have:
@@ -272,7 +272,7 @@ func (x *exchange) mayJoin(f *fill) bool {
 	if !f.isReady() || f.head == nil {
 		return x.h.Store.fence.mayStand(f.place, f.started)
 	}
-	stands, _ := x.h.Store.fence.judge(&f.head.provenance, f.began)
+	stands, _ := x.h.Store.fence.judge(f.head.provenance(), f.began)
 	return stands == standsFirm
 }
 
@@ -292,7 +292,7 @@ func (f *fill) suits(request http.Header) bool {
 	if !f.isReady() {
 		return matches(f.guess, request)
 	}
-	return f.shared && f.head != nil && matches(f.head.vary, request) && f.head.ttl(time.Now()) > 0
+	return f.shared && f.head != nil && matches(f.head.vary(), request) && f.head.ttl(time.Now()) > 0
 }
 
 // startLocked makes the fill known and runs it. Its generation is loaded

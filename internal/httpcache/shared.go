@@ -105,8 +105,8 @@ const (
 
 // mayShare reports that an answer is anybody's, and small.
 func (n *sharing) mayShare(e *entry) bool {
-	return !e.isPart() && e.body.file == nil && e.groups == nil && !e.unstorable && !e.mustAsk &&
-		e.fields.first("Set-Cookie") == "" && e.body.size <= n.MaxObject()
+	return !e.isPart() && e.body().file == nil && e.groups() == nil && !e.unstorable && !e.mustAsk &&
+		e.fields().first("Set-Cookie") == "" && e.body().size <= n.MaxObject()
 }
 
 // share puts an answer that was stored here into the shared cache.
@@ -120,14 +120,14 @@ func (s *Store) share(e *entry) {
 		return
 	}
 	ttl = min(ttl, n.Keep())
-	scope, variant := n.Scope(), diskVariant(e.vary)
+	scope, variant := n.Scope(), diskVariant(e.vary())
 	if variant != 0 {
-		n.Put(sharedKey(scope, []byte(e.key), 0), 0, ttl, func() []byte {
-			return append([]byte{sharedLabel}, diskLabel(e.vary)...)
+		n.Put(sharedKey(scope, []byte(e.key()), 0), 0, ttl, func() []byte {
+			return append([]byte{sharedLabel}, diskLabel(e.vary())...)
 		})
 	}
-	n.Put(sharedKey(scope, []byte(e.key), variant), e.body.size, ttl, func() []byte {
-		if !n.Current(e.version) {
+	n.Put(sharedKey(scope, []byte(e.key()), variant), e.body().size, ttl, func() []byte {
+		if !n.Current(e.version()) {
 			return nil
 		}
 		return n.encode(e, time.Now())
@@ -169,17 +169,16 @@ func (n *sharing) decode(value []byte, ago time.Duration, now time.Time) *entry 
 		stored.chunks = [][]byte{append(make([]byte, 0, len(d.rest)), d.rest...)}
 	}
 	e, err := decodeEntry([]byte(meta), stored)
-	if err != nil || e.isPart() || e.groups != nil {
+	if err != nil || e.isPart() || e.groups() != nil {
 		return nil
 	}
 	began, known := n.Began(stamp)
 	if !known {
 		return nil
 	}
-	took := max(0, e.received.Sub(e.requested))
+	e.took = max(0, e.took)
 	e.began = began
 	e.received = now.Add(-ago - before)
-	e.requested = e.received.Add(-took)
 	return e
 }
 
@@ -248,8 +247,8 @@ func (n *sharing) find(key []byte, request http.Header) (e *entry, found bool) {
 		return nil, false
 	}
 	e = n.decode(l.value, l.ago, time.Now())
-	if e == nil || e.key != string(key) || !matches(e.vary, request) || !n.Current(e.version) ||
-		!e.requested.After(n.since(string(key))) {
+	if e == nil || e.key() != string(key) || !matches(e.vary(), request) || !n.Current(e.version()) ||
+		!e.requested().After(n.since(string(key))) {
 		return nil, true
 	}
 	return e, true
@@ -270,7 +269,7 @@ func (h *Handler) borrow(hash uint64, key []byte, r *http.Request) *entry {
 	e, found := n.find(key, r.Header)
 	if e != nil {
 		// As a validator it would be of little use.
-		if stands, _ := s.fence.judge(&e.provenance, e.began); stands != standsFirm {
+		if stands, _ := s.fence.judge(e.provenance(), e.began); stands != standsFirm {
 			e = nil
 		}
 	}

@@ -224,8 +224,8 @@ func (sp *spill) store(w *disk.Writing) bool {
 // written, or, with nil, the one of the answer that it replaces.
 func (f *fill) storeFiled(e *entry, c disk.Contents, w *disk.Writing) Reason {
 	s := f.h.Store
-	if stands, _ := s.fence.judge(&e.provenance, e.began); stands == hardPurged {
-		return f.barred(&e.provenance)
+	if stands, _ := s.fence.judge(e.provenance(), e.began); stands == hardPurged {
+		return f.barred(e.provenance())
 	}
 	if reason := f.putFiled(e, c, w); reason != "" {
 		return reason
@@ -251,8 +251,8 @@ func (f *fill) putFiled(e *entry, c disk.Contents, w *disk.Writing) Reason {
 	if !t.serving.Load() || s.newerOnDisk(e) {
 		return ReasonOutdated
 	}
-	for old := range sh.stored(e.hash, []byte(e.key)) {
-		if !sameVary(old.vary, e.vary) {
+	for old := range sh.stored(e.hash, []byte(e.key())) {
+		if !sameVary(old.vary(), e.vary()) {
 			continue
 		}
 		if !e.supersedes(old) {
@@ -299,7 +299,7 @@ func bodyOf(content []byte) body {
 // replyStored answers with a stored answer, whose body may be on disk. It reports
 // false, with nothing written, when that cannot be read.
 func (x *exchange) replyStored(rp reply) (res Result, done bool) {
-	if file := rp.e.body.file; file != nil && x.r.Method != http.MethodHead {
+	if file := rp.e.body().file; file != nil && x.r.Method != http.MethodHead {
 		reading, err := file.blobs.Open(x.r.Context(), file.ref, file.contents)
 		if errors.Is(err, disk.ErrGone) {
 			x.h.Store.remove(rp.e)

@@ -107,7 +107,7 @@ type shard struct {
 	index   map[uint64]*entry       // the newest of each hash, see entry.next
 	stays   *residency.List[*entry] // every entry of index
 	fills   map[uint64][]*fill
-	events  uint64                          // insertions and finds
+	events  uint32                          // insertions and finds; it may turn over
 	refused *simplelru.LRU[uint64, refusal] // by the hash of the key
 	// invalidations counts what unsafe requests asked to drop, found or not.
 	invalidations uint64
@@ -233,9 +233,9 @@ func (s *Store) insertLocked(sh *shard, e *entry) (stored bool) {
 // placeLocked is insert for memory alone.
 func (s *Store) placeLocked(sh *shard, e *entry) (placed bool) {
 	before, count := (*entry)(nil), 0
-	for old := range sh.stored(e.hash, []byte(e.key)) {
+	for old := range sh.stored(e.hash, []byte(e.key())) {
 		count++
-		if sameVary(old.vary, e.vary) {
+		if sameVary(old.vary(), e.vary()) {
 			before = old
 		}
 	}
@@ -245,7 +245,7 @@ func (s *Store) placeLocked(sh *shard, e *entry) (placed bool) {
 	case before != nil:
 		sh.unlink(before)
 	case count >= maxVariants:
-		loser := sh.leastUseful(e.hash, []byte(e.key))
+		loser := sh.leastUseful(e.hash, []byte(e.key()))
 		sh.unlink(loser)
 		s.forgetLocked(sh, loser)
 		s.counters.evictions.Add(1)
@@ -304,14 +304,14 @@ func (s *Store) standing(e *entry) standing {
 	if !s.trusted() {
 		return distrusted
 	}
-	if s.fence.groups.gaveUp(e.groups) {
+	if s.fence.groups.gaveUp(e.groups()) {
 		s.remove(e)
 		return hardPurged
 	}
 	if judged := e.judged.Load(); judged>>1 == s.fence.generation.Load()+1 {
 		return standing(judged & 1)
 	}
-	found, generation := s.fence.judge(&e.provenance, e.began)
+	found, generation := s.fence.judge(e.provenance(), e.began)
 	if found == hardPurged {
 		s.remove(e)
 		return found

@@ -12,11 +12,9 @@ import (
 // sealed is an entry with a body of n bytes, not yet stored.
 func sealed(s *Store, path string, n int, fields ...varied) *entry {
 	key := appendKey(nil, "http", "example.com", path, "", "")
-	e := &entry{
-		key: string(key), hash: s.hash(key), status: 200, vary: fields, requested: epoch,
-		freshness: freshness{lifetime: time.Hour}, provenance: provenance{place: placeOf("example.com", path)},
-	}
-	e.pack(nil, nil)
+	e := &entry{hash: s.hash(key), status: 200, received: epoch, freshness: freshness{lifetime: time.Hour}}
+	e.belong(fields, nil)
+	e.pack(string(key), nil, "", placeOf("example.com", path))
 	e.seal(body{chunks: [][]byte{make([]byte, n)}, size: int64(n)})
 	return e
 }
@@ -29,7 +27,7 @@ func put(t *testing.T, s *Store, e *entry) {
 }
 
 func (s *Store) has(e *entry) bool {
-	found, _ := s.find(e.hash, []byte(e.key), http.Header{})
+	found, _ := s.find(e.hash, []byte(e.key()), http.Header{})
 	return found == e
 }
 
@@ -72,7 +70,7 @@ func TestBytesAreBoundedOverAllShards(t *testing.T) {
 }
 
 func TestTheLeastRecentlyUsedGoesFirst(t *testing.T) {
-	one := sealed(NewStore(Options{}), "/", 1000).size
+	one := sealed(NewStore(Options{}), "/000000", 980).size
 	s := NewStore(Options{MaxBytes: 3 * one})
 	sh := s.shard(0)
 	// Three entries of one shard, so that their order counts.
@@ -137,7 +135,7 @@ func TestVariantsOfAKeyAreBounded(t *testing.T) {
 	}
 	for i, want := range map[int]bool{0: false, maxVariants - 1: false, maxVariants: true, 2*maxVariants - 1: true} {
 		e := sealed(s, "/", 1)
-		found, known := s.find(e.hash, []byte(e.key), http.Header{"Accept": {fmt.Sprint(i)}})
+		found, known := s.find(e.hash, []byte(e.key()), http.Header{"Accept": {fmt.Sprint(i)}})
 		if (found != nil) != want || !known {
 			t.Errorf("variant %d of %d: found %v: want %v", i, 2*maxVariants, found != nil, want)
 		}
@@ -150,7 +148,7 @@ func TestVariantsOfAKeyAreBounded(t *testing.T) {
 func TestAnOlderAnswerDoesNotReplaceANewerOne(t *testing.T) {
 	s := NewStore(Options{})
 	newer, older := sealed(s, "/", 1), sealed(s, "/", 1)
-	newer.requested = epoch.Add(time.Second)
+	newer.received = epoch.Add(time.Second)
 	put(t, s, newer)
 	if s.insert(older) || !s.has(newer) {
 		t.Error("an answer that was asked for earlier replaced a later one")
@@ -160,7 +158,7 @@ func TestAnOlderAnswerDoesNotReplaceANewerOne(t *testing.T) {
 	purged.began = 1
 	put(t, s, purged)
 	same := sealed(s, "/", 1)
-	same.requested = newer.requested
+	same.received = newer.received
 	if s.insert(same) || !s.has(purged) {
 		t.Error("an answer from before a purge replaced one from after it")
 	}

@@ -49,14 +49,21 @@ func (l fieldLines) names() string {
 // trail writes the trailing fields of a stored answer, whose body is out. They
 // were announced, so there is room for them.
 func (e *entry) trail(h http.Header) {
-	rest := e.trailer
+	rest := e.trailer()
 	for one, ok := rest.next(); ok; one, ok = rest.next() {
 		h[one.name] = append(h[one.name], one.value)
 	}
 }
 
+// keepTrailer gives the entry its trailer, before its body.
+func (e *entry) keepTrailer(lines fieldLines) {
+	if lines != "" {
+		e.afterwards().trailer = lines
+	}
+}
+
 // sealAs gives the entry the body of another, and what follows it.
 func (e *entry) sealAs(other *entry) {
-	e.trailer = other.trailer
-	e.seal(other.body)
+	e.keepTrailer(other.trailer())
+	e.seal(other.body())
 }

@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"iter"
+	"math"
 	"net/http"
 )
 
@@ -11,7 +12,7 @@ func (sh *shard) stored(hash uint64, key []byte) iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for e := sh.index[hash]; e != nil; {
 			next := e.next
-			if e.key == string(key) && !yield(e) {
+			if e.key() == string(key) && !yield(e) {
 				return
 			}
 			e = next
@@ -30,7 +31,7 @@ func (sh *shard) newest(hash uint64, key []byte) *entry {
 // match is the newest stored answer for such a request: RFC 9111, 4.1.
 func (sh *shard) match(hash uint64, key []byte, request http.Header) *entry {
 	for e := sh.index[hash]; e != nil; e = e.next {
-		if e.key == string(key) && !e.isPart() && matches(e.vary, request) {
+		if e.key() == string(key) && !e.isPart() && matches(e.vary(), request) {
 			return e
 		}
 	}
@@ -76,7 +77,9 @@ func (sh *shard) relink(old, e *entry) {
 // useLocked notes that a stored answer was found for a request.
 func (sh *shard) useLocked(e *entry) {
 	sh.events++
-	e.uses++
+	if e.uses < math.MaxUint32 {
+		e.uses++
+	}
 	e.lastUsed = sh.events
 }
 
@@ -86,7 +89,7 @@ func (sh *shard) useLocked(e *entry) {
 // varies by could push out what all others get.
 func (sh *shard) leastUseful(hash uint64, key []byte) (worst *entry) {
 	for e := range sh.stored(hash, key) {
-		if worst == nil || (e.uses == 0) == (worst.uses == 0) && e.lastUsed < worst.lastUsed || e.uses == 0 && worst.uses > 0 {
+		if worst == nil || (e.uses == 0) == (worst.uses == 0) && int32(e.lastUsed-worst.lastUsed) < 0 || e.uses == 0 && worst.uses > 0 {
 			worst = e
 		}
 	}

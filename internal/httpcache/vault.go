@@ -113,7 +113,7 @@ func (v *vault) configure(s *Store, o *VaultOptions) {
 // keeps reports an answer for the vault: whole, and of a fingerprinted rule, which
 // shows in that it has a maker and yet outlives its version.
 func keeps(e *entry) bool {
-	return e.madeBy != "" && e.version == "" && e.status == http.StatusOK && !e.isPart() && e.body.file == nil &&
+	return e.madeBy != "" && e.version() == "" && e.status == http.StatusOK && !e.isPart() && e.body().file == nil &&
 		!e.invalidated.Load()
 }
 
@@ -124,7 +124,7 @@ func (v *vault) keep(s *Store, e *entry) {
 	if v.most.Load() == 0 || !keeps(e) {
 		return
 	}
-	k := &kept{key: e.key, version: e.madeBy, vary: e.vary, meta: e.appendMeta(nil), body: e.body, stamp: e.stamp}
+	k := &kept{key: e.key(), version: e.madeBy, vary: e.vary(), meta: e.appendMeta(nil), body: e.body(), stamp: e.stamp}
 	if t := s.tier.Load(); t != nil {
 		k.stamp = t.stampOf(e)
 	}
@@ -155,7 +155,7 @@ func (v *vault) keep(s *Store, e *entry) {
 // weighVary is the memory of the values by which an answer varies.
 func (e *entry) weighVary() int64 {
 	n := 0
-	for _, one := range e.vary {
+	for _, one := range e.vary() {
 		n += len(one.name) + len(one.value) + 64
 	}
 	return int64(n)
@@ -230,7 +230,7 @@ func (v *vault) removeLocked(s *Store, key string, gone func(*kept) bool) {
 
 // forget removes the answer to the requests that e answers. The shard is locked.
 func (v *vault) forget(s *Store, e *entry) {
-	v.drop(s, e.key, func(k *kept) bool { return sameVary(k.vary, e.vary) })
+	v.drop(s, e.key(), func(k *kept) bool { return sameVary(k.vary, e.vary()) })
 }
 
 // forgetKey removes every answer of a key, and reports whether there was one. The
@@ -270,7 +270,7 @@ func (v *vault) find(key []byte, request http.Header) *entry {
 	k := all[at]
 	v.mu.Unlock()
 	e, err := decodeEntry(k.meta, k.body)
-	if err != nil || e.key != string(key) {
+	if err != nil || e.key() != string(key) {
 		return nil
 	}
 	e.stamp = k.stamp
@@ -294,7 +294,7 @@ func (h *Handler) unvault(hash uint64, key []byte, r *http.Request) *entry {
 	}
 	e.hash = hash
 	// It would validate nothing: who has it gives it as it is.
-	if stands, _ := s.fence.judge(&e.provenance, e.began); stands != standsFirm {
+	if stands, _ := s.fence.judge(e.provenance(), e.began); stands != standsFirm {
 		return nil
 	}
 	s.vault.hits.Add(1)

@@ -349,7 +349,7 @@ func (s *schedule) checkVault(store *Store) (held int64) {
 				s.fault("%s is in the vault's index, and on no shelf", key)
 			}
 			for e := range sh.stored(store.hash([]byte(key)), []byte(key)) {
-				if sameVary(e.vary, k.vary) {
+				if sameVary(e.vary(), k.vary) {
 					s.fault("%s is in memory and in the vault", key)
 				}
 			}

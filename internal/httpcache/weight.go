@@ -19,18 +19,27 @@ const (
 // with what the heap grows by.
 func (e *entry) weigh() int64 {
 	n := listCost + indexCost
-	n += scanned(unsafe.Sizeof(*e), 1) + allocated(e.packed) + allocated(len(e.trailer))
-	n += scanned(unsafe.Sizeof(""), len(e.tags)) + scanned(unsafe.Sizeof(varied{}), len(e.vary))
-	n += e.groups.weigh()
-	if e.lengthText != e.fields.first("Content-Length") {
-		n += allocated(len(e.lengthText))
+	n += scanned(unsafe.Sizeof(*e), 1) + allocated(len(e.text)) + allocated(cap(e.whole[0]))
+	return managed(int64(n+e.belongs.weigh()) + e.after.weigh())
+}
+
+func (b *belongs) weigh() int {
+	if b == nil {
+		return 0
 	}
-	held := e.body.held()
-	for _, p := range e.pieces {
+	return scanned(unsafe.Sizeof(*b), 1) + scanned(unsafe.Sizeof(varied{}), len(b.vary)) + b.groups.weigh()
+}
+
+func (a *after) weigh() int64 {
+	if a == nil {
+		return 0
+	}
+	n := scanned(unsafe.Sizeof(*a), 1) + allocated(len(a.lengthText)) + allocated(len(a.trailer))
+	held := a.body.held()
+	for _, p := range a.pieces {
 		held += p.body.held()
 	}
-	n += scanned(unsafe.Sizeof(piece{}), cap(e.pieces))
-	return managed(int64(n) + held)
+	return held + int64(n+scanned(unsafe.Sizeof(piece{}), cap(a.pieces)))
 }
 
 // managed adds what the runtime needs to manage memory: structures and mark
