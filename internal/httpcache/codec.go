@@ -39,8 +39,8 @@ func (e *entry) appendMeta(b []byte) []byte {
 		b = append(appendPart(b, v.name), byte(v.form), flagByte(v.present))
 		b = appendPart(b, v.value)
 	}
-	b = appendPart(b, string(e.fields()))
-	b = appendPart(b, string(e.trailer()))
+	b = appendPart(b, string(e.fields().inOne()))
+	b = appendPart(b, string(e.trailer().inOne()))
 
 	b = appendPart(b, string(e.source))
 	b = append(b, flagByte(e.mustAsk), flagByte(e.authorized), flagByte(e.encodable))
@@ -83,7 +83,8 @@ func decodeEntry(meta []byte, stored body) (*entry, error) {
 	if d.byte() != codecVersion {
 		return nil, errCodec
 	}
-	key, e := d.text(), &entry{status: d.number(999)}
+	key, e := d.text(), &entry{common: new(common)}
+	e.status = d.number(999)
 	at := place{url: d.text()}
 	at.host, at.path = d.number(len(at.url)), d.number(len(at.url))
 	vary := d.vary()
@@ -121,13 +122,13 @@ func decodeEntry(meta []byte, stored body) (*entry, error) {
 	case whole && bodyAllowed(e.status) && e.length >= 0 && e.length != stored.size:
 		return nil, errCodec
 	}
-	e.pack(key, []byte(fields), tagListOf(tags...), at)
+	e.encodable = e.encodable && stored.file == nil
+	e.pack(nil, key, fields, tagListOf(tags...), at)
 	e.keepTrailer(trailer)
 	if len(pieces) > 0 {
 		e.sealParts(pieces)
 		return e, nil
 	}
-	e.encodable = e.encodable && stored.file == nil
 	e.seal(stored)
 	return e, nil
 }
@@ -171,9 +172,9 @@ func (d *decoder) fields() fieldLines {
 		lines.text()
 		if lines.bad || flags >= byte(noValue)<<1 || name < last {
 			d.fail()
-			return ""
+			return fieldLines{}
 		}
 		last = name
 	}
-	return fieldLines(text)
+	return fieldLines{lines: text}
 }

@@ -11,9 +11,9 @@ import (
 func withHeader(status int, fields ...string) *entry {
 	h := make(http.Header)
 	setFields(h, fields)
-	e := &entry{status: status}
+	e := &entry{common: &common{commonFacts: commonFacts{status: status}}}
 	e.describe(h)
-	e.pack("", appendFields(nil, h, nil, firstTag(h)), "", place{})
+	e.pack(nil, "", linesOf(appendFields(nil, h, nil, firstTag(h))), "", place{})
 	return e
 }
 

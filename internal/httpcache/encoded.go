@@ -35,7 +35,7 @@ func newEncoded(e *entry, c coding.Coding, text []byte) *encoded {
 	if e.etag() != "" {
 		lines = appendLine(lines, goesOut, "Etag", tagOf(e.etag(), c))
 	}
-	return &encoded{body: b, lengthText: strconv.FormatInt(b.size, 10), lines: fieldLines(lines)}
+	return &encoded{body: b, lengthText: strconv.FormatInt(b.size, 10), lines: linesOf(lines)}
 }
 
 // tagOf is the entity tag of a body in a coding: another one for each, since
@@ -83,7 +83,7 @@ func (s *encodings) with(c coding.Coding, one *encoded) *encodings {
 }
 
 func (o *encoded) weigh() int64 {
-	n := scanned(unsafe.Sizeof(*o), 1) + allocated(len(o.lengthText)) + allocated(len(o.lines))
+	n := scanned(unsafe.Sizeof(*o), 1) + allocated(len(o.lengthText)) + allocated(len(o.lines.lines))
 	return managed(int64(n) + o.body.held())
 }
 

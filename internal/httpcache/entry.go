@@ -16,36 +16,26 @@ import (
 // serves as the head of the answer that a fill streams. What is not atomic is
 // fixed once the entry is shared; nobody changes header values.
 type entry struct {
+	*common
 	hash uint64
-	// text has key, fields, tags and place, in parts of these sizes.
-	text                         string
-	keySize, linesSize, tagsSize uint32
+	// text has key, values of fields, tags and place, in parts of these sizes, and
+	// more: see pack.
+	text                       string
+	keySize, ownSize, tagsSize uint32
 
-	valueCount uint16 // of fields that go out, with Cache-Status
-	validates  bool   // the origin can be asked for the news since
-	unstorable bool   // by any cache: see forbidsEveryone
-	encodable  bool   // its body may go out in another coding
-	authorized bool   // may be given to requests with Authorization
-	versioned  bool   // purges of the version that made it reach it
-	placed     bool   // its place is in text
-	declared   bool   // its body is as long as Content-Length says, in so many digits
+	placed   bool // its place is in text
+	declared bool // its body is as long as Content-Length says, in so many digits
 
-	status int
 	length int64 // declared by the origin; -1 if it is not
 	// whole is a body in one piece, as most are.
 	whole   [1][]byte
 	after   *after   // what came with the body; nil for nothing
 	belongs *belongs // to what else; nil for nothing
 
-	freshness
 	received   time.Time     // response_time of RFC 9111, 4.2.3
 	took       time.Duration // received less request_time
 	initialAge time.Duration // corrected_initial_age
 
-	// madeBy is the version that produced it.
-	madeBy  string
-	replica string
-	rule    string
 	// began is the generation at which the fetch began.
 	began uint64
 	size  int64 // accounted bytes
@@ -116,7 +106,7 @@ func (e *entry) pieces() []piece {
 
 func (e *entry) trailer() fieldLines {
 	if e.after == nil {
-		return ""
+		return fieldLines{}
 	}
 	return e.after.trailer
 }
@@ -193,6 +183,7 @@ type draft struct {
 	groups              *membership
 	encoding            *Encoding // nil for an answer that is not to be stored
 	forbidCDN           bool      // whatever else it is told
+	others              *commons  // nil for an answer that is not to be stored
 }
 
 // newEntry makes the head of an answer. The body follows with seal.
@@ -209,17 +200,17 @@ func newEntry(d draft) *entry {
 		addVary(out)
 	}
 	e := &entry{
-		hash: d.hash, status: d.status, encodable: encodable,
-		freshness: d.storability.freshness, authorized: d.storability.authorized,
-		received: d.received, took: d.received.Sub(d.requested),
-		initialAge: initialAge(d.header, d.date, d.requested, d.received),
-		madeBy:     d.source.Version, replica: d.source.Replica, rule: d.verdict.Rule, began: d.began,
-		versioned: !d.verdict.Fingerprinted,
+		common: &common{commonFacts: commonFacts{
+			status: d.status, freshness: d.storability.freshness, encodable: encodable, authorized: d.storability.authorized,
+			madeBy: d.source.Version, replica: d.source.Replica, rule: d.verdict.Rule, versioned: !d.verdict.Fingerprinted,
+		}},
+		hash: d.hash, received: d.received, took: d.received.Sub(d.requested),
+		initialAge: initialAge(d.header, d.date, d.requested, d.received), began: d.began,
 	}
 	e.belong(variedBy(d.storability.names, d.storability.normalize, d.request.Header), d.groups)
 	e.describe(d.header)
-	var space [textSpace]byte // of lines
-	e.pack(d.key, appendFields(space[:0], d.header, out, firstTag(d.header)), tagsOf(d, out), d.place)
+	var space [textSpace]byte
+	e.pack(d.others, d.key, linesOf(appendFields(space[:0], d.header, out, firstTag(d.header))), tagsOf(d, out), d.place)
 	return e
 }
 
@@ -285,7 +276,7 @@ func (e *entry) afterwards() *after {
 }
 
 // hasLength reports an answer that has Content-Length.
-func (e *entry) hasLength() bool { return bodyAllowed(e.status) && e.trailer() == "" }
+func (e *entry) hasLength() bool { return bodyAllowed(e.status) && e.trailer().isEmpty() }
 
 // lengthText is Content-Length; empty for statuses without a body, with a trailer,
 // and before the body is there as a whole.

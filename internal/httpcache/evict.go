@@ -31,10 +31,13 @@ func (e *entry) Mark() *residency.Mark { return &e.stay }
 // of another or, with nil, as a newcomer.
 func (s *Store) stayLocked(sh *shard, before, e *entry) {
 	tick := s.tick.Add(1)
+	if !s.commons.hold(e.common) {
+		s.release(e.common.size)
+	}
 	s.counters.encodedBytes.Add(e.encodings.Load().bytes())
 	if before != nil {
 		sh.stays.Replace(before, e, tick)
-		s.bytes.Add(-before.held())
+		s.leave(before)
 		s.counters.encodedBytes.Add(-before.encodings.Load().bytes())
 		s.counters.entries.Add(-1)
 		return
@@ -46,6 +49,14 @@ func (s *Store) stayLocked(sh *shard, before, e *entry) {
 	sh.stays.Add(e, tick)
 	if sh.stays.Added() >= countEvery {
 		s.climb(sh.stays.Count())
+	}
+}
+
+// leave gives back the bytes of an entry that has gone.
+func (s *Store) leave(e *entry) {
+	s.release(e.held())
+	if s.commons.drop(e.common) {
+		s.release(e.common.size)
 	}
 }
 

@@ -52,8 +52,8 @@ type KeyParts struct {
 // EntryInfo describes a stored answer.
 type EntryInfo struct {
 	Status int               `json:"status"`
-	Bytes  int64             `json:"bytes"` // of the body
-	Memory int64             `json:"memory"`
+	Bytes  int64             `json:"bytes"`  // of the body
+	Memory int64             `json:"memory"` // without what it shares with others
 	ETag   string            `json:"etag,omitempty"`
 	Vary   map[string]string `json:"vary,omitempty"`
 	// Encodings are the codings that the body is to be had in, with its bytes

@@ -6,14 +6,28 @@ import (
 	"slices"
 )
 
-// fieldLines is the header of an answer in one string: what the origin sent and
-// what goes out, which are mostly the same. A stored answer has its header in
-// one piece of memory that way, without pointers for the collector to follow,
-// and a hit cuts names and values out of it without allocating.
+// fieldLines is the header of an answer in one string, or two: what the origin sent
+// and what goes out, which are mostly the same. A stored answer has its header without
+// pointers for the collector to follow that way, and a hit cuts names and values out
+// of it without allocating.
 //
 // A line is a byte of flags, the lengths of name and value as uvarints, and
-// both. Lines of one name stand together, by name; their order is kept.
-type fieldLines string
+// both. Lines of one name stand together, by name; their order is kept. Lines that
+// are flagged so have no value: it is the next of own.
+type fieldLines struct{ lines, own string }
+
+// linesOf are those that appendLine has written.
+func linesOf(b []byte) fieldLines { return fieldLines{lines: string(b)} }
+
+func (l fieldLines) isEmpty() bool { return l.lines == "" }
+
+// inOne is all in one string, as on disk.
+func (l fieldLines) inOne() (b []byte) {
+	for line, ok := l.next(); ok; line, ok = l.next() {
+		b = appendLine(b, line.flags, line.name, line.value)
+	}
+	return b
+}
 
 type lineFlags uint8
 
@@ -32,6 +46,8 @@ const (
 	// noValue: a field without lines, by which handlers keep net/http from
 	// adding its own.
 	noValue
+	// ownValue: the value is not in the line.
+	ownValue
 )
 
 type fieldLine struct {
@@ -41,14 +57,18 @@ type fieldLine struct {
 
 // next cuts off the first line.
 func (l *fieldLines) next() (line fieldLine, ok bool) {
-	rest := string(*l)
+	rest := l.lines
 	if rest == "" {
 		return fieldLine{}, false
 	}
 	line.flags, rest = lineFlags(rest[0]), rest[1:]
-	line.name, rest = cutPart(rest)
-	line.value, rest = cutPart(rest)
-	*l = fieldLines(rest)
+	line.name, l.lines = cutPart(rest)
+	if line.flags&ownValue != 0 {
+		line.flags &^= ownValue
+		line.value, l.own = cutPart(l.own)
+		return line, true
+	}
+	line.value, l.lines = cutPart(l.lines)
 	return line, true
 }
 

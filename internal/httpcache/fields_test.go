@@ -37,7 +37,7 @@ func TestHeadersSurvivePacking(t *testing.T) {
 	delete(out, "Server")
 	out["Content-Type"] = []string{"text/plain"}
 	out["Cache-Tag"] = []string{"v-1"}
-	l := fieldLines(appendFields(nil, origin, out, ""))
+	l := linesOf(appendFields(nil, origin, out, ""))
 	if got := l.origin(); !reflect.DeepEqual(got, origin) {
 		t.Errorf("origin %v: want %v", got, origin)
 	}
@@ -52,7 +52,7 @@ func TestHeadersSurvivePacking(t *testing.T) {
 	if got := outgoingOf(l); !reflect.DeepEqual(got, out) {
 		t.Errorf("outgoing %v: want %v", got, out)
 	}
-	if n := strings.Count(string(l), "text/"); n != 2 || strings.Count(string(l), long) != 1 {
+	if n := strings.Count(string(l.inOne()), "text/"); n != 2 || strings.Count(string(l.inOne()), long) != 1 {
 		t.Error("want only what differs kept twice")
 	}
 }
@@ -123,7 +123,7 @@ func FuzzFieldLines(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, originText, outText, etag string) {
 		origin, out := parse(originText), parse(outText)
-		l := fieldLines(appendFields(nil, origin, out, etag))
+		l := linesOf(appendFields(nil, origin, out, etag))
 		if got := l.origin(); !reflect.DeepEqual(got, origin) {
 			t.Errorf("origin %q: want %q", got, origin)
 		}

@@ -281,11 +281,11 @@ func (f *fill) store(e *entry) Reason {
 	// The buffer's reservation becomes the entry's, so that both are never
 	// counted and nothing is evicted to make room twice.
 	f.h.Store.release(f.buffer.surrender())
-	if !f.h.reserve(f.hash, e.held()) {
+	if !f.h.reserve(f.hash, e.claim()) {
 		return ReasonNoRoom
 	}
 	if !s.insert(e) {
-		s.release(e.held())
+		s.release(e.claim())
 		return ReasonOutdated
 	}
 	if f.doomed.Load() { // invalidated between the check and the insertion

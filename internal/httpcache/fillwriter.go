@@ -116,11 +116,11 @@ func (f *fill) decideHeader(status int, header http.Header) {
 				return
 			}
 			f.outcome, f.reason, f.shared = answered, ReasonFault, false
-			f.head = &entry{status: status}
+			f.head = &entry{common: &common{commonFacts: commonFacts{status: status}}}
 			out := withoutHopByHop(header)
 			cacherules.ForbidCDN(out)
 			f.head.describe(out)
-			f.head.pack("", appendFields(nil, out, out, firstTag(out)), "", place{})
+			f.head.pack(nil, "", linesOf(appendFields(nil, out, out, firstTag(out))), "", place{})
 			f.buffer.stopKeeping()
 		}
 	}()
@@ -250,7 +250,7 @@ func (f *fill) draft(status int, clean http.Header, source Source, received time
 		forbidCDN: f.overridden || negotiated || !source.Current && !f.verdict.Fingerprinted,
 	}
 	if d.storability.reason == "" {
-		d.encoding = &f.h.Policy.Encode
+		d.encoding, d.others = &f.h.Policy.Encode, &f.h.Store.commons
 	}
 	return d
 }

@@ -133,11 +133,11 @@ func personal(reason Reason) bool {
 
 // exchangeEntries puts an entry in the place of another.
 func (x *exchange) exchangeEntries(old, fresh *entry, at stamp) (done bool) {
-	if !x.h.reserve(x.hash, fresh.held()) {
+	if !x.h.reserve(x.hash, fresh.claim()) {
 		return false
 	}
 	if !x.h.Store.replace(old, fresh, at) {
-		x.h.Store.release(fresh.held())
+		x.h.Store.release(fresh.claim())
 		return false
 	}
 	return true

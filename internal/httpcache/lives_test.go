@@ -167,12 +167,14 @@ func (s *schedule) stop(l *life) {
 
 // checkAtRest holds the store's books against what it has.
 func (s *schedule) checkAtRest(store *Store) {
+	holders := make(map[*common]int)
 	now, held, entries, fills, keys := store.Stats(), store.marksHeld(), int64(0), 0, 0
 	for i := range store.shards {
 		sh := &store.shards[i]
 		held += sh.stays.Overhead()
 		for _, e := range sh.stays.All() {
 			held += e.held()
+			holders[e.common]++
 			entries++
 		}
 		for _, e := range sh.index {
@@ -183,6 +185,16 @@ func (s *schedule) checkAtRest(store *Store) {
 		fills += len(sh.fills)
 	}
 	held += s.checkVault(store)
+	for one, n := range holders {
+		if held += one.size; one.held != n {
+			s.fault("%d answers have a common that is held %d times", n, one.held)
+		}
+	}
+	for _, one := range store.commons.known {
+		if holders[one] == 0 {
+			s.fault("a common that no answer has is still known")
+		}
+	}
 	if now.Bytes != held || now.Entries != entries || int64(keys) != entries {
 		s.fault("the books say %d bytes, %d entries; there are %d, %d, and %d in the index", now.Bytes, now.Entries, held, entries, keys)
 	}

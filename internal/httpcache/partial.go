@@ -198,11 +198,11 @@ func (c *capture) place(old, e *entry) bool {
 	if old != nil && sameVary(old.vary(), e.vary()) {
 		return x.exchangeEntries(old, e, c.at)
 	}
-	if !x.h.reserve(x.hash, e.size) {
+	if !x.h.reserve(x.hash, e.claim()) {
 		return false
 	}
 	if !s.insertUnlessInvalidated(e, c.at) {
-		s.release(e.size)
+		s.release(e.claim())
 		return false
 	}
 	return true

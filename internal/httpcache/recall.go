@@ -110,7 +110,7 @@ func (t *tier) putOf(e *entry) disk.Put {
 	own, _ := variantOnDisk(e)
 	put := disk.Put{
 		Key: diskKey([]byte(e.key())), Variant: own, Label: diskLabel(e.vary()), Stamp: t.stampOf(e),
-		Meta: e.appendMeta, Size: e.size,
+		Meta: e.appendMeta, Size: e.claim(),
 	}
 	if e.isPart() {
 		put.Flags = flagPart
@@ -299,7 +299,8 @@ func (h *Handler) promote(t *tier, blobs *disk.Store, ref disk.Ref, hash uint64,
 	if e == nil {
 		return nil
 	}
-	e.hash, e.stamp = hash, ref.Stamp
+	e.adopt(hash, &s.commons)
+	e.stamp = ref.Stamp
 	t.hits.Add(1)
 	if ref.Filed { // as reinsert: whoever joins this load asked before what removes it is done
 		if !blobs.Has(ref) {
@@ -307,12 +308,12 @@ func (h *Handler) promote(t *tier, blobs *disk.Store, ref disk.Ref, hash uint64,
 		}
 		return e
 	}
-	if !h.reserve(hash, e.size) {
+	if !h.reserve(hash, e.claim()) {
 		return e // it is served all the same
 	}
 	found := s.reinsert(e, blobs, ref)
 	if found != e {
-		s.release(e.size)
+		s.release(e.claim())
 	}
 	return found
 }

@@ -151,12 +151,12 @@ func (p *Replay) keep(key string, past Past) Reason {
 	if s.reason != "" {
 		return s.reason
 	}
-	e := &entry{
-		status: past.Status, freshness: s.freshness, received: past.At, authorized: s.authorized, rule: past.Verdict.Rule,
-	}
+	e := &entry{received: past.At, common: &common{commonFacts: commonFacts{
+		status: past.Status, freshness: s.freshness, authorized: s.authorized, rule: past.Verdict.Rule,
+	}}}
 	e.belong(variedBy(s.names, s.normalize, past.Request.Header), nil)
 	e.describe(past.Header)
-	e.pack(key, appendFields(nil, past.Header, nil, firstTag(past.Header)), "", placeOfKey(key))
+	e.pack(nil, key, linesOf(appendFields(nil, past.Header, nil, firstTag(past.Header))), "", placeOfKey(key))
 	for i, one := range p.stored[key] {
 		if matches(one.vary(), past.Request.Header) {
 			p.stored[key][i] = e

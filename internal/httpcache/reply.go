@@ -77,7 +77,7 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, rp reply) (Resul
 }
 
 // trails reports that the trailing fields of a stored answer go with it.
-func (rp *reply) trails() bool { return !rp.firstHand && rp.e.trailer() != "" }
+func (rp *reply) trails() bool { return !rp.firstHand && !rp.e.trailer().isEmpty() }
 
 // replyHead writes the header. bodyless reports that no body must follow.
 func (h *Handler) replyHead(w http.ResponseWriter, r *http.Request, rp reply) (res Result, bodyless bool) {

@@ -66,7 +66,7 @@ func (rp *reply) lines() fieldLines {
 	if rp.encoded != nil {
 		return rp.encoded.lines
 	}
-	return ""
+	return fieldLines{}
 }
 
 func (rp *reply) length() string {

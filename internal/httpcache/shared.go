@@ -282,8 +282,8 @@ func (h *Handler) borrow(hash uint64, key []byte, r *http.Request) *entry {
 		return nil
 	}
 	n.hits.Add(1)
-	e.hash = hash
-	if !h.reserve(hash, e.size) {
+	e.adopt(hash, &s.commons)
+	if !h.reserve(hash, e.claim()) {
 		return e // it is served all the same
 	}
 	return s.lend(sh, e, key, r.Header, invalidations)
@@ -295,11 +295,11 @@ func (s *Store) lend(sh *shard, e *entry, key []byte, request http.Header, inval
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if other := sh.match(e.hash, key, request); other != nil {
-		s.release(e.size)
+		s.release(e.claim())
 		return other
 	}
 	if sh.invalidations != invalidations || !s.placeLocked(sh, e) {
-		s.release(e.size)
+		s.release(e.claim())
 	}
 	return e
 }

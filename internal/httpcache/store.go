@@ -96,6 +96,7 @@ type Store struct {
 	trust     atomic.Pointer[func() bool]
 	changed   atomic.Pointer[func(Change)]
 	residents
+	commons  commons
 	hitLines shown // Cache-Status of plain hits, by TTL
 	ages     shown
 	changes  changes
@@ -117,7 +118,7 @@ type shard struct {
 func NewStore(o Options) *Store { return newStore(o, maxMarks) }
 
 func newStore(o Options, marks int) *Store {
-	s := &Store{seed: maphash.MakeSeed(), census: newCensus()}
+	s := &Store{seed: maphash.MakeSeed(), census: newCensus(), commons: newCommons()}
 	s.fence = newFence(marks, &s.bytes)
 	room := func(n int64) bool {
 		_, ok := s.reserve(0, n)
@@ -275,7 +276,8 @@ func sameVary(a, b []varied) bool {
 // forgetLocked drops an entry that is in the index no more.
 func (s *Store) forgetLocked(sh *shard, e *entry) {
 	sh.stays.Remove(e)
-	s.bytes.Add(-e.held() - sh.stays.Shrink())
+	s.leave(e)
+	s.bytes.Add(-sh.stays.Shrink())
 	s.counters.encodedBytes.Add(-e.encodings.Load().bytes())
 	s.counters.entries.Add(-1)
 }

@@ -12,16 +12,16 @@ import (
 // sealed is an entry with a body of n bytes, not yet stored.
 func sealed(s *Store, path string, n int, fields ...varied) *entry {
 	key := appendKey(nil, "http", "example.com", path, "", "")
-	e := &entry{hash: s.hash(key), status: 200, received: epoch, freshness: freshness{lifetime: time.Hour}}
+	e := &entry{hash: s.hash(key), received: epoch, common: &common{commonFacts: commonFacts{status: 200, freshness: freshness{lifetime: time.Hour}}}}
 	e.belong(fields, nil)
-	e.pack(string(key), nil, "", placeOf("example.com", path))
+	e.pack(&s.commons, string(key), fieldLines{}, "", placeOf("example.com", path))
 	e.seal(body{chunks: [][]byte{make([]byte, n)}, size: int64(n)})
 	return e
 }
 
 func put(t *testing.T, s *Store, e *entry) {
 	t.Helper()
-	if _, ok := s.reserve(e.hash, e.size); !ok || !s.insert(e) {
+	if _, ok := s.reserve(e.hash, e.claim()); !ok || !s.insert(e) {
 		t.Fatalf("%d bytes were not stored", e.size)
 	}
 }
@@ -39,8 +39,8 @@ func TestBytesAreBoundedOverAllShards(t *testing.T) {
 		all.Go(func() {
 			for i := range 400 {
 				e := sealed(s, fmt.Sprintf("/%d/%d", g, i), 1000*(i%20))
-				if _, ok := s.reserve(e.hash, e.size); ok && !s.insert(e) {
-					s.release(e.size)
+				if _, ok := s.reserve(e.hash, e.claim()); ok && !s.insert(e) {
+					s.release(e.claim())
 				}
 				if n := s.bytes.Load(); n > most {
 					t.Errorf("%d bytes: want at most %d at any moment", n, most)
@@ -53,12 +53,16 @@ func TestBytesAreBoundedOverAllShards(t *testing.T) {
 	if stats.Entries == 0 || stats.Evictions == 0 || stats.Bytes > most {
 		t.Errorf("%+v: want some entries, some evicted, within bounds", stats)
 	}
-	held := int64(0)
+	held, commons := int64(0), make(map[*common]bool)
 	for i := range s.shards {
 		held += s.shards[i].stays.Overhead()
 		for _, e := range s.shards[i].stays.All() {
 			held += e.held()
+			commons[e.common] = true
 		}
+	}
+	for one := range commons {
+		held += one.size
 	}
 	if held != stats.Bytes {
 		t.Errorf("entries hold %d bytes, %d are accounted", held, stats.Bytes)
@@ -70,7 +74,7 @@ func TestBytesAreBoundedOverAllShards(t *testing.T) {
 }
 
 func TestTheLeastRecentlyUsedGoesFirst(t *testing.T) {
-	one := sealed(NewStore(Options{}), "/000000", 980).size
+	one := sealed(NewStore(Options{}), "/000000", 980).claim()
 	s := NewStore(Options{MaxBytes: 3 * one})
 	sh := s.shard(0)
 	// Three entries of one shard, so that their order counts.

@@ -7,35 +7,60 @@ import (
 	"strings"
 )
 
-// The text of an entry is all its strings in one piece of memory: key, lines of
-// the header, tags and, where the key does not say it, place. Values of a header
-// as net/http reads it hold on to more than themselves.
+// The text of an entry is all strings of its own in one piece of memory: key, values
+// of the header, tags, where the key does not say it its place, and what it varies
+// by. Values of a header as net/http reads it hold on to more than themselves.
 
 // textSpace is how much of an entry's text is gathered on the stack.
 const textSpace = 2 << 10
 
-// pack gives the entry its text, and cuts all its strings out of it.
-func (e *entry) pack(key string, lines []byte, tags tagList, at place) {
-	var space [textSpace]byte
-	b := append(append(append(space[:0], key...), lines...), tags...)
-	e.keySize, e.linesSize, e.tagsSize = uint32(len(key)), uint32(len(lines)), uint32(len(tags))
+// pack gives the entry its text, and what it has in common with others, which may
+// be nil. It is not shared yet.
+func (e *entry) pack(others *commons, key string, header fieldLines, tags tagList, at place) {
+	var ownSpace, sharedSpace, textSpace [textSpace]byte
+	shared, own, tagsDiffer := header.split(others, tags, sharedSpace[:0], ownSpace[:0])
+	text := append(append(textSpace[:0], key...), own...)
+	e.keySize, e.ownSize, e.tagsSize = uint32(len(key)), uint32(len(own)), 0
+	e.common.lines, e.common.tags = string(shared), tags
+	if tagsDiffer {
+		text = append(text, tags...)
+		e.tagsSize, e.common.tags = uint32(len(tags)), ""
+	}
 	if e.placed = at != placeOfKey(key); e.placed {
-		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(at.host)), uint64(at.path))
-		b = appendPart(b, at.url)
+		text = binary.AppendUvarint(binary.AppendUvarint(text, uint64(at.host)), uint64(at.path))
+		text = appendPart(text, at.url)
 	}
-	own := []*string{&e.madeBy}
+	start := len(text)
+	for _, one := range e.vary() {
+		text = append(append(text, one.name...), one.value...)
+	}
+	e.text = string(text)
+	cut := func(s *string) { *s, start = e.text[start:start+len(*s)], start+len(*s) }
 	for i := range e.vary() {
-		own = append(own, &e.belongs.vary[i].name, &e.belongs.vary[i].value)
-	}
-	start := len(b)
-	for _, s := range own {
-		b = append(b, *s...)
-	}
-	e.text = string(b)
-	for _, s := range own {
-		*s, start = e.text[start:start+len(*s)], start+len(*s)
+		cut(&e.belongs.vary[i].name)
+		cut(&e.belongs.vary[i].value)
 	}
 	e.valueCount = uint16(min(e.fields().count(), math.MaxUint16))
+	e.common.pack()
+	e.common = others.find(e.common)
+}
+
+// split is the lines of a header with what answers have in common, and the values
+// that they have not.
+func (l fieldLines) split(others *commons, tags tagList, shared, own []byte) (_, _ []byte, tagsDiffer bool) {
+	if others != nil {
+		others.mu.Lock()
+		defer others.mu.Unlock()
+	}
+	for line, ok := l.next(); ok; line, ok = l.next() {
+		if line.flags&noValue == 0 && others.differsLocked(line.name, line.value) {
+			own = appendPart(own, line.value)
+			shared = appendPart(append(shared, byte(line.flags|ownValue)), line.name)
+			continue
+		}
+		shared = appendLine(shared, line.flags, line.name, line.value)
+	}
+	return shared, own, others.differsLocked(tagsName, string(tags))
 }
 
 func (e *entry) key() string { return e.text[:e.keySize] }
@@ -44,17 +69,23 @@ func (e *entry) key() string { return e.text[:e.keySize] }
 // that as the verdict edited it. Age, Content-Length and Cache-Status are written
 // for each answer.
 func (e *entry) fields() fieldLines {
-	return fieldLines(e.text[e.keySize:][:e.linesSize])
+	return fieldLines{lines: e.common.lines, own: e.text[e.keySize:][:e.ownSize]}
 }
 
-func (e *entry) tags() tagList { return tagList(e.text[e.keySize+e.linesSize:][:e.tagsSize]) }
+// tags are the entry's own, or those of many.
+func (e *entry) tags() tagList {
+	if e.tagsSize > 0 {
+		return tagList(e.text[e.keySize+e.ownSize:][:e.tagsSize])
+	}
+	return e.common.tags
+}
 
 // place is mostly what follows from the key; then it is not kept.
 func (e *entry) place() place {
 	if !e.placed {
 		return placeOfKey(e.key())
 	}
-	rest := e.text[e.keySize+e.linesSize+e.tagsSize:]
+	rest := e.text[e.keySize+e.ownSize+e.tagsSize:]
 	host, rest, _ := cutNumber(rest)
 	path, rest, _ := cutNumber(rest)
 	url, _ := cutPart(rest)

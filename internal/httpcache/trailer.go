@@ -25,7 +25,7 @@ func keptTrailer(came http.Header) fieldLines {
 	for _, name := range slices.Sorted(maps.Keys(kept)) {
 		b = appendLines(b, goesOut, name, kept[name])
 	}
-	return fieldLines(b)
+	return linesOf(b)
 }
 
 // neverTrails lists what the guards of net/http let pass.
@@ -57,7 +57,7 @@ func (e *entry) trail(h http.Header) {
 
 // keepTrailer gives the entry its trailer, before its body.
 func (e *entry) keepTrailer(lines fieldLines) {
-	if lines != "" {
+	if !lines.isEmpty() {
 		e.afterwards().trailer = lines
 	}
 }

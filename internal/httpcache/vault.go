@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,7 +126,7 @@ func (v *vault) keep(s *Store, e *entry) {
 	if v.most.Load() == 0 || !keeps(e) {
 		return
 	}
-	k := &kept{key: e.key(), version: e.madeBy, vary: e.vary(), meta: e.appendMeta(nil), body: e.body(), stamp: e.stamp}
+	k := &kept{key: strings.Clone(e.key()), version: strings.Clone(e.madeBy), vary: copied(e.vary()), meta: e.appendMeta(nil), body: e.body(), stamp: e.stamp}
 	if t := s.tier.Load(); t != nil {
 		k.stamp = t.stampOf(e)
 	}
@@ -150,6 +152,15 @@ func (v *vault) keep(s *Store, e *entry) {
 	v.index[k.key] = append(v.index[k.key], k)
 	v.bytes += k.bytes
 	v.trimLocked(s)
+}
+
+// copied holds on to nothing else.
+func copied(vary []varied) []varied {
+	vary = slices.Clone(vary)
+	for i := range vary {
+		vary[i].name, vary[i].value = strings.Clone(vary[i].name), strings.Clone(vary[i].value)
+	}
+	return vary
 }
 
 // weighVary is the memory of the values by which an answer varies.
@@ -292,13 +303,13 @@ func (h *Handler) unvault(hash uint64, key []byte, r *http.Request) *entry {
 	if e == nil {
 		return nil
 	}
-	e.hash = hash
+	e.adopt(hash, &s.commons)
 	// It would validate nothing: who has it gives it as it is.
 	if stands, _ := s.fence.judge(e.provenance(), e.began); stands != standsFirm {
 		return nil
 	}
 	s.vault.hits.Add(1)
-	if !h.reserve(hash, e.size) {
+	if !h.reserve(hash, e.claim()) {
 		return e // it is served all the same
 	}
 	return s.lend(sh, e, key, r.Header, invalidations)

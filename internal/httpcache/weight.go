@@ -34,7 +34,7 @@ func (a *after) weigh() int64 {
 	if a == nil {
 		return 0
 	}
-	n := scanned(unsafe.Sizeof(*a), 1) + allocated(len(a.lengthText)) + allocated(len(a.trailer))
+	n := scanned(unsafe.Sizeof(*a), 1) + allocated(len(a.lengthText)) + allocated(len(a.trailer.lines))
 	held := a.body.held()
 	for _, p := range a.pieces {
 		held += p.body.held()
