@@ -113,7 +113,7 @@ func (x *exchange) fallBack(t *ticket) (Result, error) {
 		e = t.f.stale
 	}
 	if reason := standsIn(e, t.f.failure, now); reason != "" && matches(e.vary(), x.r.Header) &&
-		!e.invalidated.Load() && x.h.Store.standing(e) < hardPurged {
+		!e.invalidated() && x.h.Store.standing(e) < hardPurged {
 		if res, done := x.replyStored(reply{
 			e: e, now: now, status: StatusStale, reason: reason,
 			forward: fwdStale, forwardStatus: t.f.failure, collapsed: !t.leader,
@@ -216,7 +216,7 @@ func (x *exchange) copyBody(t *ticket) {
 				return // the client is gone; the fill goes on
 			}
 			written += int64(len(p))
-			dirty = written != t.f.head.length // the end flushes by itself
+			dirty = written != t.f.head.length() // the end flushes by itself
 			continue
 		case errors.Is(err, io.EOF):
 			x.sendTrailer(t.f)

@@ -110,16 +110,17 @@ func decodeEntry(meta []byte, stored body) (*entry, error) {
 	}
 	e.madeBy, e.replica, e.rule, e.versioned = facts[1], facts[2], facts[3], facts[0] != ""
 	e.describe(fields.origin())
+	length := declaredLength(fields.origin())
 	groups := membershipOf(origin, fields.origin(), groupsBegan)
 	if (groups == nil) != (origin == "") || e.versioned && facts[0] != e.madeBy {
 		return nil, errCodec
 	}
 	e.belong(vary, groups)
-	whole := len(pieces) == 0 || len(pieces) == 1 && pieces[0].body.size >= e.length
+	whole := len(pieces) == 0 || len(pieces) == 1 && pieces[0].body.size >= length
 	switch {
-	case len(pieces) > 0 && (whole || stored.file != nil || pieces[len(pieces)-1].end() > e.length):
+	case len(pieces) > 0 && (whole || stored.file != nil || pieces[len(pieces)-1].end() > length):
 		return nil, errCodec // a part that is none
-	case whole && bodyAllowed(e.status) && e.length >= 0 && e.length != stored.size:
+	case whole && bodyAllowed(e.status) && length >= 0 && length != stored.size:
 		return nil, errCodec
 	}
 	e.encodable = e.encodable && stored.file == nil

@@ -21,16 +21,16 @@ type completion struct {
 // parts. Origins that do not send it send the whole (RFC 9110, 13.1.5). The
 // parts' age is of no matter: that they still hold is what is asked.
 func (f *fill) complete(part *entry) {
-	if part == nil || part.length > f.buffer.limit || len(f.asked["Authorization"]) > 0 {
+	if part == nil || part.length() > f.buffer.limit || len(f.asked["Authorization"]) > 0 {
 		return
 	}
-	rest := gap(part.pieces(), part.length)
-	if rest.length == part.length {
+	rest := gap(part.pieces(), part.length())
+	if rest.length == part.length() {
 		return // neither the beginning nor the end is there
 	}
 	f.completes = &completion{part: part, rest: rest}
 	last := ""
-	if end := rest.start + rest.length; end < part.length {
+	if end := rest.start + rest.length; end < part.length() {
 		last = strconv.FormatInt(end-1, 10)
 	}
 	f.request.Header["Range"] = []string{"bytes=" + strconv.FormatInt(rest.start, 10) + "-" + last}
@@ -84,7 +84,7 @@ func (f *fill) fits(header http.Header, source Source, received time.Time) (http
 	c := f.completes
 	clean, b, size, ok := partOf(withoutHopByHop(header))
 	stands, _ := f.h.Store.fence.judge(c.part.provenance(), c.part.began)
-	if !ok || stands != standsFirm || b != c.rest || size != c.part.length {
+	if !ok || stands != standsFirm || b != c.rest || size != c.part.length() {
 		return nil, false
 	}
 	if coding := clean["Content-Encoding"]; len(coding) > 0 && joined(coding) != joined(c.part.fields().values("Content-Encoding")) {
@@ -110,7 +110,7 @@ func (f *fill) writeAfter() error {
 		return nil
 	}
 	start := c.rest.start + c.rest.length
-	return f.writeStored(byteRange{start: start, length: c.part.length - start})
+	return f.writeStored(byteRange{start: start, length: c.part.length() - start})
 }
 
 // overflows reports more of the rest than was declared.

@@ -26,7 +26,6 @@ type entry struct {
 	placed   bool // its place is in text
 	declared bool // its body is as long as Content-Length says, in so many digits
 
-	length int64 // declared by the origin; -1 if it is not
 	// whole is a body in one piece, as most are.
 	whole   [1][]byte
 	after   *after   // what came with the body; nil for nothing
@@ -53,18 +52,21 @@ type entry struct {
 	// judged is the generation at which the fence last found it standing,
 	// shifted by one, with the lowest bit for a soft purge.
 	judged atomic.Uint64
-	// invalidated by an unsafe request: a fetch may still confirm it, but a
-	// failing origin must not bring it back.
-	invalidated atomic.Bool
 	// stay is where the entry stands among the residents of its shard.
 	stay residency.Mark
 	// encodings are replaced under the shard's lock; asked has those that were
-	// asked for.
+	// asked for, and invalidatedBit.
 	encodings atomic.Pointer[encodings]
 	asked     atomic.Uint32
-	// pausedUntil, in Unix nanoseconds, keeps background refreshes apart.
-	pausedUntil atomic.Int64
+	// pausedUntil keeps background refreshes apart: see pause.
+	pausedUntil atomic.Uint32
 }
+
+// invalidatedBit: by an unsafe request. A fetch may still confirm the entry, but a
+// failing origin must not bring it back.
+const invalidatedBit = 1 << 31
+
+func (e *entry) invalidated() bool { return e.asked.Load()&invalidatedBit != 0 }
 
 // belongs is what few answers have, known with the header.
 type belongs struct {
@@ -144,6 +146,14 @@ func (e *entry) date() time.Time {
 		return at
 	}
 	return e.received.Truncate(time.Second)
+}
+
+// length is that which the origin declared; -1 if it did not.
+func (e *entry) length() int64 {
+	if text, ok := e.fields().only("Content-Length"); ok {
+		return parseLength(text)
+	}
+	return -1
 }
 
 // requested is request_time of RFC 9111, 4.2.3.
@@ -233,7 +243,6 @@ func firstTag(h http.Header) string {
 // describe fills in what follows from the origin's header.
 func (e *entry) describe(origin http.Header) {
 	e.validates, e.unstorable = hasValidator(origin), forbidsEveryone(origin)
-	e.length = declaredLength(origin)
 }
 
 // tagsOf are all tags that a purge may name the answer by.
@@ -311,7 +320,11 @@ func declaredLength(h http.Header) int64 {
 	if len(lines) != 1 {
 		return -1
 	}
-	n, err := strconv.ParseInt(lines[0], 10, 64)
+	return parseLength(lines[0])
+}
+
+func parseLength(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 {
 		return -1
 	}

@@ -170,7 +170,7 @@ func (h *Handler) explainPart(hash uint64, key []byte, r *http.Request, x *Expla
 		return nil
 	}
 	for _, p := range e.pieces() {
-		x.Parts = append(x.Parts, byteRange{start: p.start, length: p.body.size}.contentRange(e.length))
+		x.Parts = append(x.Parts, byteRange{start: p.start, length: p.body.size}.contentRange(e.length()))
 	}
 	return e
 }

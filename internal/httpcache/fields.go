@@ -194,6 +194,17 @@ func (l fieldLines) values(name string) (values []string) {
 	return values
 }
 
+// only is the only line of a field as the origin sent it, if there is one and no more.
+func (l fieldLines) only(name string) (value string, ok bool) {
+	n := 0
+	for line, more := l.next(); more && line.name <= name; line, more = l.next() {
+		if line.name == name && line.flags&(fromOrigin|noValue) == fromOrigin {
+			value, n = line.value, n+1
+		}
+	}
+	return value, n == 1
+}
+
 // first is the first line of a field as the origin sent it, or nothing.
 func (l fieldLines) first(name string) string {
 	for line, ok := l.next(); ok && line.name <= name; line, ok = l.next() {

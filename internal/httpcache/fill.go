@@ -166,7 +166,7 @@ func (f *fill) end(w *fillWriter, err error) {
 	if f.background {
 		f.h.Store.refreshes.Add(-1)
 		if !f.stored {
-			f.stale.pausedUntil.Store(time.Now().Add(refreshPause).UnixNano())
+			f.stale.pause(time.Now())
 		}
 	}
 	if spill := f.spill.Load(); spill != nil {
@@ -213,9 +213,9 @@ func (f *fill) settle(w *fillWriter, err error) {
 	if err == nil && f.outcome == answered {
 		err = f.writeAfter()
 	}
-	if err == nil && f.outcome == answered && f.head.length >= 0 && bodyAllowed(f.head.status) &&
-		f.buffer.written() != f.head.length {
-		err = fmt.Errorf("body of %d bytes: the origin declared %d", f.buffer.written(), f.head.length)
+	if err == nil && f.outcome == answered && f.head.length() >= 0 && bodyAllowed(f.head.status) &&
+		f.buffer.written() != f.head.length() {
+		err = fmt.Errorf("body of %d bytes: the origin declared %d", f.buffer.written(), f.head.length())
 	}
 	if f.outcome == answered && err == nil {
 		f.trailer = w.trailer()

@@ -149,12 +149,12 @@ func (f *fill) decideAnswer(status int, header http.Header, source Source, recei
 	d := f.draft(status, clean, source, received)
 	f.reason = d.storability.reason
 	f.head = newEntry(d)
-	if f.reason == "" && f.head.length > f.buffer.limit && !f.beginSpill() {
+	if f.reason == "" && f.head.length() > f.buffer.limit && !f.beginSpill() {
 		f.reason = ReasonTooLarge
 	}
 	if f.reason == "" {
 		f.shared = !f.head.mustAsk && f.head.ttl(received) > 0
-		if f.spill.Load() == nil && f.head.length > 0 && !f.buffer.grow(min(f.head.length, maxChunk)) {
+		if f.spill.Load() == nil && f.head.length() > 0 && !f.buffer.grow(min(f.head.length(), maxChunk)) {
 			f.reason = ReasonNoRoom
 		}
 	}

@@ -129,7 +129,7 @@ func (s *Store) invalidateKey(sh *shard, hash uint64, key []byte) (found bool, d
 		}
 	}
 	for e := range sh.stored(hash, key) {
-		e.invalidated.Store(true)
+		e.asked.Or(invalidatedBit)
 		s.removeLocked(sh, e)
 		found = true
 	}

@@ -27,7 +27,7 @@ func partServed(r *http.Request, e *entry, now time.Time) (b byteRange, ok bool)
 	if len(r.Header["Authorization"]) > 0 && !e.authorized || notModified(r.Header, e) || !rangeApplies(r.Header, e) {
 		return byteRange{}, false
 	}
-	ranges, err := parseRange(strings.Join(r.Header["Range"], ","), e.length)
+	ranges, err := parseRange(strings.Join(r.Header["Range"], ","), e.length())
 	if err != nil || len(ranges) != 1 {
 		return byteRange{}, false
 	}
@@ -49,7 +49,7 @@ func (x *exchange) replyPart() (Result, bool) {
 	p, _ := holding(e.pieces(), b)
 	x.h.writeFields(x.w.Header(), rp, http.StatusPartialContent)
 	x.h.answering(x.o, e)
-	x.w.Header()["Content-Range"] = []string{b.contentRange(e.length)}
+	x.w.Header()["Content-Range"] = []string{b.contentRange(e.length())}
 	x.w.Header()["Content-Length"] = []string{strconv.FormatInt(b.length, 10)}
 	x.w.WriteHeader(http.StatusPartialContent)
 	_, _ = p.body.writePart(x.w, b.start-p.start, b.length) // a client that leaves is nobody to tell

@@ -82,7 +82,7 @@ func (e *entry) newerThan(other *entry) bool {
 // sealParts gives the entry pieces of its body, and counts its bytes. Pieces
 // that are all there is make it a whole answer (RFC 9111, 3.4).
 func (e *entry) sealParts(pieces []piece) {
-	if len(pieces) == 1 && pieces[0].body.size == e.length {
+	if len(pieces) == 1 && pieces[0].body.size == e.length() {
 		e.seal(pieces[0].body.packed())
 		return
 	}
@@ -225,7 +225,7 @@ func partOf(clean http.Header) (whole http.Header, b byteRange, size int64, ok b
 // combinable reports that two answers are parts of the same: of one strong
 // validator, one version and one coding, and alike to every purge.
 func combinable(a, b *entry) bool {
-	return isStrong(a.etag()) && a.etag() == b.etag() && a.length == b.length && a.version() == b.version() &&
+	return isStrong(a.etag()) && a.etag() == b.etag() && a.length() == b.length() && a.version() == b.version() &&
 		a.tags() == b.tags() && slices.Equal(a.groups().plain(), b.groups().plain()) && sameVary(a.vary(), b.vary()) &&
 		joined(a.fields().values("Content-Encoding")) == joined(b.fields().values("Content-Encoding"))
 }

@@ -6,11 +6,22 @@ import "time"
 // next one waiting, so that a failing origin is not hammered for each key.
 const refreshPause = time.Second
 
+// pause keeps refreshes away for a while. The time is kept in milliseconds, of which
+// 32 bits turn over every seven weeks.
+func (e *entry) pause(now time.Time) {
+	e.pausedUntil.Store(uint32(now.Add(refreshPause).UnixMilli()))
+}
+
+func (e *entry) paused(now time.Time) bool {
+	left := int32(e.pausedUntil.Load() - uint32(now.UnixMilli()))
+	return 0 < left && left <= int32(refreshPause/time.Millisecond)
+}
+
 // refresh starts a fetch in the background that replaces a stale entry, unless
 // one is on its way already or too many are.
 func (x *exchange) refresh(e *entry, d decision) {
 	s := x.h.Store
-	if time.Now().UnixNano() < e.pausedUntil.Load() || x.refreshing() {
+	if e.paused(time.Now()) || x.refreshing() {
 		return
 	}
 	if s.refreshes.Add(1) > x.h.policy().MaxRefreshes {

@@ -75,7 +75,7 @@ func (rp *reply) length() string {
 		return rp.encoded.lengthText
 	case !rp.firstHand:
 		return rp.e.lengthText()
-	case rp.e.length >= 0: // the fill may just be giving the entry its body
+	case rp.e.length() >= 0: // the fill may just be giving the entry its body
 		return rp.e.fields().first("Content-Length")
 	}
 	return ""
@@ -131,7 +131,7 @@ func (h *Handler) mixes(request http.Header, e *entry) bool {
 	if len(lines) == 0 || strings.Contains(lines[0], `"`) || !e.encodable {
 		return false
 	}
-	return h.Policy.Encode.fits(max(e.body().size, e.length)) || e.encodings.Load() != nil
+	return h.Policy.Encode.fits(max(e.body().size, e.length())) || e.encodings.Load() != nil
 }
 
 // plainTags is the request with the origin's own entity tags in If-Match beside

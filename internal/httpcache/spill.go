@@ -73,7 +73,7 @@ func (s *Store) largest() int64 {
 func (f *fill) beginSpill() bool {
 	s := f.h.Store
 	t := s.tier.Load()
-	if t == nil || !t.serving.Load() || !t.worthwhile(f.head) || f.head.length > t.largest() || t.largest() <= f.buffer.limit {
+	if t == nil || !t.serving.Load() || !t.worthwhile(f.head) || f.head.length() > t.largest() || t.largest() <= f.buffer.limit {
 		return false
 	}
 	n := int(min(max(s.maxBytes.Load()/spillShare/spillPiece, leastPieces), mostPieces))
@@ -114,7 +114,7 @@ func (f *fill) spillAlone(sp *spill) bool {
 // for.
 func (f *fill) spillOver(p []byte) {
 	sp := f.spill.Load()
-	if sp == nil && f.reason == "" && f.head.length < 0 && f.buffer.overflows(len(p)) && f.beginSpill() {
+	if sp == nil && f.reason == "" && f.head.length() < 0 && f.buffer.overflows(len(p)) && f.beginSpill() {
 		sp = f.spill.Load()
 	}
 	if sp != nil {

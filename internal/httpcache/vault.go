@@ -116,7 +116,7 @@ func (v *vault) configure(s *Store, o *VaultOptions) {
 // shows in that it has a maker and yet outlives its version.
 func keeps(e *entry) bool {
 	return e.madeBy != "" && e.version() == "" && e.status == http.StatusOK && !e.isPart() && e.body().file == nil &&
-		!e.invalidated.Load()
+		!e.invalidated()
 }
 
 // keep takes an answer in that memory has just evicted, if there is room. The
