@@ -151,9 +151,7 @@ func findProblems(asking context.Context, k checkConfig) []finding {
 	findings = append(findings, app.(*App).lookAround(asking, k.env)...)
 	regrets := app.(*App).regrets(asking, k.samples)
 	regrets = append(regrets, app.(*App).asVisitors(asking, k.visits)...)
-	if app.(*App).Cloudflare != nil {
-		regrets = append(regrets, untrustedProxies(sites)...)
-	}
+	regrets = append(regrets, serverRegrets(sites, app.(*App).Cloudflare != nil)...)
 	for _, regret := range regrets {
 		findings = append(findings, finding{"warning", regret})
 	}

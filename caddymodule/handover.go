@@ -221,7 +221,7 @@ func (s *succession) take(context.Context, json.RawMessage) (any, error) {
 	}
 	err := errors.Join(s.estate.giveTurn(), notifyMainPID(s.child.PID))
 	stopAccepting()
-	s.moveConns()
+	go s.moveConns() // the successor takes them once it has heard that it is in charge
 	last := *s.estate
 	s.estate = new(estate) // what is left to close
 	go func() {

@@ -32,6 +32,13 @@ const caddyfile = `{
 	log {
 		level WARN
 	}
+	servers {
+		listener_wrappers {
+			edge
+			tls
+			edge_hits
+		}
+	}
 	edge {
 		state_dir DIR/state
 		cache {

@@ -66,6 +66,11 @@ func TestCheck(t *testing.T) {
 	good := func(block, rules string) string {
 		return fmt.Sprintf(`{
 	admin off
+	servers {
+		listener_wrappers {
+			edge
+		}
+	}
 	edge {
 		state_dir %q
 		pool app {
@@ -94,6 +99,8 @@ http://127.0.0.1:1 {
 		says []string // each in a finding of its own
 	}{
 		"a good configuration": {good("", page), nil, 0, nil},
+		"a server that loses connections": {strings.Replace(good("", page), "\t\t\tedge\n", "", 1), nil, 0,
+			[]string{"warning sites at :1: no listener wrapper edge: a reload resets connections"}},
 		"a rule that nothing can reach": {good("", "page /*\nprivate /api/*"), nil, 0,
 			[]string{"warning private /api/*"}},
 		"a pool without health and versions": {good("pool bare {\ndiscover static 127.0.0.1:3001\n}", page), nil, 0,

@@ -20,13 +20,19 @@ func TestConnectionsThatWaitGoOnInTheNewProcess(t *testing.T) {
 	pieces <- struct{}{}
 	late.send(http.MethodGet, "/api/download")
 	var kept []*keptConn
-	for n := range 60 {
+	for n := range 300 { // more than wait on their way to the new process
 		page := fmt.Sprint("/page", n)
 		silent, hit, posted, secret := g.connect(g.url), g.used(g.url), g.used(g.url), g.connect(secure)
 		hit.ask(http.MethodGet, "/page0")
 		posted.ask(http.MethodPost, page)
 		kept = append(kept, silent, hit, posted, secret)
 	}
+	load := &crowd{t: t}
+	for range 8 {
+		load.ask(g.url, []string{"/page0"}, func() *http.Transport { return new(http.Transport) })
+	}
+	defer load.work.Wait()
+	defer load.stop.Store(true)
 	for round := 1; round <= 2; round++ {
 		r, h := g.handOver(binary)
 		g.follow(h)

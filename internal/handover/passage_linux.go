@@ -53,7 +53,8 @@ func openPassage(fd int) (*Passage, error) {
 }
 
 // Send lets the other process have a connection. This one's copy stays the caller's, to
-// be closed: if Send fails, the connection ends with that.
+// be closed: if Send fails, the connection ends with that, and so does the way. It waits
+// while that is full.
 func (p *Passage) Send(who Passenger) error {
 	text, err := json.Marshal(label{who.Address, who.Early})
 	if err != nil {
@@ -70,6 +71,9 @@ func (p *Passage) Send(who Passenger) error {
 	err = raw.Control(func(fd uintptr) {
 		_, _, failed = p.conn.WriteMsgUnix(text, syscall.UnixRights(int(fd)), nil)
 	})
+	if failed != nil {
+		_ = p.conn.Close() // who waits behind this one need not find out for itself
+	}
 	return errors.Join(err, failed)
 }
 
