@@ -105,8 +105,9 @@ type App struct {
 	rules   []*cacherules.Ruleset // of all sites, in order of provisioning
 	proxies []*CloudflareProxies  // that servers trust
 
-	hosts    []string // that sites are about
-	prefixes []string // where sites mount the control API; fixed once provisioned
+	ownLogs  []*ownLog // of servers, by their first handler of edge's
+	hosts    []string  // that sites are about
+	prefixes []string  // where sites mount the control API; fixed once provisioned
 
 	started   chan struct{} // closed by Start, and by Cleanup
 	startOnce sync.Once

@@ -78,11 +78,20 @@ func (ex *exchange) record(r *http.Request, code int, err error) {
 	if a := live.Load(); a != nil && a.bored != nil && ex.vars != nil && ex.boring(code, err) {
 		now := time.Now()
 		if !a.bored.records(now, now.Sub(ex.began)) {
-			ex.vars[caddyhttp.LogSkipVar] = true
+			ex.unrecorded()
 			return
 		}
 	}
 	ex.log(r)
+}
+
+// unrecorded has the request left out.
+func (ex *exchange) unrecorded() {
+	if ex.own != nil {
+		ex.own.skip = true
+		return
+	}
+	ex.vars[caddyhttp.LogSkipVar] = true
 }
 
 // recordAgain is for a handler of a route of errors, which comes after the record.

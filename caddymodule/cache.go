@@ -55,7 +55,7 @@ func (*Cache) CaddyModule() caddy.ModuleInfo {
 
 // Provision builds the engine over the store that outlives configurations.
 func (c *Cache) Provision(ctx caddy.Context) error {
-	app, err := edgeApp(ctx)
+	app, err := siteApp(ctx)
 	if err != nil {
 		return err
 	}

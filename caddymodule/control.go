@@ -39,7 +39,7 @@ func (Control) CaddyModule() caddy.ModuleInfo {
 
 // Provision refuses to start without a token.
 func (c *Control) Provision(ctx caddy.Context) error {
-	app, err := edgeApp(ctx)
+	app, err := siteApp(ctx)
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ type exchange struct {
 
 	vars     map[string]any // of the request
 	recorded bool           // the access log was told of it, or that it need not be
+	own      *recordWriter  // that it is a part of, when edge keeps the log
 
 	called bool      // the control API
 	began  time.Time // when the server began to handle the request
@@ -73,7 +74,8 @@ func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
 	if mayBeFramedTwice(r, vars) {
 		w.Header()["Connection"] = dismissal
 	}
-	ex = &exchange{header: w.Header(), began: startOf(vars)}
+	ex = newExchange(r)
+	ex.header, ex.began = w.Header(), startOf(vars)
 	if given := r.Header[requestIDHeader]; len(given) == 1 && wellFormedID(given[0]) {
 		ex.id = given[0]
 		ex.header[requestIDHeader] = given

@@ -192,7 +192,7 @@ func (a *App) subscribe(ctx caddy.Context) error {
 		return err
 	}
 	events := app.(*caddyevents.App)
-	return errors.Join(events.On("started", giveWay{}), events.On("started", succeed{a}), events.On("stopping", farewell{a}))
+	return errors.Join(events.On("started", beginLogs{a}), events.On("started", giveWay{}), events.On("started", succeed{a}), events.On("stopping", farewell{a}))
 }
 
 // keep makes l a face of its address: of the socket that is open already, or

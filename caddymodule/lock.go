@@ -50,6 +50,9 @@ func (l *Lock) Provision(ctx caddy.Context) error {
 	if err := l.prepare(); err != nil {
 		return err
 	}
+	if app, err := ctx.AppIfConfigured("edge"); err == nil {
+		app.(*App).takeLog(ctx) // behind what hides the field
+	}
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		server.RegisterConnContext(l.hideFrom())
 	}

@@ -50,7 +50,7 @@ func (Proxy) CaddyModule() caddy.ModuleInfo {
 // Provision finds the pool and puts it under Caddy's reverse proxy as its
 // transport, behind one virtual upstream.
 func (p *Proxy) Provision(ctx caddy.Context) error {
-	app, err := edgeApp(ctx)
+	app, err := siteApp(ctx)
 	if err != nil {
 		return err
 	}

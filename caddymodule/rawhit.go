@@ -251,7 +251,7 @@ func (h *RawHits) learn(r *http.Request, offer func() (httpcache.Offer, bool)) {
 			Trusted: trusted, Varies: offered.Varies,
 			Count: countRepeated(rule),
 		}
-		if log := rawLogOf(r, h.access, h.scribes); log != nil {
+		if log := rawLogOf(h.server, r.Host, h.access, h.scribes); log != nil {
 			log.fields = hitFields(ex, offered)
 			hit.Log = log.write
 			if a := live.Load(); a != nil && a.bored != nil {

@@ -56,13 +56,12 @@ func newScribes() *scribes {
 	return s
 }
 
-// rawLogOf is the log of a request's host, nil if there is none.
-func rawLogOf(r *http.Request, access *zap.Logger, s *scribes) *rawLog {
-	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server.Logs == nil {
+// rawLogOf is a server's log of requests to a host, nil if there is none.
+func rawLogOf(server *caddyhttp.Server, host string, access *zap.Logger, s *scribes) *rawLog {
+	if server.Logs == nil {
 		return nil
 	}
-	names, logged := loggerNames(server.Logs, r.Host)
+	names, logged := loggerNames(server.Logs, host)
 	if !logged {
 		return nil
 	}

@@ -2,12 +2,10 @@ package caddymodule
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strconv"
@@ -56,8 +54,7 @@ func BenchmarkRawLog(b *testing.B) {
 func TestRawLogTellsRequestsApart(t *testing.T) {
 	var out bytes.Buffer
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&out), zapcore.InfoLevel)
-	l := rawLogOf(httptest.NewRequestWithContext(context.WithValue(t.Context(), caddyhttp.ServerCtxKey,
-		&caddyhttp.Server{Logs: &caddyhttp.ServerLogConfig{}}), http.MethodGet, "/", nil), zap.New(core), newScribes())
+	l := rawLogOf(&caddyhttp.Server{Logs: &caddyhttp.ServerLogConfig{}}, "example.com", zap.New(core), newScribes())
 	block := func(agent string) []byte {
 		return []byte("GET /a HTTP/1.1\r\nHost: example.com\r\nUser-Agent: " + agent + "\r\nX-Two: 1\r\nX-Two: 2\r\n\r\n")
 	}

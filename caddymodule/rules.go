@@ -44,7 +44,7 @@ func (Rules) CaddyModule() caddy.ModuleInfo {
 
 // Provision compiles the rules.
 func (h *Rules) Provision(ctx caddy.Context) error {
-	app, err := edgeApp(ctx)
+	app, err := siteApp(ctx)
 	if err != nil {
 		return err
 	}
