@@ -70,6 +70,8 @@ type succession struct {
 	gone    atomic.Bool   // the successor is; set before
 	takes   atomic.Bool   // the successor takes connections
 	lost    sync.Once     // the first that it did not take was told of
+	// moved is closed when the connections that waited have gone there.
+	moved chan struct{}
 	// stale: the successor has heard of another current version, so that nothing
 	// that is stored here may be used.
 	stale atomic.Bool
@@ -96,7 +98,7 @@ func handOver(ctx context.Context, binary string, patience time.Duration) (*succ
 	case os.Getpid() == 1:
 		return nil, errors.New("this is process 1 of a container, which ends with it: start another container instead")
 	}
-	s := &succession{app: a, gateway: a.gateway, taken: make(chan struct{}), failed: make(chan string, 1), settled: make(chan struct{})}
+	s := &succession{app: a, gateway: a.gateway, taken: make(chan struct{}), failed: make(chan string, 1), settled: make(chan struct{}), moved: make(chan struct{})}
 	if !succeeding.CompareAndSwap(nil, s) {
 		return nil, errHandingOver
 	}

@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"context"
+
 	"go.uber.org/zap"
 
 	"github.com/edgegw/edge/internal/handover"
@@ -11,6 +13,7 @@ import (
 // each that comes to wait for one, go on in the successor: this process would close
 // them when it ends, and lose a request that arrives in that moment.
 func (s *succession) moveConns() {
+	defer close(s.moved)
 	if !s.takes.Load() {
 		return
 	}
@@ -21,7 +24,15 @@ func (s *succession) moveConns() {
 	}
 	sockets.Unlock()
 	for _, f := range faces {
-		f.group.Leave(func(conn *idleconn.Moved) { s.pass(f.s.address, conn) })
+		f.group.Leave(context.Background(), func(conn *idleconn.Moved) { s.pass(f.s.address, conn) })
+	}
+}
+
+// awaitMoved waits until those have left, in a process that has been told to end.
+func (s *succession) awaitMoved(hurry context.Context) {
+	select {
+	case <-s.moved:
+	case <-hurry.Done():
 	}
 }
 

@@ -18,6 +18,10 @@ import (
 // a request are three round trips of 100 ms, and there are slower ones.
 const firstRequest = 500 * time.Millisecond
 
+// lastConn is how long the connections of a replaced configuration may take to leave
+// for the new one, a few after the other: ten thousand take a second.
+const lastConn = 10 * time.Second
+
 // giveWay is told when all apps of a configuration have started, before the
 // ones that it replaces are stopped. New connections are its own already.
 type giveWay struct{}
@@ -32,8 +36,9 @@ func (giveWay) Handle(ctx context.Context, _ caddy.Event) error {
 	}
 	sockets.Unlock()
 	for _, f := range replaced {
-		// The new one's server may be at work on others.
-		f.group.Leave(func(conn *idleconn.Moved) { go f.s.hand(conn) })
+		bounded, cancel := context.WithTimeout(ctx, lastConn)
+		f.group.Leave(bounded, func(conn *idleconn.Moved) { f.s.hand(conn) })
+		cancel()
 	}
 	awaitHeaders(ctx, replaced)
 	return nil

@@ -120,6 +120,9 @@ func (a *App) takeLeave(hurry context.Context) {
 		parting.Go(func() { parted.Add(int64(p.Part(hurry, stop.Window.D()))) })
 	}
 	parting.Wait()
+	if s := succeeding.Load(); s != nil && s.gone.Load() {
+		s.awaitMoved(hurry)
+	}
 	lastCall(hurry)
 	a.logger.Info("left", zap.Int64("parted", parted.Load()), zap.Duration("took", time.Since(began)))
 }

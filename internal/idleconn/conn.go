@@ -58,6 +58,9 @@ type Conn struct {
 	// allows for the header that it waits for then is header.
 	moved  bool
 	header time.Duration
+	// way is where there is room for another when this one, which is summoned, has
+	// left; nil for nowhere.
+	way <-chan struct{}
 }
 
 // StateChanged follows what net/http does with the connection; direct says that
@@ -147,6 +150,7 @@ func (c *Conn) leaves(b []byte, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	told := c.phase == summoned
+	defer c.makeWay()
 	if told && len(b) == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
 		c.leave()
 		return true
@@ -243,13 +247,31 @@ func (c *Conn) leave() {
 	to(moved)
 }
 
-// summon has a connection that waits for a request leave.
-func (c *Conn) summon() {
+// summon has a connection that waits for a request leave, and makes way then; others
+// do at once.
+func (c *Conn) summon(way <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phase == awaiting && !c.fixed.Load() {
-		c.phase = summoned
-		_ = c.TCPConn.SetReadDeadline(time.Unix(1, 0)) // it is closed already: so much the better
+	c.way = way
+	if !c.call() {
+		c.makeWay()
+	}
+}
+
+// call has a connection come back that waits for a request. It is called with mu held.
+func (c *Conn) call() bool {
+	if c.phase != awaiting || c.fixed.Load() {
+		return false
+	}
+	c.phase = summoned
+	_ = c.TCPConn.SetReadDeadline(time.Unix(1, 0)) // it is closed already: so much the better
+	return true
+}
+
+func (c *Conn) makeWay() {
+	if c.way != nil {
+		<-c.way
+		c.way = nil
 	}
 }
 
@@ -284,7 +306,7 @@ func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.phase == gone || c.phase == summoned:
+	case c.phase == gone || c.phase == summoned || c.Leaving() && c.call():
 		return nil
 	case (c.phase == serving || c.phase == closing) && c.Leaving() && c.tells() && c.between():
 		switch {
@@ -339,52 +361,4 @@ func (c *Conn) Write(b []byte) (int, error) {
 		c.finish()
 	}
 	return c.TCPConn.Write(b)
-}
-
-// SetReadDeadline counts: see [Boundary].
-func (c *Conn) SetReadDeadline(t time.Time) error {
-	return c.setDeadline(t, c.TCPConn.SetReadDeadline)
-}
-
-// SetDeadline counts as well.
-func (c *Conn) SetDeadline(t time.Time) error { return c.setDeadline(t, c.TCPConn.SetDeadline) }
-
-// setDeadline leaves one that has left to who has it.
-func (c *Conn) setDeadline(t time.Time, set func(time.Time) error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.phase == gone {
-		return net.ErrClosed
-	}
-	c.boundary.Deadline()
-	if c.moved && c.tells() {
-		c.header, t = untilOf(t), after(c.group.Idle)
-	}
-	return set(t)
-}
-
-// headerBegins has the time for a header begin with its first byte. It is called with
-// mu held.
-func (c *Conn) headerBegins() {
-	c.moved = false
-	if c.tells() {
-		// If it fails the connection is broken, which the next use tells.
-		_ = c.TCPConn.SetReadDeadline(after(c.header))
-	}
-}
-
-// after is the deadline in that time; none for 0.
-func after(d time.Duration) (deadline time.Time) {
-	if d > 0 {
-		deadline = time.Now().Add(d)
-	}
-	return deadline
-}
-
-// untilOf is the time to a deadline; 0 for none.
-func untilOf(deadline time.Time) time.Duration {
-	if deadline.IsZero() {
-		return 0
-	}
-	return max(time.Until(deadline), time.Nanosecond)
 }

@@ -1,6 +1,7 @@
 package idleconn
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -77,18 +78,41 @@ func (g *Group) all() (list []*Conn) {
 
 // Leave has every connection that waits for a request, and later each that comes to
 // wait for one, handed to to, without deadlines. To the server that has it now, it
-// looks as if the client had ended it, but not before to has returned. Those stay that this package cannot tell to
+// looks as if the client had ended it, but not before to has returned. A few are on
+// their way at a time: a request that arrives on one of them waits for the others. When
+// Leave returns, all have left, unless ctx is done: then they do when that server closes
+// them. Those stay that this package cannot tell to
 // wait: of TLS (but for those on which nothing was read at all), of HTTP/2, and what
 // was hijacked.
-func (g *Group) Leave(to func(*Moved)) {
+func (g *Group) Leave(ctx context.Context, to func(*Moved)) {
 	g.mu.Lock()
 	g.to = to
 	g.mu.Unlock()
 	g.left.Store(true)
+	way := make(chan struct{}, atOnce)
+	take := func() bool {
+		select {
+		case way <- struct{}{}:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
 	for _, c := range g.all() {
-		c.summon()
+		if !take() {
+			return
+		}
+		c.summon(way)
+	}
+	for range atOnce {
+		if !take() {
+			return
+		}
 	}
 }
+
+// atOnce is how many connections are on their way to another server at a time.
+const atOnce = 16
 
 // Busy reports that there are connections with a request of which the server may not
 // have the whole header: it would drop them if it shut down.

@@ -89,7 +89,7 @@ func (w *world) replace() (shutDown func()) {
 	before, leaving := w.server, w.queue
 	w.next()
 	to := w.queue.conns
-	leaving.group.Leave(func(conn *Moved) { go func() { to <- conn }() })
+	leaving.group.Leave(w.t.Context(), func(conn *Moved) { to <- conn })
 	for leaving.group.Busy() {
 		select {
 		case <-time.After(time.Millisecond):
@@ -243,7 +243,7 @@ func TestHTTP2AndHijackedConnectionsStay(t *testing.T) {
 		if conn.SetReadDeadline(time.Time{}) != nil || conn.Leaving() {
 			t.Fatal("the group has not left")
 		}
-		g.Leave(func(*Moved) { t.Error("it left") })
+		g.Leave(t.Context(), func(*Moved) { t.Error("it left") })
 		client.send("more")
 		if n, err := conn.Read(make([]byte, ReaderSize)); n != len("more") || err != nil {
 			t.Errorf("%d, %v: want what the client sends", n, err)
