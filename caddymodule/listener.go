@@ -42,6 +42,7 @@ import (
 // It works on Linux, on TCP; elsewhere it changes nothing.
 type Listener struct {
 	server *caddyhttp.Server // nil for one that is not of HTTP
+	begun  begun
 }
 
 // CaddyModule returns the Caddy module information.
@@ -49,12 +50,32 @@ func (Listener) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "caddy.listeners.edge", New: func() caddy.Module { return new(Listener) }}
 }
 
-// Provision remembers the server, whose timeouts get their defaults later.
+// Provision remembers the server, whose timeouts get their defaults later, and asks to
+// be told when all of the configuration has started.
 func (l *Listener) Provision(ctx caddy.Context) error {
+	l.begun = make(begun)
+	app, err := ctx.App("events")
+	if err != nil {
+		return err
+	}
+	if err := app.(*caddyevents.App).On("started", l.begun); err != nil {
+		return err
+	}
 	l.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if l.server != nil {
 		l.server.RegisterConnState(followConn)
 	}
+	return nil
+}
+
+// begun is closed once all apps of a configuration have started. Caddy's server
+// listens before its certificates are read: what waits at a socket that systemd holds
+// would be refused its handshake.
+type begun chan struct{}
+
+// Handle is told once.
+func (b begun) Handle(context.Context, caddy.Event) error {
+	close(b)
 	return nil
 }
 
@@ -73,7 +94,7 @@ func (l *Listener) WrapListener(listener net.Listener) net.Listener {
 	if tcp == nil {
 		return listener
 	}
-	return keep(listener, tcp, l.patience(), l.idle())
+	return l.keep(listener, tcp)
 }
 
 // idle is how long a connection may wait for a request; 0 for ever.
@@ -132,6 +153,7 @@ type socket struct {
 	leaving atomic.Bool    // what waits is taken, and then no more
 	spares  []net.Listener // of later configurations; nothing arrives there
 	faces   []*face        // of the configurations that listen, the newest last
+	begun   begun          // of the configuration that opened it
 	closing chan struct{}  // closed when the last configuration has closed it
 	done    chan struct{}  // closed when the goroutine has ended
 }
@@ -196,30 +218,30 @@ func (a *App) subscribe(ctx caddy.Context) error {
 }
 
 // keep makes l a face of its address: of the socket that is open already, or
-// of l itself, if it is the first. Later connections have the patience of the latest.
-func keep(l net.Listener, tcp *net.TCPListener, patience, idle time.Duration) net.Listener {
+// of it itself, if it is the first. Later connections have the patience of the latest.
+func (l *Listener) keep(listener net.Listener, tcp *net.TCPListener) net.Listener {
 	sockets.Lock()
 	defer sockets.Unlock()
-	address := l.Addr().String()
+	address := listener.Addr().String()
 	s := sockets.open[address]
 	if s == nil {
-		s = &socket{address: address, active: l, tcp: tcp, closing: make(chan struct{}), done: make(chan struct{})}
+		s = &socket{address: address, active: listener, tcp: tcp, begun: l.begun, closing: make(chan struct{}), done: make(chan struct{})}
 		if inherited := inheritedSocket(address); inherited != nil && !unshared(tcp) {
 			// The first socket is the predecessor's, and ours too.
-			s.active, s.tcp, s.spares = inherited, inherited, []net.Listener{l}
+			s.active, s.tcp, s.spares = inherited, inherited, []net.Listener{listener}
 		} else if err := steerToFirst(tcp); err != nil && !unshared(tcp) {
 			// One that systemd holds for us is alone: its copies share what waits.
-			return l
+			return listener
 		}
 		sockets.open[address] = s
 		go s.accept()
 	} else {
-		s.spares = append(s.spares, l)
+		s.spares = append(s.spares, listener)
 	}
-	if err := endStalled(s.tcp, patience); err != nil {
+	if err := endStalled(s.tcp, l.patience()); err != nil {
 		logger().Warn("clients that take nothing are not ended over HTTP/2", zap.String("address", address), zap.Error(err))
 	}
-	f := &face{s: s, conns: make(chan net.Conn), closed: make(chan struct{}), group: idleconn.Group{Idle: idle}}
+	f := &face{s: s, conns: make(chan net.Conn), closed: make(chan struct{}), group: idleconn.Group{Idle: l.idle()}}
 	s.faces = append(s.faces, f)
 	return f
 }
@@ -227,10 +249,12 @@ func keep(l net.Listener, tcp *net.TCPListener, patience, idle time.Duration) ne
 // accept hands every connection to the newest face that is open.
 func (s *socket) accept() {
 	defer close(s.done)
-	select {
-	case <-inCharge(): // at once, but for a successor
-	case <-s.closing:
-		return
+	for _, first := range []<-chan struct{}{s.begun, inCharge()} {
+		select {
+		case <-first:
+		case <-s.closing:
+			return
+		}
 	}
 	for pause := time.Duration(0); ; {
 		conn, err := s.active.Accept()
