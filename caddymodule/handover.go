@@ -147,7 +147,7 @@ func (s *succession) start(binary string) (err error) {
 	s.yielding.Lock()
 	defer s.yielding.Unlock()
 	s.child, err = handover.Start(handover.Order{
-		Binary: binary, Args: os.Args[1:], Sockets: s.estate.inherited, Fixed: s.estate.fixed,
+		Binary: binary, Args: os.Args[1:], Sockets: s.estate.inherited, Fixed: s.estate.fixed, Sibling: supervised(),
 		Handlers: map[string]handover.Handler{
 			"hello": s.hello, "yield": s.yield, "taken": s.take, "failed": s.fail,
 			"purge": s.purge, "draining": s.draining, "change": s.change,

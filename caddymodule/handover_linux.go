@@ -20,11 +20,10 @@ func checkOwner(binary string, info fs.FileInfo) error {
 // notifyMainPID tells systemd, if that has started this process, which one it is
 // about now (sd_notify(3)).
 func notifyMainPID(pid int) error {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
+	if !supervised() {
 		return nil
 	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: os.Getenv("NOTIFY_SOCKET"), Net: "unixgram"})
 	if err != nil {
 		return fmt.Errorf("tell systemd: %w", err)
 	}

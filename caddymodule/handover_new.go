@@ -26,7 +26,6 @@ import (
 type predecessor struct {
 	*handover.Link
 
-	pid         int
 	inheritance *handover.Inheritance
 	greeting    greeting
 	charged     chan struct{} // closed when this process is in charge
@@ -48,21 +47,36 @@ var always = func() chan struct{} {
 	return c
 }()
 
-// awaitAlone waits until the predecessor listens on nothing any more, or has ended:
-// the kernel closes its sockets before its children get another parent.
+// awaitAlone waits until the predecessor listens on nothing any more, or has ended.
 func (p *predecessor) awaitAlone(ctx context.Context) error {
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	for p != nil && os.Getppid() == p.pid {
+	for p != nil && !p.inheritance.Ended() {
 		select {
 		case <-p.alone:
 			return nil
 		case <-look.C:
 		case <-ctx.Done():
-			return fmt.Errorf("process %d, from which this one has taken over, still listens: %w", p.pid, context.Cause(ctx))
+			return fmt.Errorf("process %d, from which this one has taken over, still listens: %w", p.inheritance.PID, context.Cause(ctx))
 		}
 	}
 	return nil
+}
+
+// supervised reports that a service manager has started this process, which wants to
+// be told what becomes of it (sd_notify(3)).
+func supervised() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+
+// awaitEnd waits for the predecessor's end, if there is one, under a service manager:
+// that kills what is left when this process, its main one, has ended.
+func (p *predecessor) awaitEnd(ctx context.Context) {
+	if p == nil || !supervised() {
+		return
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+	}
 }
 
 // left is told that the predecessor listens on nothing any more.
@@ -94,7 +108,7 @@ func inherit() error {
 	if err != nil || i == nil {
 		return err
 	}
-	p := &predecessor{pid: os.Getppid(), inheritance: i, sockets: i.Sockets, charged: make(chan struct{}), alone: make(chan struct{})}
+	p := &predecessor{inheritance: i, sockets: i.Sockets, charged: make(chan struct{}), alone: make(chan struct{})}
 	p.Link = handover.NewLink(i.Conn, map[string]handover.Handler{"change": p.change, "alone": p.left})
 	replaced = p
 	return nil

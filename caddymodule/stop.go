@@ -120,6 +120,7 @@ func (a *App) takeLeave(hurry context.Context) {
 		parting.Go(func() { parted.Add(int64(p.Part(hurry, stop.Window.D()))) })
 	}
 	parting.Wait()
+	replaced.awaitEnd(hurry)
 	if s := succeeding.Load(); s != nil && s.gone.Load() {
 		s.awaitMoved(hurry)
 	}

@@ -34,6 +34,7 @@ type Child struct {
 	PID int
 
 	process *exec.Cmd
+	pidfd   *int // tells of the end of a sibling; nil for a child
 	ended   chan struct{}
 	state   error // how it ended, once it has
 	said    tail
@@ -48,6 +49,9 @@ type Order struct {
 	// Fixed are files that must have the same number in the new process: those that
 	// a service manager gave. They stay the caller's.
 	Fixed map[int]*os.File
+	// Sibling makes the process a child of this one's parent, a service manager: that
+	// learns of the end of its own children only, and waits for no others.
+	Sibling bool
 	// Handlers answer what the new process asks.
 	Handlers map[string]Handler
 }
@@ -85,6 +89,9 @@ func Start(o Order) (*Child, error) {
 	c.process = exec.Command(o.Binary, o.Args...)
 	c.process.Stdin, c.process.Stdout, c.process.Stderr = os.Stdin, os.Stdout, w.theirStderr
 	c.process.ExtraFiles = extra
+	if o.Sibling {
+		c.pidfd = besides(c.process)
+	}
 	for _, variable := range os.Environ() {
 		// Whoever reads LISTEN_PID would take the sockets for another process's.
 		if !strings.HasPrefix(variable, "LISTEN_PID=") && !strings.HasPrefix(variable, environment+"=") {
@@ -152,12 +159,20 @@ func (c *Child) follow(said *os.File) {
 		_, _ = io.Copy(io.MultiWriter(os.Stderr, &c.said), said) // to its end, or to ours
 		_ = said.Close()
 	})
-	err := c.process.Wait()
+	err := c.wait()
 	// Its children may have the pipe still.
 	_ = said.SetReadDeadline(time.Now().Add(time.Second))
 	reading.Wait()
 	c.state = err
 	close(c.ended)
+}
+
+// wait waits for the process's end. How a sibling ended is its parent's to know.
+func (c *Child) wait() error {
+	if c.pidfd == nil {
+		return c.process.Wait()
+	}
+	return errors.Join(awaitEnd(*c.pidfd), c.process.Process.Release())
 }
 
 // Ended is closed when the process has ended. It can be that long after its link
@@ -222,7 +237,10 @@ type Inheritance struct {
 	Sockets map[string]net.Listener
 	// Passage is where connections come from; nil if the other process has none.
 	Passage *Passage
+	// PID is the other process's id.
+	PID int
 
+	pidfd  int // of the other process; negative where the kernel has none
 	stderr int
 }
 
@@ -248,6 +266,10 @@ func Inherit() (*Inheritance, error) {
 		return nil, fmt.Errorf("%s: %w", environment, err)
 	}
 	i.Conn = conn
+	if i.PID, err = maker(conn); err != nil {
+		return nil, fmt.Errorf("%s: %w", environment, err)
+	}
+	i.pidfd = watch(i.PID)
 	if what.Passage > 0 {
 		if i.Passage, err = openPassage(what.Passage); err != nil {
 			return nil, fmt.Errorf("%s: %w", environment, err)
@@ -262,6 +284,15 @@ func Inherit() (*Inheritance, error) {
 		i.Sockets[address] = listener
 	}
 	return i, nil
+}
+
+// Ended reports that the process that started this one has ended: by then the kernel
+// has closed its sockets.
+func (i *Inheritance) Ended() bool {
+	if i.pidfd < 0 { // then it is the parent
+		return os.Getppid() != i.PID
+	}
+	return hasEnded(i.pidfd)
 }
 
 // Adopted makes the process's standard error its own: until then it goes through
