@@ -53,12 +53,13 @@ sudo() {
 	case "$*" in
 	"chown 65532:65532 "*) [ -d "$3" ] ;;
 	"install -m 640 -g edge "*) install -m 640 "$6" "$7" ;;
+	"install -d -m 700 -o edge -g edge "*) [ $# -eq 9 ] ;;
 	"sh -c "*) "$@" ;;
 	"systemctl "*)
 		shift
 		case $1 in
 		enable) [ "$2" = --now ] && shift ;;
-		start | stop) ;;
+		start | stop | restart) ;;
 		*) wrong systemctl "$@" || return ;;
 		esac
 		shift
