@@ -42,7 +42,7 @@ import (
 // It works on Linux, on TCP; elsewhere it changes nothing.
 type Listener struct {
 	server *caddyhttp.Server // nil for one that is not of HTTP
-	begun  begun
+	begin  *beginning
 }
 
 // CaddyModule returns the Caddy module information.
@@ -52,31 +52,13 @@ func (Listener) CaddyModule() caddy.ModuleInfo {
 
 // Provision remembers the server, whose timeouts get their defaults later, and asks to
 // be told when all of the configuration has started.
-func (l *Listener) Provision(ctx caddy.Context) error {
-	l.begun = make(begun)
-	app, err := ctx.App("events")
-	if err != nil {
-		return err
-	}
-	if err := app.(*caddyevents.App).On("started", l.begun); err != nil {
-		return err
-	}
+func (l *Listener) Provision(ctx caddy.Context) (err error) {
 	l.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if l.server != nil {
 		l.server.RegisterConnState(followConn)
 	}
-	return nil
-}
-
-// begun is closed once all apps of a configuration have started. Caddy's server
-// listens before its certificates are read: what waits at a socket that systemd holds
-// would be refused its handshake.
-type begun chan struct{}
-
-// Handle is told once.
-func (b begun) Handle(context.Context, caddy.Event) error {
-	close(b)
-	return nil
+	l.begin, err = newBeginning(ctx, l.server)
+	return err
 }
 
 // UnmarshalCaddyfile reads the word edge, which takes nothing.
@@ -153,7 +135,7 @@ type socket struct {
 	leaving atomic.Bool    // what waits is taken, and then no more
 	spares  []net.Listener // of later configurations; nothing arrives there
 	faces   []*face        // of the configurations that listen, the newest last
-	begun   begun          // of the configuration that opened it
+	begin   *beginning     // of the configuration that opened it
 	closing chan struct{}  // closed when the last configuration has closed it
 	done    chan struct{}  // closed when the goroutine has ended
 }
@@ -225,7 +207,7 @@ func (l *Listener) keep(listener net.Listener, tcp *net.TCPListener) net.Listene
 	address := listener.Addr().String()
 	s := sockets.open[address]
 	if s == nil {
-		s = &socket{address: address, active: listener, tcp: tcp, begun: l.begun, closing: make(chan struct{}), done: make(chan struct{})}
+		s = &socket{address: address, active: listener, tcp: tcp, begin: l.begin, closing: make(chan struct{}), done: make(chan struct{})}
 		if inherited := inheritedSocket(address); inherited != nil && !unshared(tcp) {
 			// The first socket is the predecessor's, and ours too.
 			s.active, s.tcp, s.spares = inherited, inherited, []net.Listener{listener}
@@ -249,13 +231,14 @@ func (l *Listener) keep(listener net.Listener, tcp *net.TCPListener) net.Listene
 // accept hands every connection to the newest face that is open.
 func (s *socket) accept() {
 	defer close(s.done)
-	for _, first := range []<-chan struct{}{s.begun, inCharge()} {
+	for _, first := range []<-chan struct{}{s.begin.started, inCharge()} {
 		select {
 		case <-first:
 		case <-s.closing:
 			return
 		}
 	}
+	s.begin.awaitCertificates(s.closing)
 	for pause := time.Duration(0); ; {
 		conn, err := s.active.Accept()
 		if errors.Is(err, net.ErrClosed) || err != nil && s.leaving.Load() {

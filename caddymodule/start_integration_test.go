@@ -152,8 +152,17 @@ func coldStart(t *testing.T, address string) (listened bool) {
 	g.mu.Lock()
 	unlock := sync.OnceFunc(g.mu.Unlock)
 	defer unlock()
-	loaded := background(func() error { return e.load(staticPool(address), pagesSite) })
-	eventually(t, "the edge app is starting", func() bool { return somebodyIs(t, "(*gateway).open") })
+	// The listener wrapper edge would have them wait at the socket.
+	text := strings.Replace(e.caddyfile(staticPool(address), pagesSite), "listener_wrappers {\n\t\t\tedge\n\t\t\ttls\n\t\t}\n", "", 1)
+	loaded := background(func() error { return e.loadText(text) })
+	eventually(t, "the edge app is starting", func() bool {
+		select {
+		case err := <-loaded:
+			t.Fatalf("loaded: %v", err)
+		default:
+		}
+		return somebodyIs(t, "(*gateway).open")
+	})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(e.URL, "http://"))
 	if err != nil {
 		unlock()

@@ -168,7 +168,7 @@ func TestWhoWaitsAtTheSocketIsGreetedWithACertificate(t *testing.T) {
 		for range 8 {
 			waiting.Go(func() {
 				if err := ask(); err != nil {
-					t.Errorf("who waited: %v", err)
+					t.Errorf("who waited: %v\n%s", err, g.log)
 				}
 			})
 		}
