@@ -5,6 +5,8 @@
 # make vulncheck  known vulnerabilities in what is built; asks a database
 # make licences  the licence of every module in it, held against a list; needs a minute
 # make deb      a Debian package of it, VERSION=1.2.0
+# make systemd-test  the package, its units, restarts and upgrades under a real systemd, in
+#               namespaces; as root, with a cgroup v2 that can be written; no part of test
 # make release  what a release consists of, VERSION=1.2.0, in dist/VERSION
 # make bench    peers side by side, written to bench/RESULTS.md
 # make bench-race  purges against fetches under way, written to bench/RACE.md
@@ -36,7 +38,7 @@ SOAK ?= 1h
 SOAK_MEMORY ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: release licences vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
+.PHONY: systemd-test release licences vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -120,6 +122,11 @@ bench-test:
 # module of its own, too.
 packaging-test:
 	cd packaging && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+# Root may do it only, and not in every container, so it is no part of test.
+systemd-test:
+	scripts/install-debian.sh systemd dbus iproute2 procps openssl ca-certificates
+	cd packaging && $(GO) vet -tags systemd ./realsystemd && $(GO) test -tags systemd -count=1 -v ./realsystemd
 
 bench:
 	scripts/install-debian.sh nginx-light varnish haproxy wrk nghttp2-client
