@@ -134,7 +134,10 @@ func (c *CloudflareProxies) GetIPRanges(*http.Request) []netip.Prefix {
 }
 
 func onRangesEvent(e cloudflareips.Event) {
-	fields := []zap.Field{zap.Int("ranges", e.Ranges), zap.Time("fetched", e.Fetched)}
+	fields := []zap.Field{zap.Int("ranges", e.Ranges)}
+	if !e.Fetched.IsZero() { // or they are those that are built in
+		fields = append(fields, zap.Time("fetched", e.Fetched))
+	}
 	switch {
 	case errors.Is(e.Err, context.Canceled):
 	case e.Err != nil:

@@ -105,7 +105,7 @@ func (x *troubles) readable() {
 func (x *troubles) visits(ctx context.Context) {
 	for path, every := range map[string]time.Duration{
 		"/page": 200 * time.Millisecond, "/other?n=%d": 200 * time.Millisecond, "/big?n=%d": 200 * time.Millisecond,
-		"/wp-%d": 20 * time.Millisecond, "/greets?n=%d": time.Second, "/broken?n=%d": 50 * time.Millisecond,
+		"/wp-1%d": 20 * time.Millisecond, "/wp-2%d": 20 * time.Millisecond, "/greets?n=%d": time.Second, "/broken?n=%d": 50 * time.Millisecond,
 	} {
 		go x.g.visit(ctx, "", path, every)
 	}
