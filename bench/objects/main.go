@@ -13,8 +13,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,10 +76,7 @@ func run(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		edge := gateway.Program{
-			Name: "edge", Binary: binary, Dir: dir, File: "Caddyfile", Text: caddyfile(o, dir, addresses[0], listener.Addr().String()),
-			Args: []string{"run", "--adapter", "caddyfile", "--config", filepath.Join(dir, "Caddyfile")},
-		}
+		edge := gateway.Cache(binary, dir, addresses[0], listener.Addr().String(), token, fmt.Sprintf("memory %dMiB", o.cap))
 		fmt.Println(version)
 		return edge.Run(func(server *process.Process) error { return fill(ctx, o, addresses[0], server) })
 	})
@@ -173,37 +168,4 @@ func get(ctx context.Context, client *http.Client, url string) error {
 		err = fmt.Errorf("%s: %s with %d bytes: want 200 with %d", url, resp.Status, n, size)
 	}
 	return err
-}
-
-func caddyfile(o options, dir, listen, origin string) string {
-	return strings.NewReplacer(
-		"DIR", filepath.Join(dir, "state"), "CAP", fmt.Sprint(o.cap), "ORIGIN", origin, "TOKEN", token, "LISTEN", listen,
-	).Replace(`{
-	admin off
-	persist_config off
-	log {
-		level ERROR
-	}
-	edge {
-		state_dir DIR
-		cache {
-			memory CAPMiB
-		}
-		pool app {
-			discover static ORIGIN
-		}
-		control {
-			token TOKEN
-		}
-	}
-}
-
-http://LISTEN {
-	edge_cache
-	edge_proxy app
-	handle /.edge/* {
-		edge_control
-	}
-}
-`)
 }

@@ -10,9 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/edgegw/edge/bench/command"
@@ -91,64 +88,18 @@ func soak(ctx context.Context, o options, binary, dir string) (s series, err err
 	if err != nil {
 		return series{}, err
 	}
-	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(caddyfile(o, dir, addresses[0], behind.address)), 0o600); err != nil {
-		return series{}, err
+	cache := fmt.Sprintf("memory %dMiB", o.cap)
+	if o.disk > 0 {
+		cache += fmt.Sprintf("\n\t\t\tdisk %dMiB", o.disk)
 	}
-	server, err := process.Start(process.Command{
-		Name: "edge", Path: binary, Dir: dir, CPU: process.AnyCPU,
-		Args: []string{"run", "--adapter", "caddyfile", "--config", config}, Env: peers.Environment(dir),
-	})
-	if err != nil {
-		return series{}, err
-	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
 	c := newClient(addresses[0])
 	defer c.close()
-	if err := c.ready(ctx, server.Exited()); err != nil {
-		return series{}, err
-	}
-	return play(ctx, o, c, server)
-}
-
-// caddyfile is what an operator would write; only the cap is chosen.
-func caddyfile(o options, dir, listen, origin string) string {
-	disk := ""
-	if o.disk > 0 {
-		disk = fmt.Sprintf("\n\t\t\tdisk %dMiB", o.disk)
-	}
-	return strings.NewReplacer(
-		"DIR", filepath.Join(dir, "state"), "CAP", fmt.Sprint(o.cap), "DISK", disk,
-		"ORIGIN", origin, "TOKEN", token, "LISTEN", listen,
-	).Replace(`{
-	admin off
-	persist_config off
-	log {
-		level ERROR
-	}
-	edge {
-		state_dir DIR
-		cache {
-			memory CAPMiBDISK
+	err = gateway.Cache(binary, dir, addresses[0], behind.address, token, cache).Run(func(server *process.Process) error {
+		if err := c.ready(ctx, server.Exited()); err != nil {
+			return err
 		}
-		pool app {
-			discover static ORIGIN
-		}
-		control {
-			token TOKEN
-		}
-		stop {
-			announce 1ms
-		}
-	}
-}
-
-http://LISTEN {
-	edge_cache
-	edge_proxy app
-	handle /.edge/* {
-		edge_control
-	}
-}
-`)
+		s, err = play(ctx, o, c, server)
+		return err
+	})
+	return s, err
 }
