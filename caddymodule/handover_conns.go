@@ -17,13 +17,7 @@ func (s *succession) moveConns() {
 	if !s.takes.Load() {
 		return
 	}
-	var faces []*face
-	sockets.Lock()
-	for _, open := range sockets.open {
-		faces = append(faces, open.faces...)
-	}
-	sockets.Unlock()
-	for _, f := range faces {
+	for _, f := range everyFace() {
 		f.group.Leave(context.Background(), func(conn *idleconn.Moved) { s.pass(f.s.address, conn) })
 	}
 }

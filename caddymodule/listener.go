@@ -155,19 +155,8 @@ type face struct {
 // that later ones are refused, or wait where systemd holds the socket, and gives
 // what was taken in its time. After it Caddy may shut its servers down.
 func lastCall(ctx context.Context) {
-	var all []*socket
-	var faces []*face
-	sockets.Lock()
-	for _, s := range sockets.open {
-		all, faces = append(all, s), append(faces, s.faces...)
-	}
-	sockets.Unlock()
-	for _, s := range all {
-		s.leaving.Store(true)
-		_ = s.tcp.SetDeadline(time.Now().Add(lastAccept)) // closed already: so much the better
-	}
-	for _, s := range all {
-		<-s.done
+	faces := everyFace()
+	for _, s := range acceptUntil(time.Now().Add(lastAccept)) {
 		_ = s.active.Close() // As whoever closes the last face will find.
 	}
 	awaitFirstRequests(ctx, faces)
@@ -175,15 +164,32 @@ func lastCall(ctx context.Context) {
 }
 
 // stopAccepting leaves what arrives to the successor, who has the same sockets.
-func stopAccepting() {
+func stopAccepting() { acceptUntil(time.Unix(1, 0)) }
+
+// acceptUntil ends the accepting at that moment, and gives the sockets when it has
+// ended.
+func acceptUntil(end time.Time) []*socket {
 	sockets.Lock()
 	all := slices.Collect(maps.Values(sockets.open))
 	sockets.Unlock()
 	for _, s := range all {
 		s.leaving.Store(true)
-		_ = s.tcp.SetDeadline(time.Unix(1, 0)) // closed already: so much the better
+		_ = s.tcp.SetDeadline(end) // closed already: so much the better
+	}
+	for _, s := range all {
 		<-s.done
 	}
+	return all
+}
+
+// everyFace is all that this process has, replaced configurations' too.
+func everyFace() (all []*face) {
+	sockets.Lock()
+	defer sockets.Unlock()
+	for _, s := range sockets.open {
+		all = append(all, s.faces...)
+	}
+	return all
 }
 
 // lastAccept is how long connections are taken in that wait.

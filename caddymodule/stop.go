@@ -121,8 +121,8 @@ func (a *App) takeLeave(hurry context.Context) {
 	}
 	parting.Wait()
 	replaced.awaitEnd(hurry)
-	if s := succeeding.Load(); s != nil && s.gone.Load() {
-		s.awaitMoved(hurry)
+	if handedOver() {
+		succeeding.Load().awaitMoved(hurry)
 	}
 	lastCall(hurry)
 	a.logger.Info("left", zap.Int64("parted", parted.Load()), zap.Duration("took", time.Since(began)))

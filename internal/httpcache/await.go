@@ -207,7 +207,7 @@ func (x *exchange) settleResult(res *Result, f *fill) {
 // with the origin. An answer that is cut off must not look complete.
 func (x *exchange) copyBody(t *ticket) {
 	flusher := http.NewResponseController(x.w)
-	dirty, written := false, int64(0)
+	dirty, written, length := false, int64(0), t.f.head.length()
 	for {
 		p, flush, news, err := t.rd.take()
 		switch {
@@ -216,7 +216,7 @@ func (x *exchange) copyBody(t *ticket) {
 				return // the client is gone; the fill goes on
 			}
 			written += int64(len(p))
-			dirty = written != t.f.head.length() // the end flushes by itself
+			dirty = written != length // the end flushes by itself
 			continue
 		case errors.Is(err, io.EOF):
 			x.sendTrailer(t.f)

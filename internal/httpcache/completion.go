@@ -21,16 +21,20 @@ type completion struct {
 // parts. Origins that do not send it send the whole (RFC 9110, 13.1.5). The
 // parts' age is of no matter: that they still hold is what is asked.
 func (f *fill) complete(part *entry) {
-	if part == nil || part.length() > f.buffer.limit || len(f.asked["Authorization"]) > 0 {
+	if part == nil || len(f.asked["Authorization"]) > 0 {
 		return
 	}
-	rest := gap(part.pieces(), part.length())
-	if rest.length == part.length() {
+	length := part.length()
+	if length > f.buffer.limit {
+		return
+	}
+	rest := gap(part.pieces(), length)
+	if rest.length == length {
 		return // neither the beginning nor the end is there
 	}
 	f.completes = &completion{part: part, rest: rest}
 	last := ""
-	if end := rest.start + rest.length; end < part.length() {
+	if end := rest.start + rest.length; end < length {
 		last = strconv.FormatInt(end-1, 10)
 	}
 	f.request.Header["Range"] = []string{"bytes=" + strconv.FormatInt(rest.start, 10) + "-" + last}

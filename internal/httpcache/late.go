@@ -163,7 +163,7 @@ func (x *exchange) copyLate(t *ticket) {
 		return err
 	}
 	flusher := http.NewResponseController(x.w)
-	for sent < t.f.head.length() {
+	for length := t.f.head.length(); sent < length; {
 		end, news, err := t.late.g.beyond(sent)
 		if end > sent {
 			err = t.file.Chunk(x.r.Context(), sent, end, send)
@@ -212,8 +212,8 @@ func (x *exchange) sendRest(f *fill, sent int64) {
 	r := x.request(x.r.Context(), nil)
 	r.Header["Range"] = []string{"bytes=" + strconv.FormatInt(sent, 10) + "-"}
 	r.Header["If-Range"] = []string{f.head.etag()}
-	w := &restWriter{to: x.w, header: make(http.Header), of: f.head, at: sent, source: func() Source { return x.o.Source(r) }}
-	if err := x.o.Fetch(w, r); err != nil || w.at != f.head.length() {
+	w := &restWriter{to: x.w, header: make(http.Header), of: f.head, length: f.head.length(), at: sent, source: func() Source { return x.o.Source(r) }}
+	if err := x.o.Fetch(w, r); err != nil || w.at != w.length {
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -224,6 +224,7 @@ type restWriter struct {
 	to     io.Writer
 	header http.Header
 	of     *entry
+	length int64 // its
 	source func() Source
 	at     int64 // what comes next of the body to those who wait
 	skip   int64 // what they have already
@@ -240,12 +241,12 @@ func (w *restWriter) WriteHeader(status int) {
 	w.wrote = true
 	clean := withoutHopByHop(w.header)
 	_, part, size, isPart := partOf(clean)
-	tags, rest := clean["Etag"], byteRange{start: w.at, length: w.of.length() - w.at}
+	tags, rest := clean["Etag"], byteRange{start: w.at, length: w.length - w.at}
 	switch {
 	case len(tags) != 1 || tags[0] != w.of.etag() || w.source().Version != w.of.madeBy,
 		joined(clean["Content-Encoding"]) != joined(w.of.fields().values("Content-Encoding")):
 		w.err = fmt.Errorf("status %d of another answer", status)
-	case isPart && status == http.StatusPartialContent && part == rest && size == w.of.length():
+	case isPart && status == http.StatusPartialContent && part == rest && size == w.length:
 	case status == http.StatusOK:
 		w.skip = w.at
 	default:
@@ -257,7 +258,7 @@ func (w *restWriter) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK) // as net/http does
 	n := len(p)
 	skipped := min(w.skip, int64(n))
-	if w.skip, p = w.skip-skipped, p[skipped:]; w.err == nil && w.at+int64(len(p)) > w.of.length() {
+	if w.skip, p = w.skip-skipped, p[skipped:]; w.err == nil && w.at+int64(len(p)) > w.length {
 		w.err = errors.New("more than was declared")
 	}
 	if w.err == nil && len(p) > 0 {

@@ -119,7 +119,8 @@ func rangeApplies(request http.Header, e *entry) bool {
 	since, ok := parseDate(text)
 	// A Last-Modified is strong if the answer was dated at least a second
 	// after it: RFC 9110, 8.8.2.2.
-	return ok && !e.modified().IsZero() && since.Equal(e.modified()) && e.date().Sub(e.modified()) >= 1e9
+	modified := e.modified()
+	return ok && !modified.IsZero() && since.Equal(modified) && e.date().Sub(modified) >= 1e9
 }
 
 // replyRange answers with parts of a stored 200. done is false when the whole

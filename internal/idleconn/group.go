@@ -81,9 +81,8 @@ func (g *Group) all() (list []*Conn) {
 // looks as if the client had ended it, but not before to has returned. A few are on
 // their way at a time: a request that arrives on one of them waits for the others. When
 // Leave returns, all have left, unless ctx is done: then they do when that server closes
-// them. Those stay that this package cannot tell to
-// wait: of TLS (but for those on which nothing was read at all), of HTTP/2, and what
-// was hijacked.
+// them. Those stay that this package cannot tell to wait: of TLS (but for those on
+// which nothing was read at all), of HTTP/2, and what was hijacked.
 func (g *Group) Leave(ctx context.Context, to func(*Moved)) {
 	g.mu.Lock()
 	g.to = to
