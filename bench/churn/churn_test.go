@@ -18,10 +18,6 @@ func TestLossesAreJudgedByWhatBecameOfTheReplica(t *testing.T) {
 		{instance: "r4", id: "a4"},
 		{instance: "r5", id: "a1", how: planned, at: at(20), over: at(21)}, // at r1's address
 	}
-	turns := []turn{{at(100), at(101)}}
-	unheard := func(k *kind, from, to int) loss {
-		return loss{kind: k, began: at(from), ended: at(to), unheard: true}
-	}
 	lost := func(k *kind, where string, from, to, status int) loss {
 		return loss{kind: k, where: where, began: at(from), ended: at(to), status: status}
 	}
@@ -47,17 +43,13 @@ func TestLossesAreJudgedByWhatBecameOfTheReplica(t *testing.T) {
 		"POST that the pool refused":                   {lost(post, "a1", 9, 10, 503), fault},
 		"POST without any answer":                      {lost(post, "", 9, 10, 0), fault},
 		"POST at a replica that is well":               {lost(post, "a4", 9, 10, 502), fault},
-		"POST on a connection that a reload closed":    {unheard(post, 102, 103), connClosed},
-		"POST on a connection closed by itself":        {unheard(post, 80, 81), fault},
-		"POST refused during a reload":                 {lost(post, "", 100, 101, 503), fault},
-		"WebSocket on a connection that was closed":    {unheard(socket, 100, 101), fault},
 		"stream cut by a kill":                         {cut(sse, "r1", 1, 10), streamCut},
 		"stream cut when its drain was over":           {cut(socket, "r2", 1, 14), fault},
 		"stream cut at a replica that is well":         {cut(socket, "r4", 1, 14), fault},
 		"stream refused at a killed replica":           {lost(socket, "a1", 10, 10, 502), fault},
 		"silent stream at a killed replica":            {lost(sse, "r1", 1, 20, 200), fault},
 	} {
-		if got := c.loss.judge(lives, turns); got != c.want {
+		if got := c.loss.judge(lives); got != c.want {
 			t.Errorf("%s: %q: want %q", name, got, c.want)
 		}
 	}

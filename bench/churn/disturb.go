@@ -57,33 +57,27 @@ func (j *journal) disturb(ctx, until context.Context, o options) error {
 	return nil
 }
 
-// turn notes a reload or a handover: a command of edge's that must succeed. What it
-// printed is returned.
-func (j *journal) turn(ctx context.Context, args ...string) ([]byte, error) {
-	t := turn{from: time.Now()}
-	c := exec.CommandContext(ctx, j.site.binary, args...)
-	c.Env = peers.Environment(j.site.dir)
+// command runs a command of edge's that must succeed, and returns what it printed.
+func (s *site) command(ctx context.Context, args ...string) ([]byte, error) {
+	c := exec.CommandContext(ctx, s.binary, args...)
+	c.Env = peers.Environment(s.dir)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	out, err := c.Output()
 	if err != nil {
 		return nil, fmt.Errorf("edge %v: %w\n%s%s", args, err, out, &stderr)
 	}
-	t.until = time.Now()
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.turns = append(j.turns, t)
 	return out, nil
 }
 
 func (j *journal) reload(ctx context.Context) error {
-	_, err := j.turn(ctx, "reload", "--adapter", "caddyfile", "--config", j.site.config, "--address", j.site.admin, "--force")
+	_, err := j.site.command(ctx, "reload", "--adapter", "caddyfile", "--config", j.site.config, "--address", j.site.admin, "--force")
 	return err
 }
 
 // handOver has another process take over, which may take a while on a busy machine.
 func (j *journal) handOver(ctx context.Context) error {
-	out, err := j.turn(ctx, "handover", "--json", "--wait", "2m", "--server", "http://"+j.site.admin+"/edge")
+	out, err := j.site.command(ctx, "handover", "--json", "--wait", "2m", "--server", "http://"+j.site.admin+"/edge")
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,6 @@ type journal struct {
 
 	mu      sync.Mutex
 	history history.History
-	turns   []turn
 	done    map[string]int // mischief, by its name
 	samples []sample
 

@@ -56,9 +56,9 @@ func (v *visitor) ask(k *kind) {
 	if err != nil {
 		panic("churn: " + err.Error()) // made of constants
 	}
-	connections, kept := 0, false
+	connections := 0
 	r = r.WithContext(httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { connections, kept = connections+1, info.Reused },
+		GotConn: func(httptrace.GotConnInfo) { connections++ },
 	}))
 	l := loss{kind: k, began: time.Now()}
 	body, err := v.exchange(r, &l)
@@ -66,9 +66,7 @@ func (v *visitor) ask(k *kind) {
 		l.begun = false // what is wrong now is not for being cut
 		err = v.check(k, body)
 	}
-	l.unheard = l.status == 0 && kept
 	if err == nil && connections > 1 {
-		l.unheard = true
 		err = fmt.Errorf("it took %d connections: the gateway closed one under the request", connections)
 	}
 	l.ended = time.Now()

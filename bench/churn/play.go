@@ -67,12 +67,10 @@ func play(ctx context.Context, o options, binary, dir string) (r result, err err
 	if err := s.settle(ctx, &r); err != nil {
 		return result{}, err
 	}
-	var turns []turn
 	if r.journal != nil {
-		turns = r.journal.turns
 		r.journal.judge()
 	}
-	r.tally.judge(f.lives(), turns)
+	r.tally.judge(f.lives())
 	return r, nil
 }
 

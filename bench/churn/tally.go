@@ -57,11 +57,11 @@ func (t *tally) event(k *kind) {
 }
 
 // judge gives every loss its verdict.
-func (t *tally) judge(lives []life, turns []turn) {
+func (t *tally) judge(lives []life) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range t.losses {
-		t.losses[i].verdict = t.losses[i].judge(lives, turns)
+		t.losses[i].verdict = t.losses[i].judge(lives)
 	}
 	for _, took := range t.took {
 		slices.Sort(took)

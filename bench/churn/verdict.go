@@ -62,14 +62,12 @@ func (l life) touched(began, ended time.Time) bool {
 // loss is a request without a whole and right answer, or a stream's end that
 // was not in order.
 type loss struct {
-	kind   *kind
-	where  string // the replica, as it or the gateway calls it; "" for unknown
-	began  time.Time
-	ended  time.Time
-	status int  // of the answer, 0 for none
-	begun  bool // the header of a good answer had come
-	// unheard: a kept connection was closed under it, before any answer.
-	unheard bool
+	kind    *kind
+	where   string // the replica, as it or the gateway calls it; "" for unknown
+	began   time.Time
+	ended   time.Time
+	status  int  // of the answer, 0 for none
+	begun   bool // the header of a good answer had come
 	what    string
 	verdict verdict
 }
@@ -83,31 +81,13 @@ const (
 	lostToSudden verdict = "sent, not answered, and not to be sent twice: SIGTERM without notice"
 	answerCut    verdict = "cut after the header of its answer: kill -9"
 	streamCut    verdict = "stream cut: kill -9"
-	connClosed   verdict = "its connection was closed when it came: a reload or an upgrade"
 )
-
-// turn is a reload or an upgrade of the gateway.
-type turn struct{ from, until time.Time }
-
-// parting is how long after a turn connections of the former configuration may
-// still be closed.
-const parting = 10 * time.Second
-
-// touched reports whether what went on from began to ended was under way then.
-func (t turn) touched(began, ended time.Time) bool {
-	return !began.After(t.until.Add(parting)) && !ended.Before(t.from.Add(-slack))
-}
 
 // judge says why a loss could not be avoided, if that is so. Anything that had
 // been sent to a replica that was killed meanwhile is lost, unless it may be
-// sent again; what the gateway refused had not been sent. A client whose request
-// meets the end of a kept connection cannot know whether it came (RFC 9112, 9.5).
-func (l loss) judge(lives []life, turns []turn) verdict {
-	for _, t := range turns {
-		if l.unheard && !l.kind.stream && t.touched(l.began, l.ended) {
-			return connClosed
-		}
-	}
+// sent again; what the gateway refused had not been sent. That a kept connection
+// ended under a request is the gateway's fault, whatever befell it meanwhile.
+func (l loss) judge(lives []life) verdict {
 	for _, r := range lives {
 		if l.where == "" || (r.instance != l.where && r.id != l.where) || !r.touched(l.began, l.ended) {
 			continue
