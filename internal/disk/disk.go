@@ -112,6 +112,7 @@ type Store struct {
 	queue    []*op
 	queued   int64 // bytes
 	pending  map[Key][]*op
+	deleting map[Key]*op        // the last deletion of each key, until it is written
 	files    map[fileName]int64 // bytes of each
 	dropped  []fileName         // of which there may be no record any more
 	closed   bool
@@ -148,7 +149,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		dir: o.Dir, fs: o.FS, report: o.Event, maxQueue: o.MaxQueue,
 		index: newIndex(o.MaxIndex/recordCost, o.Grown), pending: make(map[Key][]*op),
-		files:   make(map[fileName]int64),
+		files: make(map[fileName]int64), deleting: make(map[Key]*op),
 		reading: make(chan struct{}, maxReads), started: time.Now(), run: rand.Text()[:8],
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}

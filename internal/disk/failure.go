@@ -69,7 +69,7 @@ func (s *Store) finish() {
 	}
 	s.mu.Lock()
 	rest := s.queue
-	s.queue, s.pending = nil, nil
+	s.queue, s.pending, s.deleting = nil, nil, nil
 	s.mu.Unlock()
 	s.giveUp(rest)
 	if last := s.last(); last != nil && !last.sealed && len(last.table) > 0 {

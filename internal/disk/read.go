@@ -190,6 +190,9 @@ func (s *Store) forget(r Ref) {
 	defer s.mu.Unlock()
 	if at := s.index.find(r.Key, r.Variant); at != noSlot && s.index.slots[at].segment == r.segment && s.index.slots[at].offset == r.offset {
 		s.index.remove(at)
+		for _, g := range s.segments {
+			g.forgot = g.forgot || g.id == r.segment
+		}
 	}
 }
 

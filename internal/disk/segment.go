@@ -21,6 +21,9 @@ type segment struct {
 	files int64    // bytes of files that its records name; likewise
 	slots []int32  // of its records, some of which may be gone; likewise
 	table []placed // until it is sealed; the writer's
+	// forgot: it may have blobs that the index does not know, and would after the next
+	// start. Guarded by the store's mu.
+	forgot bool
 	// sealed: its table is written. The writer's.
 	sealed bool
 }
@@ -231,9 +234,11 @@ func (s *Store) insertLocked(g *segment, p placed) bool {
 			break
 		}
 		s.forgetLocked(old)
+		old.forgot = true
 	}
 	label, ok := s.index.labelNumber(p.head.label)
 	if !ok || s.index.full() {
+		g.forgot = true
 		return false
 	}
 	s.newest = max(s.newest, p.head.stamp)

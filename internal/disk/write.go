@@ -83,14 +83,16 @@ func (s *Store) enqueueLocked(o *op) {
 }
 
 // Delete forgets one blob, for good. The channel, which may be nil, is closed
-// when a crash of the process cannot bring the blob back any more.
+// when a crash of the process cannot bring the blob back any more, whoever has
+// deleted it.
 func (s *Store) Delete(key Key, variant uint64) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.deleteLocked(key, variant, false)
 }
 
-// DeleteAll is Delete for every variant of a key.
+// DeleteAll is Delete for every variant of a key, be it one that could not be read, or
+// for which the index had no room.
 func (s *Store) DeleteAll(key Key) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,18 +109,27 @@ func (s *Store) deleteLocked(key Key, variant uint64, all bool) <-chan struct{} 
 	o := &op{kind: kindDelete, put: Put{Key: key, Variant: variant}, done: make(chan struct{})}
 	if all {
 		o.kind = kindDeleteAll
-		found = s.index.removeAll(key) > 0 || found
+		found = s.index.removeAll(key) > 0 || found || s.forgotLocked() && !s.paused()
 	} else if at := s.index.find(key, variant); at != noSlot {
 		s.index.remove(at)
 		found = true
 	}
 	if !found || s.closed {
+		if earlier := s.deleting[key]; earlier != nil {
+			return earlier.done // by another, who may not have waited for it
+		}
 		return nil
 	}
-	// These are never dropped; there can be no more of them than there were
-	// blobs.
+	// These are never dropped. There can be no more of them than there were blobs, and
+	// than are asked for at once.
 	s.enqueueLocked(o)
+	s.deleting[key] = o
 	return o.done
+}
+
+// forgotLocked reports that there may be blobs which the index does not know.
+func (s *Store) forgotLocked() bool {
+	return slices.ContainsFunc(s.segments, func(g *segment) bool { return g.forgot })
 }
 
 // write is the writer's goroutine.
@@ -192,6 +203,9 @@ func (s *Store) next() bool {
 	}
 	if o.done != nil {
 		close(o.done)
+	}
+	if s.deleting[o.put.Key] == o {
+		delete(s.deleting, o.put.Key)
 	}
 	return err == nil
 }
