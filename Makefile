@@ -5,6 +5,7 @@
 # make vulncheck  known vulnerabilities in what is built; asks a database
 # make licences  the licence of every module in it, held against a list; needs a minute
 # make deb      a Debian package of it, VERSION=1.2.0
+# make site     the documents as a site with a search, in dist/site
 # make systemd-test  the package, its units, restarts and upgrades under a real systemd, in
 #               namespaces; as root, with a cgroup v2 that can be written; no part of test
 # make release  what a release consists of, VERSION=1.2.0, in dist/VERSION
@@ -38,7 +39,7 @@ SOAK ?= 1h
 SOAK_MEMORY ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: systemd-test release licences vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
+.PHONY: site systemd-test release licences vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -51,6 +52,10 @@ deb: build
 release:
 	scripts/release.sh "$(VERSION)" "dist/$(VERSION)"
 
+site:
+	scripts/install-npm.sh scripts/site
+	npm run build --silent --prefix scripts/site
+
 licences:
 	mkdir -p bin
 	scripts/sbom.sh "$(CURDIR)/bin/edge.cdx.json"
@@ -59,11 +64,11 @@ licences:
 test: tools format vet lint race fuzz bench-test packaging-test
 
 # What the tests need beyond Go: a C compiler for the race detector, a
-# Redis, a Prometheus, a Chromium, a builder of images, and the public HTTP cache test suite with
-# Node.js to run it.
+# Redis, a Prometheus, a Chromium, a builder of images, and from npm the public HTTP cache
+# test suite and the generator of the documents' site.
 tools:
 	scripts/install-debian.sh gcc libc6-dev curl redis-server rsyslog prometheus systemd chromium fakeroot buildah crun uidmap busybox-static ca-certificates
-	scripts/install-suite.sh
+	scripts/install-npm.sh caddymodule/testdata/suite scripts/site
 
 format:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
@@ -180,6 +185,6 @@ golden:
 
 # Two runs: the page has its totals from the lists.
 verdicts:
-	scripts/install-suite.sh
+	scripts/install-npm.sh caddymodule/testdata/suite
 	$(GO) test ./caddymodule -run PublicSuite -update
 	$(GO) test ./caddymodule -run ConformancePage -update

@@ -63,6 +63,7 @@ var arrows = map[string][]string{
 	"internal/redisclient":         {},
 	"internal/redistest":           {}, // for tests and the bench: nobody's arrow leads there
 	"internal/browsertest":         {}, // for tests likewise
+	"scripts/site":                 {},
 	"internal/sharedcache":         {"internal/redisclient", "internal/unit"},
 	"internal/sample":              {},
 	"internal/sampling":            {},
