@@ -24,7 +24,7 @@ func init() {
 		kind workloads.Kind
 		base func(Setup) Config
 		few  bool // only what is offered for a site that is seen, in full, and off
-	}{{"hit", workloads.Hit, edgeCache, false}, {"pass", workloads.Pass, edgeChain, false}, {"conn", workloads.Hit, edgeHits, true}} {
+	}{{"hit", workloads.Hit, edgeCache, false}, {"pass", workloads.Pass, edgeChain, false}, {"conn", workloads.Hit, edgeHits, true}, {"mix", workloads.Mixed, edgeHits, true}} {
 		for _, way := range []struct {
 			name, about, global, site, share string
 		}{
