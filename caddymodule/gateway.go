@@ -187,10 +187,10 @@ func (g *gateway) Destruct() error {
 		err = g.purges.Close()
 	}
 	if g.member != nil {
-		err = errors.Join(err, g.member.Close())
+		g.member.Close()
 	}
 	g.warmth.close()
-	err = errors.Join(err, g.closeShared())
+	g.closeShared()
 	g.store.Close()
 	for _, lock := range []io.Closer{g.owned, g.held} {
 		if lock != nil {

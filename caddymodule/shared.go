@@ -79,12 +79,11 @@ func (g *gateway) openShared(a *App) error {
 	return nil
 }
 
-func (g *gateway) closeShared() error {
-	if g.sharedCache == nil {
-		return nil
+func (g *gateway) closeShared() {
+	if g.sharedCache != nil {
+		g.store.Share(nil)
+		g.sharedCache.Close()
 	}
-	g.store.Share(nil)
-	return g.sharedCache.Close()
 }
 
 // common is that cache, as the store sees it.

@@ -3,7 +3,7 @@ package fleet
 import (
 	"context"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/edgegw/edge/internal/redisclient"
 )
 
 // Ask finds out whether the Redis of a configuration answers, and takes its password.
@@ -12,7 +12,5 @@ func Ask(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	client := redis.NewClient(options)
-	defer client.Close()
-	return client.Ping(ctx).Err()
+	return redisclient.Ping(ctx, options)
 }

@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/redis/rueidis"
 
 	"github.com/edgegw/edge/internal/redisclient"
 	"github.com/edgegw/edge/internal/unit"
@@ -62,7 +62,7 @@ func (c Config) Validate() error {
 	return err
 }
 
-func (c Config) parse() (*redis.Options, error) {
+func (c Config) parse() (rueidis.ClientOption, error) {
 	var errs []error
 	options, err := redisclient.Parse(c.URL, c.Password)
 	if err != nil {

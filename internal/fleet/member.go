@@ -32,7 +32,7 @@ type Node interface {
 type Member struct {
 	board  board
 	shelf  *redisBoard // nil in simulations, which have no orders
-	closer func() error
+	closer func()
 	clock  func(context.Context) (time.Time, error)
 	node   Node
 	id     string
@@ -94,7 +94,7 @@ func Open(c Config, host string, node Node, noted []byte, event func(Event)) (*M
 		return nil, err
 	}
 	c = c.withDefaults(host)
-	b := newRedisBoard(*options, c.Name, c.Keep, c.Timeout.D())
+	b := newRedisBoard(options, c.Name, c.Keep, c.Timeout.D())
 	m := newMember(b, node, c.Node, c.Lease.D(), readPlace(noted), event)
 	m.shelf, m.closer, m.clock = b, b.close, b.time
 	m.start()
@@ -107,7 +107,7 @@ func newMember(b board, node Node, name string, lease time.Duration, at place, e
 	}
 	now := time.Now()
 	return &Member{
-		board: b, closer: func() error { return nil }, node: node, id: rand.Text(), name: name, lease: lease, report: event,
+		board: b, closer: func() {}, node: node, id: rand.Text(), name: name, lease: lease, report: event,
 		at: at, others: make(watch), roster: make(roster), done: make(chan struct{}),
 		trust: transition{since: now}, redis: transition{good: true, since: now},
 	}
@@ -127,10 +127,10 @@ func (m *Member) Holds() bool {
 }
 
 // Close leaves the fleet: nobody waits for this node any more.
-func (m *Member) Close() error {
+func (m *Member) Close() {
 	m.close()
 	<-m.done
-	return m.closer()
+	m.closer()
 }
 
 // run is a member's life: one membership after the other.

@@ -85,7 +85,7 @@ func (m *Member) Cancel(ctx context.Context, id string) (bool, error) {
 
 // Withdraw takes back what Offer shared, if the hold still counts.
 func (m *Member) Withdraw(ctx context.Context, id, hold, key string) error {
-	return m.shelf.run(ctx, "withdraw", m.node.Generation(), id, hold, key).Err()
+	return m.shelf.run(ctx, "withdraw", m.node.Generation(), id, hold, key).Error()
 }
 
 // Budget is what a caller has last left of a target's limits, and how long ago

@@ -11,12 +11,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/redis/rueidis"
+
+	"github.com/edgegw/edge/internal/redisclient"
 )
 
 // redisBoard is a board in Redis.
 type redisBoard struct {
-	client  *redis.Client
+	client  *redisclient.Client
 	prefix  string
 	keep    int
 	timeout time.Duration
@@ -28,12 +30,10 @@ type redisBoard struct {
 // megabyte.
 const readMost = 16
 
-func newRedisBoard(o redis.Options, name string, keep int, timeout time.Duration) *redisBoard {
-	// A time-out is the caller's, who knows what to do then.
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = timeout, timeout, timeout
-	o.MaxRetries = -1
+func newRedisBoard(o rueidis.ClientOption, name string, keep int, timeout time.Duration) *redisBoard {
+	client := redisclient.New(redisclient.Within(o, timeout))
 	// The braces keep all keys at one node of a cluster.
-	return &redisBoard{client: redis.NewClient(&o), prefix: "edge:fleet:{" + name + "}:", keep: keep, timeout: timeout}
+	return &redisBoard{client: client, prefix: "edge:fleet:{" + name + "}:", keep: keep, timeout: timeout}
 }
 
 // keyNames are those of the scripts, in their sequence.
@@ -42,14 +42,29 @@ var keyNames = []string{"state", "beats", "marks", "names", "log", "orders", "ow
 func (b *redisBoard) key(name string) string { return b.prefix + name }
 
 // run calls a script, with the caller's floor and arguments.
-func (b *redisBoard) run(ctx context.Context, script string, floor uint64, args ...any) *redis.Cmd {
+func (b *redisBoard) run(ctx context.Context, script string, floor uint64, args ...any) rueidis.RedisResult {
 	ctx, stop := context.WithTimeout(ctx, b.timeout)
 	defer stop()
 	keys := make([]string, 0, len(keyNames))
 	for _, name := range keyNames {
 		keys = append(keys, b.key(name))
 	}
-	return scripts[script].Run(ctx, b.client, keys, append([]any{rand.Text(), text(floor) + ":" + text(b.token.Load())}, args...)...)
+	result := scripts[script].Exec(ctx, b.client, keys, append([]string{rand.Text(), text(floor) + ":" + text(b.token.Load())}, words(args)...))
+	_ = b.client.Judge(result.Error())
+	return result
+}
+
+// words are arguments as Redis takes them.
+func words(args []any) []string {
+	var all []string
+	for _, one := range args {
+		if b, ok := one.([]byte); ok {
+			all = append(all, rueidis.BinaryString(b))
+		} else {
+			all = append(all, fmt.Sprint(one))
+		}
+	}
+	return all
 }
 
 func (b *redisBoard) join(ctx context.Context, id, name string, lease time.Duration, floor uint64) (ticket, View, error) {
@@ -85,8 +100,7 @@ func (b *redisBoard) look(ctx context.Context, floor uint64) (View, error) {
 
 // view reads the next part.
 func (b *redisBoard) view(r *reply) View {
-	list, _ := r.part().([]any)
-	v := readView(list, &r.err)
+	v := readView(r.parts(), &r.err)
 	b.sawToken(v)
 	return v
 }
@@ -113,61 +127,69 @@ func (b *redisBoard) announce(ctx context.Context, e entry, floor uint64) (place
 func (b *redisBoard) read(ctx context.Context, after uint64, wait time.Duration) ([]entry, error) {
 	ctx, stop := context.WithTimeout(ctx, wait+b.timeout)
 	defer stop()
-	args := &redis.XReadArgs{Streams: []string{b.key("log"), text(after) + "-0"}, Count: readMost, Block: -1}
+	log, from := b.key("log"), text(after)+"-0"
+	asked := b.client.B().Xread().Count(readMost)
+	var command rueidis.Completed
 	if wait > 0 {
-		args.Block = max(wait, time.Millisecond) // zero means for ever
+		command = asked.Block(max(wait, time.Millisecond).Milliseconds()).Streams().Key(log).Id(from).Build() // zero means for ever
+	} else {
+		command = asked.Streams().Key(log).Id(from).Build()
 	}
-	streams, err := b.client.XRead(ctx, args).Result()
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
-	}
-	if err != nil {
+	streams, err := b.client.Do(ctx, command).AsXRead()
+	if err != nil && !rueidis.IsRedisNil(err) {
 		return nil, err
 	}
 	var found []entry
-	for _, stream := range streams {
-		for _, message := range stream.Messages {
-			e, err := readEntry(message)
-			if err != nil {
-				return nil, err
-			}
-			found = append(found, e)
+	for _, message := range streams[log] {
+		e, err := readEntry(message)
+		if err != nil {
+			return nil, err
 		}
+		found = append(found, e)
 	}
 	return found, nil
 }
 
-func readEntry(m redis.XMessage) (entry, error) {
+func readEntry(m rueidis.XRangeEntry) (entry, error) {
 	id, _, _ := strings.Cut(m.ID, "-")
 	position, err := strconv.ParseUint(id, 10, 64)
-	g, _ := m.Values["g"].(string)
-	generation, err2 := strconv.ParseUint(g, 10, 64)
-	from, _ := m.Values["from"].(string)
-	order, ok := m.Values["order"].(string)
+	generation, err2 := strconv.ParseUint(m.FieldValues["g"], 10, 64)
+	order, ok := m.FieldValues["order"]
 	if err != nil || err2 != nil || !ok {
 		return entry{}, fmt.Errorf("fleet log: entry %s is not of this format", m.ID)
 	}
-	return entry{position: position, generation: generation, from: from, order: []byte(order)}, nil
+	return entry{position: position, generation: generation, from: m.FieldValues["from"], order: []byte(order)}, nil
 }
 
 func (b *redisBoard) evict(ctx context.Context, incarnation string, m Seen) (bool, error) {
-	n, err := b.run(ctx, "evict", 0, incarnation, m.ID, m.Beat).Int()
+	n, err := b.run(ctx, "evict", 0, incarnation, m.ID, m.Beat).AsInt64()
 	return n == 1, err
 }
 
 func (b *redisBoard) settle(ctx context.Context, incarnation string) error {
-	return b.run(ctx, "settle", 0, incarnation).Err()
+	return b.run(ctx, "settle", 0, incarnation).Error()
 }
 
 func (b *redisBoard) leave(ctx context.Context, t ticket) error {
-	return b.run(ctx, "leave", 0, t.incarnation, t.id, t.term).Err()
+	return b.run(ctx, "leave", 0, t.incarnation, t.id, t.term).Error()
+}
+
+// time is what Redis' clock says.
+func (b *redisBoard) time(ctx context.Context) (time.Time, error) {
+	ctx, stop := context.WithTimeout(ctx, b.timeout)
+	defer stop()
+	parts, err := b.client.Do(ctx, b.client.B().Time().Build()).AsIntSlice() // seconds, and microseconds of the next one
+	if err == nil && len(parts) != 2 {
+		err = errReply
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Unix(parts[0], parts[1]*int64(time.Microsecond)), nil
 }
 
 // close ends the connections.
-// time is what Redis' clock says.
-func (b *redisBoard) time(ctx context.Context) (time.Time, error) { return b.client.Time(ctx).Result() }
-
-func (b *redisBoard) close() error { return b.client.Close() }
+func (b *redisBoard) close() { b.client.Close() }
 
 func text(n uint64) string { return strconv.FormatUint(n, 10) }
 
@@ -176,30 +198,41 @@ var errReply = errors.New("redis: an answer that is none of this script's")
 
 // reply reads what a script answers, one part after the other.
 type reply struct {
-	list []any
+	list []rueidis.RedisMessage
 	at   int
 	err  error
 }
 
-func newReply(c *redis.Cmd) *reply {
-	list, err := c.Slice()
+func newReply(result rueidis.RedisResult) *reply {
+	list, err := result.ToArray()
 	return &reply{list: list, err: err}
 }
 
-func (r *reply) part() any {
+func (r *reply) part() (none rueidis.RedisMessage) {
 	if r.err == nil && r.at >= len(r.list) {
 		r.err = errReply
 	}
 	if r.err != nil {
-		return nil
+		return none
 	}
 	r.at++
 	return r.list[r.at-1]
 }
 
+// parts reads a list.
+func (r *reply) parts() []rueidis.RedisMessage {
+	m := r.part()
+	list, err := m.ToArray()
+	if err != nil && r.err == nil {
+		r.err = errReply
+	}
+	return list
+}
+
 func (r *reply) text() string {
-	s, ok := r.part().(string)
-	if !ok && r.err == nil {
+	m := r.part()
+	s, err := m.ToString()
+	if err != nil && r.err == nil {
 		r.err = errReply
 	}
 	return s
@@ -215,16 +248,15 @@ func (r *reply) number() uint64 {
 
 // pairs reads a hash.
 func (r *reply) pairs() map[string]string {
-	list, _ := r.part().([]any)
-	found := make(map[string]string)
+	list, found := r.parts(), make(map[string]string)
 	for i := 0; i+1 < len(list); i += 2 {
-		name, _ := list[i].(string)
-		found[name], _ = list[i+1].(string)
+		name, _ := list[i].ToString()
+		found[name], _ = list[i+1].ToString()
 	}
 	return found
 }
 
-func readView(list []any, err *error) View {
+func readView(list []rueidis.RedisMessage, err *error) View {
 	r := &reply{list: list, err: *err}
 	v := View{Incarnation: r.text(), Settled: r.text() == "1", Generation: r.number(), Position: r.number()}
 	beats, marks, names := r.pairs(), r.pairs(), r.pairs()

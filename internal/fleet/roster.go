@@ -117,7 +117,7 @@ func (m *Member) muster(ctx context.Context, now time.Time) {
 	ended := m.roster.overdue(found, m.lease, now)
 	for _, r := range ended {
 		// Who has renewed meanwhile stays.
-		_ = m.shelf.run(ctx, "expire", 0, r.key(), r.Mark).Err()
+		_ = m.shelf.run(ctx, "expire", 0, r.key(), r.Mark).Error()
 	}
 	host.Roster(slices.DeleteFunc(found, func(r Replica) bool { return slices.Contains(ended, r) }), now)
 }
@@ -125,7 +125,7 @@ func (m *Member) muster(ctx context.Context, now time.Time) {
 // Enroll tells the other members of a replica that has registered here, or has
 // renewed its lease.
 func (m *Member) Enroll(ctx context.Context, pool, address string, lease time.Duration) error {
-	return m.shelf.run(ctx, "enroll", 0, m.id, pool+" "+address, lease.Milliseconds(), m.shelf.keep).Err()
+	return m.shelf.run(ctx, "enroll", 0, m.id, pool+" "+address, lease.Milliseconds(), m.shelf.keep).Error()
 }
 
 const (
@@ -143,18 +143,18 @@ func (m *Member) SetAside(ctx context.Context, pool, address string, aside bool)
 	if aside {
 		flag, lease = "1", asideFor
 	}
-	return m.shelf.run(ctx, "aside", 0, m.id, pool+" "+address, flag, m.shelf.keep, lease.Milliseconds()).Err()
+	return m.shelf.run(ctx, "aside", 0, m.id, pool+" "+address, flag, m.shelf.keep, lease.Milliseconds()).Error()
 }
 
 // Hold tells them that one that has not registered, and was set aside, is still
 // there: Redis may have forgotten it, or nobody else may see it.
 func (m *Member) Hold(ctx context.Context, pool, address string) error {
-	return m.shelf.run(ctx, "hold", 0, m.id, pool+" "+address, asideFor.Milliseconds()).Err()
+	return m.shelf.run(ctx, "hold", 0, m.id, pool+" "+address, asideFor.Milliseconds()).Error()
 }
 
 // Dismiss tells them that one was deregistered here.
 func (m *Member) Dismiss(ctx context.Context, pool, address string) error {
-	return m.shelf.run(ctx, "dismiss", 0, m.id, pool+" "+address, m.shelf.keep).Err()
+	return m.shelf.run(ctx, "dismiss", 0, m.id, pool+" "+address, m.shelf.keep).Error()
 }
 
 // roster gives who is registered; what cannot be read is left out.

@@ -4,7 +4,7 @@ import (
 	_ "embed"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/redis/rueidis"
 )
 
 // The scripts are in one file, each after a line "-- script NAME"; what is
@@ -15,12 +15,12 @@ var scriptText string
 
 var scripts = readScripts(scriptText)
 
-func readScripts(text string) map[string]*redis.Script {
+func readScripts(text string) map[string]*rueidis.Lua {
 	parts := strings.Split(text, "\n-- script ")
-	found := make(map[string]*redis.Script)
+	found := make(map[string]*rueidis.Lua)
 	for _, part := range parts[1:] {
 		name, body, _ := strings.Cut(part, "\n")
-		found[name] = redis.NewScript(parts[0] + "\n" + body)
+		found[name] = rueidis.NewLuaScript(parts[0] + "\n" + body)
 	}
 	return found
 }

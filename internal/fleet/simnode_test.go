@@ -159,7 +159,7 @@ func (n *simNode) kill() {
 	n.member = nil
 	n.mu.Unlock()
 	if m != nil {
-		_ = m.Close() // cannot be heard
+		m.Close() // cannot be heard
 	}
 	n.wire.set(false, 0)
 }

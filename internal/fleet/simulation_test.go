@@ -230,7 +230,7 @@ func simulate(t *testing.T, seed uint64, also ...func(*simulation)) (s *simulati
 	s.runs.Wait()
 	s.calm()
 	for _, n := range s.nodes {
-		_ = n.member.Close()
+		n.member.Close()
 	}
 	return s
 }

@@ -9,9 +9,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/redis/rueidis"
 
 	"github.com/edgegw/edge/internal/named"
 	"github.com/edgegw/edge/internal/redisclient"
@@ -37,7 +38,7 @@ const (
 // name makes edge look at once, rather than at its next interval.
 type redisLeases struct {
 	pool     string
-	options  *redis.Options
+	options  rueidis.ClientOption
 	interval time.Duration
 	keep     time.Duration
 }
@@ -92,12 +93,12 @@ func (d redisLeases) index() string { return "edge:replicas:" + d.pool }
 func (d redisLeases) key(member string) string { return "edge:replica:" + d.pool + ":" + member }
 
 func (d redisLeases) Run(ctx context.Context, feed Feed) {
-	options := *d.options // The client fills in what is its own.
-	client := redis.NewClient(&options)
+	client := redisclient.New(d.options)
 	defer client.Close()
-	news := client.Subscribe(ctx, d.index())
-	defer news.Close()
-	messages := news.Channel()
+	news := make(chan struct{}, 1)
+	var listening sync.WaitGroup
+	listening.Go(func() { d.listen(ctx, client, news) })
+	defer listening.Wait()
 
 	known := ledger{keep: d.keep}
 	ticker := time.NewTicker(d.interval)
@@ -120,11 +121,21 @@ func (d redisLeases) Run(ctx context.Context, feed Feed) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		case <-messages:
+		case <-news:
 		}
-		for len(messages) > 0 {
-			<-messages
-		}
+	}
+}
+
+// listen notes that replicas have announced themselves, until it is over.
+func (d redisLeases) listen(ctx context.Context, client *redisclient.Client, news chan<- struct{}) {
+	for ctx.Err() == nil {
+		_ = client.Receive(ctx, client.B().Subscribe().Channel(d.index()).Build(), func(rueidis.PubSubMessage) {
+			select {
+			case news <- struct{}{}:
+			default: // it is noted
+			}
+		}) // or the connection has ended: the next interval tells what has been missed
+		wait(ctx, d.interval)
 	}
 }
 
@@ -135,8 +146,10 @@ type reading struct {
 	problem error // with some of the leases
 }
 
-func (d redisLeases) read(ctx context.Context, client *redis.Client) (reading, error) {
-	members, err := client.SMembers(ctx, d.index()).Result()
+func (d redisLeases) read(ctx context.Context, client *redisclient.Client) (reading, error) {
+	ctx, stop := context.WithTimeout(ctx, redisclient.Timeout)
+	defer stop()
+	members, err := client.Do(ctx, client.B().Smembers().Key(d.index()).Build()).AsStrSlice()
 	if err != nil {
 		return reading{}, err
 	}
@@ -152,14 +165,14 @@ func (d redisLeases) read(ctx context.Context, client *redis.Client) (reading, e
 	for i, member := range members {
 		keys[i] = d.key(member)
 	}
-	values, err := client.MGet(ctx, keys...).Result()
+	values, err := client.Do(ctx, client.B().Mget().Key(keys...).Build()).ToArray()
 	if err != nil {
 		return reading{}, err
 	}
 	var errs []error
 	for i, value := range values {
-		text, there := value.(string)
-		if !there {
+		text, err := value.ToString()
+		if err != nil { // there is none
 			d.forget(ctx, client, members[i])
 			continue
 		}
@@ -176,8 +189,8 @@ func (d redisLeases) read(ctx context.Context, client *redis.Client) (reading, e
 
 // runOf tells runs of servers apart: another run may have lost what the last
 // one knew. Who may not ask does without.
-func runOf(ctx context.Context, client *redis.Client) string {
-	info, err := client.Info(ctx, "server").Result()
+func runOf(ctx context.Context, client *redisclient.Client) string {
+	info, err := client.Do(ctx, client.B().Info().Section("server").Build()).ToString()
 	if err != nil {
 		return ""
 	}
@@ -187,12 +200,12 @@ func runOf(ctx context.Context, client *redis.Client) string {
 }
 
 // ended takes a member out of the index, unless it has come back meanwhile.
-var ended = redis.NewScript(`if redis.call('EXISTS', KEYS[2]) == 0 then return redis.call('SREM', KEYS[1], ARGV[1]) end return 0`)
+var ended = rueidis.NewLuaScript(`if redis.call('EXISTS', KEYS[2]) == 0 then return redis.call('SREM', KEYS[1], ARGV[1]) end return 0`)
 
 // forget tidies up after a lease that has ended. That it may fail, or not be
 // allowed, does no harm: the member is passed over.
-func (d redisLeases) forget(ctx context.Context, client *redis.Client, member string) {
-	_ = ended.Run(ctx, client, []string{d.index(), d.key(member)}, member).Err()
+func (d redisLeases) forget(ctx context.Context, client *redisclient.Client, member string) {
+	_ = client.Judge(ended.Exec(ctx, client, []string{d.index(), d.key(member)}, []string{member}).Error())
 }
 
 // readLease reads what a replica says about itself; member is its address in

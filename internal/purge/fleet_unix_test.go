@@ -252,7 +252,7 @@ func newHeir(t *testing.T, dir, url, name string) heir {
 	}
 	t.Cleanup(func() {
 		_ = c.Close()
-		_ = m.Close()
+		m.Close()
 	})
 	return heir{dir, m, c}
 }

@@ -1,6 +1,6 @@
-// Package redisclient sets up clients of Redis the way edge wants them: short
-// time-outs, because nobody shall wait for Redis, and nothing of its own on
-// standard error.
+// Package redisclient sets up clients of Redis the way edge wants them: connected
+// when they are first asked for something, and with short time-outs, because nobody
+// shall wait for Redis.
 package redisclient
 
 import (
@@ -8,52 +8,92 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
+	"github.com/redis/rueidis"
 )
 
-func init() { redis.SetLogger(silent{}) }
+const (
+	// Timeout is for connecting and for the answer to a command. Redis answers in a
+	// millisecond; one that takes a thousand times as long is down.
+	Timeout = 2 * time.Second
 
-// silent drops what the module would write: callers get every error themselves.
-type silent struct{}
+	// pause is how long a connection says nothing before Redis is asked whether it
+	// is still there.
+	pause = 5 * time.Second
 
-func (silent) Printf(context.Context, string, ...any) {}
+	// buffer is what each connection has for what it reads, and as much for what it
+	// writes. The module's own are half a megabyte, for thousands of commands at once.
+	buffer = 32 << 10
 
-// timeout is for connecting, for a command and for its answer. Redis answers in
-// a millisecond; one that takes a thousand times as long is down.
-const timeout = 2 * time.Second
+	// ring is how many commands may be under way on a connection, as a power of two:
+	// more than ever are. The module's own is 10.
+	ring = 8
+
+	// blocking is how many commands may wait at Redis, each on a connection of its own.
+	blocking = 4
+)
 
 const usage = "want redis://HOST:6379/0, rediss://HOST:6379/0 for TLS, or unix:///PATH"
 
+// schemes and words are what a URL may have.
+var (
+	schemes = []string{"redis", "rediss", "unix"}
+	words   = []string{"db", "protocol", "skip_verify"}
+)
+
 // Parse reads a URL of Redis, which may hold a user name and must hold no
-// password: URLs end up in logs. The password comes apart, "" for none. Errors
-// hold neither.
-func Parse(raw, password string) (*redis.Options, error) {
+// password: URLs end up in logs. The password comes apart, "" for none. After a
+// question mark there may be db=N, protocol=2 (for what speaks no RESP3) and
+// skip_verify=true (for TLS whose certificate nobody checks). Errors hold neither.
+func Parse(raw, password string) (rueidis.ClientOption, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, errors.New("redis URL: not a URL: " + usage)
+		return rueidis.ClientOption{}, errors.New("redis URL: not a URL: " + usage)
+	}
+	wrong := func(format string, args ...any) (rueidis.ClientOption, error) {
+		return rueidis.ClientOption{}, fmt.Errorf("redis URL %q: "+format, append([]any{u.Redacted()}, args...)...)
 	}
 	if _, given := u.User.Password(); given {
-		return nil, fmt.Errorf("redis URL %q: holds a password, which logs would show: write it apart, as password {env.REDIS_PASSWORD}", u.Redacted())
+		return wrong("holds a password, which logs would show: write it apart, as password {env.REDIS_PASSWORD}")
 	}
-	if u.Host == "" && u.Scheme != "unix" || u.Path == "" && u.Scheme == "unix" {
-		return nil, fmt.Errorf("redis URL %q: %s", u.Redacted(), usage)
+	if !slices.Contains(schemes, u.Scheme) || u.Host == "" && u.Scheme != "unix" || u.Path == "" && u.Scheme == "unix" {
+		return wrong(usage)
 	}
-	o, err := redis.ParseURL(raw)
+	for word := range u.Query() {
+		if !slices.Contains(words, word) {
+			return wrong("%s is not known: want %s", word, strings.Join(words, ", "))
+		}
+	}
+	o, err := rueidis.ParseURL(raw)
 	if err != nil {
-		return nil, fmt.Errorf("redis URL %q: %s: %s", u.Redacted(), strings.TrimPrefix(err.Error(), "redis: "), usage)
+		return wrong("%s: %s", strings.TrimPrefix(err.Error(), "redis: "), usage)
 	}
 	o.Password = password
 	o.ClientName = "edge"
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = timeout, timeout, timeout
-	o.ContextTimeoutEnabled = true
-	o.DialerRetries, o.MaxRetries = 1, 1
-	o.PoolSize = 4
-	// Off: announcements of Redis Cloud's maintenance, and the module's name.
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	o.DisableIdentity = true
-	return o, nil
+	o.ClientSetInfo = rueidis.DisableClientSetInfo
+	o.ForceSingleClient, o.DisableCache = true, true
+	// Whether to ask again is the caller's to say, who knows what has come of it then.
+	o.DisableRetry = true
+	// One connection for all that wait for nothing, which notices at once when it ends.
+	o.AlwaysPipelining, o.PipelineMultiplex, o.RingScaleEachConn = true, -1, ring
+	o.BlockingPoolSize = blocking
+	o.ReadBufferEachConn, o.WriteBufferEachConn = buffer, buffer
+	o.Dialer.KeepAlive = pause
+	return Within(o, Timeout), nil
+}
+
+// Within is another time-out, for connecting and for answers.
+func Within(o rueidis.ClientOption, timeout time.Duration) rueidis.ClientOption {
+	o.Dialer.Timeout, o.ConnWriteTimeout = timeout, timeout
+	return o
+}
+
+// Ping finds out whether Redis answers.
+func Ping(ctx context.Context, o rueidis.ClientOption) error {
+	client := New(o)
+	defer client.Close()
+	return client.Do(ctx, client.B().Ping().Build()).Error()
 }

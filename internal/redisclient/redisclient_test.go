@@ -16,13 +16,14 @@ func TestParse(t *testing.T) {
 		"an address alone":             {"redis.internal:6379", "want redis://HOST:6379/0"},
 		"no URL at all":                {"redis://%zz:hunter2@x", "not a URL"},
 		"a database that is no number": {"redis://redis.internal/zero", "want redis://HOST:6379/0"},
-		"a word that it does not know": {"redis://redis.internal?speed=1", "want redis://HOST:6379/0"},
+		"a word that it does not know": {"redis://redis.internal?speed=1", "speed is not known: want db, protocol, skip_verify"},
+		"RESP2":                        {"redis://redis.internal?protocol=2", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			o, err := Parse(test.url, "s3cret")
 			switch {
-			case test.want == "" && (err != nil || o.Password != "s3cret" || o.ReadTimeout != timeout):
+			case test.want == "" && (err != nil || o.Password != "s3cret" || o.ConnWriteTimeout != Timeout):
 				t.Errorf("%+v, %v", o, err)
 			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "s3cret")):
 				t.Errorf("%v: want %s, and no secret", err, test.want)

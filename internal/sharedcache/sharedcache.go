@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/redis/rueidis"
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/edgegw/edge/internal/redisclient"
@@ -81,7 +81,7 @@ const (
 // Cache is a cache in Redis. It is safe for concurrent use.
 type Cache struct {
 	config Config
-	client *redis.Client
+	client *redisclient.Client
 	prefix string
 	// breaker is for looks and writes alike.
 	breaker *gobreaker.CircuitBreaker[looked]
@@ -137,11 +137,9 @@ func Open(c Config, url, password, prefix string) (*Cache, error) {
 		return nil, err
 	}
 	c = c.WithDefaults()
-	options.PoolSize, options.MaxRetries = looksAtOnce/4, -1
-	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = writePatience, writePatience, writePatience
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Cache{
-		config: c, client: redis.NewClient(options), prefix: prefix, stop: stop,
+		config: c, client: redisclient.New(redisclient.Within(options, writePatience)), prefix: prefix, stop: stop,
 		looks: make(chan struct{}, looksAtOnce), queue: make(chan put, maxQueue),
 		breaker: gobreaker.NewCircuitBreaker[looked](gobreaker.Settings{
 			Timeout: restFor, ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= failures },
@@ -155,14 +153,13 @@ func Open(c Config, url, password, prefix string) (*Cache, error) {
 }
 
 // Close ends what is under way, and waits for it. Later looks find nothing.
-func (s *Cache) Close() error {
+func (s *Cache) Close() {
 	s.stop()
-	err := s.client.Close()
+	s.client.Close()
 	s.work.Wait()
 	for range looksAtOnce {
 		s.looks <- struct{}{} // nobody else gets in
 	}
-	return err
 }
 
 // Config is the configuration, with its defaults.
@@ -206,27 +203,31 @@ func (s *Cache) look(key string) (looked, error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), writePatience)
 	defer cancel()
-	pipe := s.client.Pipeline()
-	value, left := pipe.Get(ctx, s.prefix+key), pipe.PTTL(ctx, s.prefix+key)
-	_, err := pipe.Exec(ctx)
+	b := s.client.B()
+	both := s.client.DoMulti(ctx, b.Get().Key(s.prefix+key).Build(), b.Pttl().Key(s.prefix+key).Build())
+	text, err := both[0].AsBytes()
 	late := time.Since(began) > s.config.Timeout.D()
 	switch {
 	case late:
 		return looked{}, errSlow
-	case errors.Is(err, redis.Nil):
+	case rueidis.IsRedisNil(err):
 		return looked{}, nil
 	case err != nil:
 		return looked{}, err
 	}
-	text, err := value.Bytes()
-	if err != nil || len(text) == 0 || left.Val() <= 0 {
+	ms, err := both[1].AsInt64()
+	if err != nil {
+		return looked{}, err
+	}
+	if len(text) == 0 || ms <= 0 {
 		return looked{}, nil // it has ended in between
 	}
 	body, ttl, ok := open(text)
-	if !ok || left.Val() > ttl {
+	left := time.Duration(ms) * time.Millisecond
+	if !ok || left > ttl {
 		return looked{}, nil // not ours
 	}
-	return looked{value: body, ago: ttl - left.Val(), found: true}, nil
+	return looked{value: body, ago: ttl - left, found: true}, nil
 }
 
 func (s *Cache) count(err error) {
@@ -280,7 +281,7 @@ func (s *Cache) writeOne(ctx context.Context, p put) {
 		return
 	}
 	if p.encode == nil {
-		s.send(ctx, func(ctx context.Context) error { return s.client.Del(ctx, s.prefix+p.key).Err() })
+		s.send(ctx, s.client.B().Del().Key(s.prefix+p.key).Build())
 		return
 	}
 	value := p.encode()
@@ -292,17 +293,17 @@ func (s *Cache) writeOne(ctx context.Context, p put) {
 		s.refused.Add(1)
 		return
 	}
-	if s.send(ctx, func(ctx context.Context) error { return s.client.Set(ctx, s.prefix+p.key, sealed, p.ttl).Err() }) {
+	if s.send(ctx, s.client.B().Set().Key(s.prefix+p.key).Value(rueidis.BinaryString(sealed)).Px(p.ttl).Build()) {
 		s.puts.Add(1)
 	}
 }
 
 // send has a command carried out, by way of the breaker.
-func (s *Cache) send(ctx context.Context, command func(context.Context) error) bool {
+func (s *Cache) send(ctx context.Context, command rueidis.Completed) bool {
 	_, err := s.breaker.Execute(func() (looked, error) {
 		ctx, cancel := context.WithTimeout(ctx, writePatience)
 		defer cancel()
-		return looked{}, command(ctx)
+		return looked{}, s.client.Judge(s.client.Do(ctx, command).Error())
 	})
 	s.count(err)
 	return err == nil

@@ -61,7 +61,7 @@ func (s *server) cache(c Config) *Cache {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { _ = cache.Close() })
+	s.t.Cleanup(cache.Close)
 	return cache
 }
 
