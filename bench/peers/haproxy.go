@@ -30,7 +30,7 @@ func haproxyVersion(ctx context.Context, binary string) (string, error) {
 func haproxyCache(s Setup) Config {
 	return haproxyConfig(s, `cache objects
 	total-max-size 64
-	max-object-size 1048576
+	max-object-size 8388608
 	max-age 31536000
 `, "\thttp-request cache-use objects\n\thttp-response cache-store objects\n")
 }

@@ -20,7 +20,7 @@ func TestEveryWorkloadIsWhole(t *testing.T) {
 			t.Errorf("%s: unknown kind %q", w.Name, w.Kind)
 		}
 	}
-	if got, want := strings.Join(names, " "), "hit-1k hit-16k hit-256k hit-1k-h2x1 hit-1k-h2x16 hit-1k-tls hit-16k-h2x1 hit-16k-h2x16 hit-16k-tls mix pass-1k post-16k pass-1m"; got != want {
+	if got, want := strings.Join(names, " "), "hit-1k hit-16k hit-256k hit-4m hit-1k-h2x1 hit-1k-h2x16 hit-1k-tls hit-16k-h2x1 hit-16k-h2x16 hit-16k-tls hit-256k-h2x1 hit-256k-h2x16 hit-256k-tls hit-4m-h2x1 hit-4m-tls mix pass-1k post-16k pass-1m"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
