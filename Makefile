@@ -11,6 +11,7 @@
 # make release  what a release consists of, VERSION=1.2.0, in dist/VERSION
 # make bench    peers side by side, written to bench/RESULTS.md
 # make bench-race  purges against fetches under way, written to bench/RACE.md
+# make bench-storm  a thousand at once for one page, and starts, beside peers, written to bench/STORM.md
 # make bench-hitratio  what the cache keeps, beside LRU and W-TinyLFU, written to bench/HITRATIO.md
 # make soak-memory  a million URLs in half an hour, SOAK_MEMORY=30m, the process's memory watched, written to bench/SOAK.md
 # make churn    a hundred rolling replacements, 1 to 10 to 1 replicas and kill -9 under load, written to bench/CHURN.md
@@ -39,7 +40,7 @@ SOAK ?= 1h
 SOAK_MEMORY ?= 30m
 SOAK_FLEET ?= 10m
 
-.PHONY: site systemd-test release licences vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
+.PHONY: site systemd-test release licences vulncheck reproducible race-part conformance all build deb test tools format vet lint unit race fuzz fuzz-long bench-test packaging-test bench bench-race bench-storm bench-hitratio bench-shared soak soak-memory soak-fleet churn bench-pool bench-connections demo schedules mutants golden verdicts
 
 all: build
 
@@ -165,6 +166,10 @@ soak-fleet:
 
 churn:
 	cd bench && $(GO) run ./churn -out CHURN.md
+
+bench-storm:
+	scripts/install-debian.sh nginx-light varnish haproxy
+	cd bench && $(GO) run ./storm -out STORM.md
 
 bench-pool:
 	scripts/install-debian.sh nginx-light haproxy
