@@ -16,7 +16,7 @@ import (
 // options of a run, as the command line gives them.
 type options struct {
 	rounds, seconds, warmup int
-	peers, workloads        string
+	peers, workloads, ways  string
 	out                     string
 	serverCPU, clientCPU    int
 }
@@ -29,6 +29,7 @@ func main() {
 	flag.IntVar(&o.warmup, "warmup", 1, "seconds of load before a sample")
 	flag.StringVar(&o.peers, "peers", "", "`names` of the peers, separated by commas; empty for all")
 	flag.StringVar(&o.workloads, "workloads", "", "`names` of the workloads, separated by commas; empty for all")
+	flag.StringVar(&o.ways, "ways", "", "only the peers' ways whose names match this regular `expression`; empty for all")
 	flag.StringVar(&o.out, "out", "RESULTS.md", "`file` to write; - for standard output")
 	flag.IntVar(&o.serverCPU, "server-cpu", -1, "`number` of the CPU for the peer; -1 for the first that may be used")
 	flag.IntVar(&o.clientCPU, "client-cpu", -1, "`number` of the CPU for load generator and origin; -1 for the second that may be used")

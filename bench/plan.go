@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -45,9 +46,28 @@ func newPlan(o options, args []string, allowed []int) (plan, error) {
 	if o.peers == "" {
 		p.peers = slices.DeleteFunc(p.peers, func(p peers.Peer) bool { return p.Apart })
 	}
+	errs = append(errs, p.chooseWays())
 	p.command = p.commandLine() // before -1 gives way to this machine's numbers
 	errs = append(errs, p.chooseCPUs(allowed))
 	return p, errors.Join(errs...)
+}
+
+// chooseWays leaves those that are asked for.
+func (p *plan) chooseWays() error {
+	wanted, err := regexp.Compile(p.ways)
+	if err != nil {
+		return fmt.Errorf("-ways: %w", err)
+	}
+	left := 0
+	for i := range p.peers {
+		ways := slices.Clone(p.peers[i].Ways)
+		p.peers[i].Ways = slices.DeleteFunc(ways, func(w peers.Way) bool { return !wanted.MatchString(w.Name) })
+		left += len(p.peers[i].Ways)
+	}
+	if left == 0 && len(p.peers) > 0 {
+		return fmt.Errorf("-ways %q: no way of these peers has such a name", p.ways)
+	}
+	return nil
 }
 
 // choose picks from all by names separated by commas, in the order of all.
@@ -108,5 +128,9 @@ func (p plan) commandLine() string {
 	for _, w := range p.workloads {
 		workloadNames = append(workloadNames, w.Name)
 	}
-	return line + " -peers " + strings.Join(peerNames, ",") + " -workloads " + strings.Join(workloadNames, ",")
+	line += " -peers " + strings.Join(peerNames, ",")
+	if p.ways != "" {
+		line += fmt.Sprintf(" -ways '%s'", p.ways)
+	}
+	return line + " -workloads " + strings.Join(workloadNames, ",")
 }

@@ -22,6 +22,16 @@ func TestPlan(t *testing.T) {
 			func(o *options) { o.peers, o.workloads = "nginx,caddy", "pass-1k,hit-1k" }, nil, []int{0, 1},
 			"go run . -rounds 3 -seconds 3 -warmup 1 -peers caddy,nginx -workloads hit-1k,pass-1k", nil,
 		},
+		"some ways": {
+			func(o *options) { o.peers, o.workloads, o.ways = "edge", "hit-1k", "^(hits|cache)$" }, nil, []int{0, 1},
+			"go run . -rounds 3 -seconds 3 -warmup 1 -peers edge -ways '^(hits|cache)$' -workloads hit-1k", nil,
+		},
+		"ways that nobody has": {
+			func(o *options) { o.ways = "nowhere" }, nil, []int{0, 1}, "", []string{`-ways "nowhere": no way of these peers`},
+		},
+		"ways that are no expression": {
+			func(o *options) { o.ways = "(" }, nil, []int{0, 1}, "", []string{"-ways: error parsing regexp"},
+		},
 		"CPUs by number": {
 			func(o *options) { o.serverCPU, o.clientCPU, o.peers, o.workloads = 1, 0, "nginx", "hit-1k" }, nil, []int{0, 1},
 			"go run . -rounds 3 -seconds 3 -warmup 1 -server-cpu 1 -client-cpu 0 -peers nginx -workloads hit-1k", nil,
