@@ -38,9 +38,9 @@ func (s *redisServer) signal(sig syscall.Signal) {
 	}
 }
 
-func (s *redisServer) board(keep int) *redisBoard {
+func (s *redisServer) board(keep int, words string) *redisBoard {
 	s.t.Helper()
-	c := Config{URL: "unix://" + s.Socket, Password: "s3cret"}
+	c := Config{URL: "unix://" + s.Socket + words, Password: "s3cret"}
 	options, err := c.parse()
 	if err != nil {
 		s.t.Fatal(err)
@@ -74,14 +74,16 @@ func TestBoards(t *testing.T) {
 		b := newStandIn(1000)
 		testBoard(t, bench{b, b.flush, b.restart})
 	})
-	t.Run("redis", func(t *testing.T) {
-		s := newRedisServer(t)
-		testBoard(t, bench{s.board(1000), func() { s.Say("FLUSHALL") }, func() {
-			s.Say("CONFIG", "SET", "appendfsync", "always")
-			s.Kill()
-			s.again()
-		}})
-	})
+	for name, words := range map[string]string{"redis": "", "redis in RESP2": "?protocol=2"} {
+		t.Run(name, func(t *testing.T) {
+			s := newRedisServer(t)
+			testBoard(t, bench{s.board(1000, words), func() { s.Say("FLUSHALL") }, func() {
+				s.Say("CONFIG", "SET", "appendfsync", "always")
+				s.Kill()
+				s.again()
+			}})
+		})
+	}
 }
 
 func testBoard(t *testing.T, b bench) {

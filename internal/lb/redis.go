@@ -94,11 +94,11 @@ func (d redisLeases) key(member string) string { return "edge:replica:" + d.pool
 
 func (d redisLeases) Run(ctx context.Context, feed Feed) {
 	client := redisclient.New(d.options)
-	defer client.Close()
 	news := make(chan struct{}, 1)
 	var listening sync.WaitGroup
 	listening.Go(func() { d.listen(ctx, client, news) })
 	defer listening.Wait()
+	defer client.Close() // first: who listens may be connecting
 
 	known := ledger{keep: d.keep}
 	ticker := time.NewTicker(d.interval)

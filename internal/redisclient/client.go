@@ -3,7 +3,6 @@ package redisclient
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"strings"
 	"sync"
@@ -17,12 +16,9 @@ type Client struct {
 	rueidis.Client
 
 	mu    sync.Mutex
-	asked bool // Open has returned
+	open  bool // New has returned, and nobody has called Close
 	conns map[*conn]struct{}
 }
-
-// errEarly: nobody has asked for anything yet.
-var errEarly = errors.New("redis: not connected yet")
 
 // New gives a client, without a word to Redis.
 func New(o rueidis.ClientOption) *Client {
@@ -33,17 +29,14 @@ func New(o rueidis.ClientOption) *Client {
 	}
 	// The module connects at once, and gives a client all the same when that fails.
 	o.DialCtxFn = func(ctx context.Context, address string, d *net.Dialer, t *tls.Config) (net.Conn, error) {
-		c.mu.Lock()
-		asked := c.asked
-		c.mu.Unlock()
-		if !asked {
-			return nil, errEarly
+		if !c.isOpen() {
+			return nil, rueidis.ErrClosing
 		}
 		to, err := dial(ctx, address, d, t)
 		if err != nil {
 			return nil, err
 		}
-		return c.keep(to), nil
+		return c.keep(to)
 	}
 	client, err := rueidis.NewClient(o)
 	if client == nil {
@@ -51,8 +44,14 @@ func New(o rueidis.ClientOption) *Client {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.Client, c.asked = client, true
+	c.Client, c.open = client, true
 	return c
+}
+
+func (c *Client) isOpen() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open
 }
 
 func overTCP(ctx context.Context, address string, d *net.Dialer, t *tls.Config) (net.Conn, error) {
@@ -68,12 +67,21 @@ type conn struct {
 	client *Client
 }
 
-func (c *Client) keep(to net.Conn) *conn {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// keep notes a connection. One that was made while Close was called is ended at once:
+// the module would keep it.
+func (c *Client) keep(to net.Conn) (net.Conn, error) {
 	one := &conn{to, c}
-	c.conns[one] = struct{}{}
-	return one
+	c.mu.Lock()
+	open := c.open
+	if open {
+		c.conns[one] = struct{}{}
+	}
+	c.mu.Unlock()
+	if !open {
+		_ = to.Close() // nobody has used it
+		return nil, rueidis.ErrClosing
+	}
+	return one, nil
 }
 
 // Close ends the connection.
@@ -89,11 +97,29 @@ func (c *conn) Close() error {
 // the new master by then.
 func (c *Client) Judge(err error) error {
 	if said, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(said.Error(), "READONLY") {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for one := range c.conns {
-			_ = one.Conn.Close() // its reader ends it
-		}
+		c.drop()
 	}
 	return err
+}
+
+// drop ends all connections, which their readers notice.
+func (c *Client) drop() {
+	c.mu.Lock()
+	conns := c.conns
+	c.conns = make(map[*conn]struct{})
+	c.mu.Unlock()
+	for one := range conns {
+		_ = one.Conn.Close() // whoever waits for an answer is told
+	}
+}
+
+// Close ends all connections, and what waits for them. Later commands fail. It waits
+// for no answer: the module alone would, for a second, and would leave a connection
+// open that is being made meanwhile.
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.open = false
+	c.mu.Unlock()
+	c.drop()
+	c.Client.Close()
 }

@@ -184,21 +184,126 @@ func TestAClosedClientLeavesNothing(t *testing.T) {
 		c := New(Within(o, 100*time.Millisecond))
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		news := make(chan error, 1)
-		go func() { news <- c.Receive(ctx, c.B().Subscribe().Channel("news").Build(), func(rueidis.PubSubMessage) {}) }()
+		go func() {
+			news <- c.Receive(ctx, c.B().Subscribe().Channel("news").Build(), func(rueidis.PubSubMessage) {})
+		}()
 		_ = c.Do(ctx, c.B().Ping().Build()).Error()
 		<-news
 		cancel()
 		c.Close()
 	}
+	nothingIsLeft(t, before)
+	for began := time.Now(); strings.Contains(s.Say("CLIENT", "LIST"), "name=edge"); runtime.Gosched() {
+		if time.Since(began) > patience {
+			t.Fatal("connections are left")
+		}
+	}
+}
+
+// A client that is closed waits for nobody, and leaves nothing: in the middle of the
+// first words to a server that stands still, and of a command to one that does so later.
+func TestAClientIsClosedWhileItsServerStandsStill(t *testing.T) {
+	for name, known := range map[string]bool{"while it connects": false, "while it waits for an answer": true} {
+		t.Run(name, func(t *testing.T) {
+			s := redistest.New(t)
+			before := runtime.NumGoroutine()
+			o, err := Parse("unix://"+s.Socket, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := New(Within(o, time.Hour))
+			if known {
+				if err := ping(t, c); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Signal(syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			waiting := make(chan error, 1)
+			go func() { waiting <- c.Do(t.Context(), c.B().Ping().Build()).Error() }()
+			for began := time.Now(); c.connected() == 0; runtime.Gosched() {
+				if time.Since(began) > patience {
+					t.Fatal("no connection is made")
+				}
+			}
+			c.Close()
+			select {
+			case err := <-waiting:
+				if err == nil {
+					t.Error("a server that stands still answers")
+				}
+			case <-time.After(patience):
+				t.Fatal("who waits is not told that the client is closed")
+			}
+			if err := c.Do(t.Context(), c.B().Ping().Build()).Error(); err == nil {
+				t.Error("a client that is closed answers")
+			}
+			nothingIsLeft(t, before)
+		})
+	}
+}
+
+// At whatever moment of a connection's making it is closed, nothing is left.
+func TestAClientIsClosedWhileItConnects(t *testing.T) {
+	s := redistest.New(t)
+	o, err := Parse("unix://"+s.Socket, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := runtime.NumGoroutine()
+	for i := range 300 {
+		c := New(o)
+		var all sync.WaitGroup
+		all.Go(func() { _ = c.Do(t.Context(), c.B().Ping().Build()).Error() }) // it may come too late
+		for range i {
+			runtime.Gosched()
+		}
+		c.Close()
+		all.Wait()
+	}
+	nothingIsLeft(t, before)
+}
+
+// connected is how many connections there are.
+func (c *Client) connected() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.conns)
+}
+
+func nothingIsLeft(t *testing.T, before int) {
+	t.Helper()
 	for began := time.Now(); runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Since(began) > patience {
 			buffer := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, buffer[:runtime.Stack(buffer, true)])
 		}
 	}
-	for began := time.Now(); strings.Contains(s.Say("CLIENT", "LIST"), "name=edge"); runtime.Gosched() {
+}
+
+// A connection over which nothing comes any more is given up, though whoever asked has
+// long stopped waiting: all later commands would wait for it too.
+func TestASilentConnectionIsLeft(t *testing.T) {
+	s := redistest.New(t)
+	o, err := Parse("unix://"+s.Socket, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := Within(o, time.Minute).Dialer.KeepAlive; got != time.Minute {
+		t.Errorf("it is asked after %s whether it is there: want the time-out", got)
+	}
+	c := New(Within(o, 100*time.Millisecond))
+	defer c.Close()
+	if err := ping(t, c); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); c.connected() > 0; runtime.Gosched() {
 		if time.Since(began) > patience {
-			t.Fatal("connections are left")
+			t.Fatal("a connection over which nothing comes is kept")
 		}
 	}
 }

@@ -20,10 +20,6 @@ const (
 	// millisecond; one that takes a thousand times as long is down.
 	Timeout = 2 * time.Second
 
-	// pause is how long a connection says nothing before Redis is asked whether it
-	// is still there.
-	pause = 5 * time.Second
-
 	// buffer is what each connection has for what it reads, and as much for what it
 	// writes. The module's own are half a megabyte, for thousands of commands at once.
 	buffer = 32 << 10
@@ -53,8 +49,9 @@ func Parse(raw, password string) (rueidis.ClientOption, error) {
 	if err != nil {
 		return rueidis.ClientOption{}, errors.New("redis URL: not a URL: " + usage)
 	}
+	shown := url.URL{Scheme: u.Scheme, User: u.User, Host: u.Host, Path: u.Path} // who knows what stands after it
 	wrong := func(format string, args ...any) (rueidis.ClientOption, error) {
-		return rueidis.ClientOption{}, fmt.Errorf("redis URL %q: "+format, append([]any{u.Redacted()}, args...)...)
+		return rueidis.ClientOption{}, fmt.Errorf("redis URL %q: "+format, append([]any{shown.Redacted()}, args...)...)
 	}
 	if _, given := u.User.Password(); given {
 		return wrong("holds a password, which logs would show: write it apart, as password {env.REDIS_PASSWORD}")
@@ -67,7 +64,10 @@ func Parse(raw, password string) (rueidis.ClientOption, error) {
 			return wrong("%s is not known: want %s", word, strings.Join(words, ", "))
 		}
 	}
-	o, err := rueidis.ParseURL(raw)
+	if u.Scheme != "unix" {
+		u.Path = strings.TrimSuffix(u.Path, "/")
+	}
+	o, err := rueidis.ParseURL(u.String())
 	if err != nil {
 		return wrong("%s: %s", strings.TrimPrefix(err.Error(), "redis: "), usage)
 	}
@@ -81,13 +81,14 @@ func Parse(raw, password string) (rueidis.ClientOption, error) {
 	o.AlwaysPipelining, o.PipelineMultiplex, o.RingScaleEachConn = true, -1, ring
 	o.BlockingPoolSize = blocking
 	o.ReadBufferEachConn, o.WriteBufferEachConn = buffer, buffer
-	o.Dialer.KeepAlive = pause
 	return Within(o, Timeout), nil
 }
 
-// Within is another time-out, for connecting and for answers.
+// Within is another time-out: for connecting, for answers, and for silence, after
+// which Redis is asked whether it is still there. A connection that leads nowhere any
+// more is given up after three of them at most: all commands share it.
 func Within(o rueidis.ClientOption, timeout time.Duration) rueidis.ClientOption {
-	o.Dialer.Timeout, o.ConnWriteTimeout = timeout, timeout
+	o.Dialer.Timeout, o.ConnWriteTimeout, o.Dialer.KeepAlive = timeout, timeout, timeout
 	return o
 }
 
