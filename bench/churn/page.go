@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/bench/machine"
+	"github.com/edgegw/edge/bench/measure"
 )
 
 // page writes the results.
@@ -46,7 +47,7 @@ Does a visitor lose anything when replicas come, go and are killed? Nothing that
 		}
 		took, lost := r.tally.took[k], r.tally.of(k)
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d |\n", k.name, len(took), lost[fault], sum(lost)-lost[fault],
-			quantile(took, 0.5).Milliseconds(), quantile(took, 0.99).Milliseconds(), quantile(took, 1).Milliseconds())
+			measure.Quantile(took, 0.5).Milliseconds(), measure.Quantile(took, 0.99).Milliseconds(), measure.Quantile(took, 1).Milliseconds())
 	}
 	b.WriteString("\n| streams | opened | events or echoes | ended in order | cut by kill -9 | the gateway's fault |\n| --- | --: | --: | --- | --: | --: |\n")
 	for _, k := range []*kind{sse, socket} {

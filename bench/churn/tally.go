@@ -89,11 +89,3 @@ func (t *tally) faults() (faults []loss) {
 	slices.SortFunc(faults, func(a, b loss) int { return cmp.Compare(a.began.UnixNano(), b.began.UnixNano()) })
 	return faults
 }
-
-// quantile of sorted times; 0 of none.
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
-}

@@ -19,16 +19,26 @@ type Program struct {
 	File   string // of the configuration, in Dir
 	Text   string // of the configuration
 	Args   []string
+	Env    []string // beside peers.Environment
+	Pinned bool     // to the first processor that may be used; else on any
 }
 
-// Run starts the program on any processor, has work done with it, and ends it.
+// Run starts the program, has work done with it, and ends it.
 // An error of the work comes with the last of what the program said.
 func (p Program) Run(work func(*process.Process) error) (err error) {
 	if err := os.WriteFile(filepath.Join(p.Dir, p.File), []byte(p.Text), 0o600); err != nil {
 		return err
 	}
+	cpu := process.AnyCPU
+	if p.Pinned {
+		allowed, err := process.Allowed()
+		if err != nil {
+			return err
+		}
+		cpu = allowed[0]
+	}
 	server, err := process.Start(process.Command{
-		Name: p.Name, Path: p.Binary, Args: p.Args, Env: peers.Environment(p.Dir), Dir: p.Dir, CPU: process.AnyCPU,
+		Name: p.Name, Path: p.Binary, Args: p.Args, Env: peers.Environment(p.Dir, p.Env...), Dir: p.Dir, CPU: cpu,
 		Grace: 30 * time.Second,
 	})
 	if err != nil {

@@ -24,6 +24,11 @@ func Facts() []report.Fact {
 	)
 }
 
+// Load is how much the machine has to do now.
+func Load() report.Fact {
+	return report.Fact{Name: "Load average of the machine when this was written", Value: match("/proc/loadavg", `^(\S+)`)}
+}
+
 // Known leaves out facts without a value.
 func Known(facts ...report.Fact) (known []report.Fact) {
 	for _, f := range facts {

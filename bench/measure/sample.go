@@ -4,6 +4,7 @@ package measure
 
 import (
 	"slices"
+	"time"
 )
 
 // Metric is one number of a sample, and how a table shows it.
@@ -62,4 +63,12 @@ func median(sorted []float64) float64 {
 		return sorted[middle]
 	}
 	return (sorted[middle-1] + sorted[middle]) / 2
+}
+
+// Quantile of sorted times; 0 of none.
+func Quantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/edgegw/edge/bench/gateway"
+	"github.com/edgegw/edge/bench/measure"
 )
 
 const (
@@ -154,15 +155,12 @@ func (all answers) inTime(within time.Duration) (n int) {
 
 // quantile of the time that answers took, bad ones among them.
 func (all answers) quantile(q float64) time.Duration {
-	if len(all) == 0 {
-		return 0
-	}
 	took := make([]time.Duration, len(all))
 	for i, a := range all {
 		took[i] = a.took
 	}
 	slices.Sort(took)
-	return took[min(len(took)-1, int(q*float64(len(took))))]
+	return measure.Quantile(took, q)
 }
 
 // share is the part of good answers that came from a replica.

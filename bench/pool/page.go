@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/edgegw/edge/bench/machine"
@@ -80,11 +79,8 @@ The same criteria in virtual time, and those that only tests hold (` + "`interna
 		fmt.Fprintf(&b, "| %s | %s |\n", e.criterion, e.tests)
 	}
 	fmt.Fprintf(&b, "\n- edge %s\n- Caddy %s\n- nginx %s\n- HAProxy %s\n", versions["edge"], versions["caddy"], versions["nginx"], versions["haproxy"])
-	for _, f := range machine.Facts() {
+	for _, f := range machine.Known(append(machine.Facts(), machine.Load())...) {
 		fmt.Fprintf(&b, "- %s: %s\n", f.Name, f.Value)
-	}
-	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
-		fmt.Fprintf(&b, "- Load average of the machine when this was written: %s\n", strings.Fields(string(load))[0])
 	}
 	b.WriteString("\nCommand, in `bench`: `go run ./pool`\n")
 	return b.String()

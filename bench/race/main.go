@@ -87,36 +87,29 @@ func playOn(ctx context.Context, o options, c contestant, binary, dir string) (r
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return row{}, err
 	}
-	behind, origin, err := startOrigin()
+	behind := newOrigin()
+	app, err := gateway.Serve(behind)
 	if err != nil {
 		return row{}, err
 	}
-	defer func() { err = errors.Join(err, behind.close()) }()
+	defer func() { err = errors.Join(err, app.Close()) }()
 	addresses, err := gateway.Addresses(1)
 	if err != nil {
 		return row{}, err
 	}
-	config := c.configure(peers.Setup{Listen: addresses[0], Origin: origin, Dir: dir, Root: os.Geteuid() == 0})
-	if err := os.WriteFile(filepath.Join(dir, config.File), []byte(config.Text), 0o600); err != nil {
-		return row{}, err
-	}
-	cpus, err := process.Allowed()
-	if err != nil {
-		return row{}, err
-	}
-	server, err := process.Start(process.Command{
-		Name: c.name, Path: binary, Dir: dir, CPU: cpus[0], Args: config.Args, Env: peers.Environment(dir, config.Env...),
-	})
-	if err != nil {
-		return row{}, err
-	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
+	config := c.configure(peers.Setup{Listen: addresses[0], Origin: app.Address, Dir: dir, Root: os.Geteuid() == 0})
 	visitor := newClient(addresses[0], dir)
 	defer visitor.close()
-	if err := visitor.ready(ctx, server.Exited()); err != nil {
-		return row{}, err
-	}
-	return play(ctx, o, &stage{contestant: c, client: visitor, origin: behind})
+	err = gateway.Program{
+		Name: c.name, Binary: binary, Dir: dir, File: config.File, Text: config.Text, Args: config.Args, Env: config.Env, Pinned: true,
+	}.Run(func(server *process.Process) error {
+		if err := visitor.ready(ctx, server.Exited()); err != nil {
+			return err
+		}
+		r, err = play(ctx, o, &stage{contestant: c, client: visitor, origin: behind})
+		return err
+	})
+	return r, err
 }
 
 // play plays every scenario some times, each on a page of its own, and then the

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -41,7 +40,6 @@ func (h *hold) release() { close(h.released) }
 // number that their page had when the fetch began.
 type origin struct {
 	ledger *ledger
-	server *http.Server
 
 	mu      sync.Mutex
 	holds   map[string]*hold
@@ -64,20 +62,11 @@ func numberIn(body string) (int, error) {
 	return strconv.Atoi(body[:8])
 }
 
-// startOrigin listens on a port of its own. Whoever starts it closes it.
-func startOrigin() (*origin, string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, "", err
-	}
+func newOrigin() *origin {
 	o := &origin{}
 	o.reset(newLedger(), "", false)
-	o.server = &http.Server{Handler: o, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = o.server.Serve(l) }() // it returns when it is closed
-	return o, l.Addr().String(), nil
+	return o
 }
-
-func (o *origin) close() error { return o.server.Close() }
 
 // reset begins anew, with a Cache-Control for all pages; plain ones have no
 // validator.

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"net/http"
 	"time"
 
 	"github.com/edgegw/edge/bench/command"
@@ -79,11 +80,11 @@ func run(ctx context.Context, o options) error {
 
 // soak starts the gateway with an origin behind it, asks, and ends both.
 func soak(ctx context.Context, o options, binary, dir string) (s series, err error) {
-	behind, err := startOrigin()
+	behind, err := gateway.Serve(http.HandlerFunc(answer))
 	if err != nil {
 		return series{}, err
 	}
-	defer func() { err = errors.Join(err, behind.close()) }()
+	defer func() { err = errors.Join(err, behind.Close()) }()
 	addresses, err := gateway.Addresses(1)
 	if err != nil {
 		return series{}, err
@@ -94,7 +95,7 @@ func soak(ctx context.Context, o options, binary, dir string) (s series, err err
 	}
 	c := newClient(addresses[0])
 	defer c.close()
-	err = gateway.Cache(binary, dir, addresses[0], behind.address, token, cache).Run(func(server *process.Process) error {
+	err = gateway.Cache(binary, dir, addresses[0], behind.Address, token, cache).Run(func(server *process.Process) error {
 		if err := c.ready(ctx, server.Exited()); err != nil {
 			return err
 		}

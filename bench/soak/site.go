@@ -1,15 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // article is what the origin has at one URL: a function of its number, so that
@@ -81,34 +78,6 @@ var prose = func() []byte {
 	}
 	return text
 }()
-
-// origin is the application behind the gateway.
-type origin struct {
-	address string
-	server  *http.Server
-	served  chan error
-}
-
-func startOrigin() (*origin, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	o := &origin{
-		address: l.Addr().String(), served: make(chan error, 1),
-		server: &http.Server{Handler: http.HandlerFunc(answer), ReadHeaderTimeout: 10 * time.Second},
-	}
-	go func() { o.served <- o.server.Serve(l) }()
-	return o, nil
-}
-
-func (o *origin) close() error {
-	err := o.server.Close()
-	if served := <-o.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
-}
 
 // answer serves an article, and an empty 200 for other paths, which is what
 // health checks ask for.

@@ -42,8 +42,6 @@ type answer struct {
 	err    error
 }
 
-func (a answer) failure() error { return a.err }
-
 // ask has one client ask for a page.
 func (c *crowd) ask(ctx context.Context, client int, path string) answer {
 	began := time.Now()
@@ -138,12 +136,4 @@ func (s *storm) add(answers []answer, fetches int) {
 	}
 	slices.Sort(s.took)
 	s.longest = append(s.longest, longest)
-}
-
-// quantile of sorted times, 0 of none.
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[int(q*float64(len(sorted)-1))]
 }

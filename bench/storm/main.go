@@ -94,25 +94,19 @@ type contestant struct {
 	way          peers.Way
 }
 
-// start starts it in a folder, in front of an origin.
-func (c contestant) start(dir, origin string) (*process.Process, string, error) {
+// run starts it in a folder, in front of an origin, has work done with it, and ends it.
+func (c contestant) run(dir, origin string, work func(server *process.Process, base string) error) error {
 	addresses, err := gateway.Addresses(1)
 	if err != nil {
-		return nil, "", err
+		return err
 	}
-	cpus, err := process.Allowed()
-	if err != nil {
-		return nil, "", err
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
 	config := c.way.Configure(peers.Setup{Listen: addresses[0], Origin: origin, Dir: dir, Root: os.Geteuid() == 0})
-	config.Text = unlimited(config.Text)
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, config.File), []byte(config.Text), 0o600)); err != nil {
-		return nil, "", err
-	}
-	server, err := process.Start(process.Command{
-		Name: c.name, Path: c.binary, Dir: dir, CPU: cpus[0], Args: config.Args, Env: peers.Environment(dir, config.Env...),
-	})
-	return server, "http://" + addresses[0], err
+	return gateway.Program{
+		Name: c.name, Binary: c.binary, Dir: dir, File: config.File, Text: unlimited(config.Text), Args: config.Args, Env: config.Env, Pinned: true,
+	}.Run(func(server *process.Process) error { return work(server, "http://"+addresses[0]) })
 }
 
 // unlimited lifts the limit of requests that a replica gets at a time, of which edge
@@ -123,17 +117,27 @@ func unlimited(caddyfile string) string {
 
 // playOn has all storms come over a contestant, and then starts it some times.
 func playOn(ctx context.Context, o options, c contestant, dir string) (r row, err error) {
-	behind, err := startOrigin()
+	behind := &origin{count: make(map[string]int)}
+	app, err := gateway.Serve(behind)
 	if err != nil {
 		return row{}, err
 	}
-	defer func() { err = errors.Join(err, behind.close()) }()
+	defer func() { err = errors.Join(err, app.Close()) }()
 	r = row{name: c.name}
-	if r.storms, err = storms(ctx, o, c, behind, filepath.Join(dir, "storm")); err != nil {
+	err = c.run(filepath.Join(dir, "storm"), app.Address, func(server *process.Process, base string) error {
+		r.storms, err = storms(ctx, o, server, base, behind)
+		return err
+	})
+	if err != nil {
 		return row{}, err
 	}
 	for i := range o.starts {
-		s, err := startUp(ctx, c, behind, filepath.Join(dir, fmt.Sprint("start-", i)))
+		var s started
+		began := time.Now()
+		err := c.run(filepath.Join(dir, fmt.Sprint("start-", i)), app.Address, func(_ *process.Process, base string) error {
+			s, err = startUp(ctx, began, base, behind, fmt.Sprint("/quick/", i))
+			return err
+		})
 		if err != nil {
 			return row{}, fmt.Errorf("start: %w", err)
 		}
@@ -142,15 +146,10 @@ func playOn(ctx context.Context, o options, c contestant, dir string) (r row, er
 	return r, ctx.Err()
 }
 
-func storms(ctx context.Context, o options, c contestant, behind *origin, dir string) (all []storm, err error) {
-	server, base, err := c.start(dir, behind.address)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
+func storms(ctx context.Context, o options, server *process.Process, base string, behind *origin) (all []storm, err error) {
 	crowd := newCrowd(base, o.clients)
 	defer crowd.leave()
-	if err := gateway.Ready(ctx, server.Exited(), func(ctx context.Context) error { return crowd.ask(ctx, 0, "/quick/ready").failure() }); err != nil {
+	if err := gateway.Ready(ctx, server.Exited(), func(ctx context.Context) error { return crowd.ask(ctx, 0, "/quick/ready").err }); err != nil {
 		return nil, err
 	}
 	if err := crowd.connect(ctx, o.takes); err != nil {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -20,38 +18,15 @@ type kind struct {
 
 var kinds = []kind{
 	{"may be stored", "`Cache-Control: public, max-age=3600`", "/stored/", true, 1},
-	{"no-store", "`Cache-Control: no-store`, and the same page twice in a row: the second time a cache may know", "/private/", false, 2},
+	{"may not be stored", "`Cache-Control: no-store`, and the same page twice in a row: the second time a cache may know", "/private/", false, 2},
 	{"sets a cookie", "`Set-Cookie`, and no word of caching", "/cookie/", false, 1},
 }
 
 // origin is an application whose answers each have a number of their own.
 type origin struct {
-	address string
-	server  *http.Server
-	served  chan error
-
 	mu    sync.Mutex
 	count map[string]int
 	next  int
-}
-
-func startOrigin() (*origin, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	o := &origin{address: l.Addr().String(), served: make(chan error, 1), count: make(map[string]int)}
-	o.server = &http.Server{Handler: o}
-	go func() { o.served <- o.server.Serve(l) }()
-	return o, nil
-}
-
-func (o *origin) close() error {
-	err := o.server.Close()
-	if served := <-o.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
 }
 
 // fetches is how often a page was asked for.

@@ -3,12 +3,12 @@ package main
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/edgegw/edge/bench/machine"
+	"github.com/edgegw/edge/bench/measure"
 )
 
 // row is how a contestant did.
@@ -47,7 +47,7 @@ func spread(times []time.Duration) string {
 	if len(times) == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%s (%s–%s)", ms(quantile(times, 0.5)), ms(times[0]), ms(times[len(times)-1]))
+	return fmt.Sprintf("%s (%s–%s)", ms(measure.Quantile(times, 0.5)), ms(times[0]), ms(times[len(times)-1]))
 }
 
 // page writes the results.
@@ -59,11 +59,11 @@ What happens when %d clients ask for one page at once, which the origin takes %s
 `, o.clients, o.takes)
 	for i, k := range kinds {
 		fmt.Fprintf(&b, "\n## It %s\n\n%s.\n\n| | storms | fetches | got another's | failed | half waited ms | 99 %% waited ms | the last of a storm, ms: median (range) |\n| --- | --: | --: | --: | --: | --: | --: | --: |\n",
-			strings.Replace(k.name, "no-store", "may not be stored", 1), k.about)
+			k.name, k.about)
 		for _, r := range rows {
 			s := r.storms[i]
 			fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %s | %s | %s |\n", r.name, len(s.longest), s.fetches, s.shared, s.failed,
-				ms(quantile(s.took, 0.5)), ms(quantile(s.took, 0.99)), spread(s.longest))
+				ms(measure.Quantile(s.took, 0.5)), ms(measure.Quantile(s.took, 0.99)), spread(s.longest))
 		}
 	}
 	fmt.Fprintf(&b, "\n## Start\n\nFrom the start of the process, of an empty cache, until the first answer and the first hit, asked for every millisecond; %d starts, medians and ranges in ms.\n\n| | first answer | first hit |\n| --- | --: | --: |\n", o.starts)
@@ -78,11 +78,8 @@ What happens when %d clients ask for one page at once, which the origin takes %s
 	for _, name := range slices.Sorted(maps.Keys(versions)) {
 		fmt.Fprintf(&b, "- %s: %s\n", name, versions[name])
 	}
-	for _, f := range machine.Facts() {
+	for _, f := range machine.Known(append(machine.Facts(), machine.Load())...) {
 		fmt.Fprintf(&b, "- %s: %s\n", f.Name, f.Value)
-	}
-	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
-		fmt.Fprintf(&b, "- Load average of the machine when this was written: %s\n", strings.Fields(string(load))[0])
 	}
 	fmt.Fprintf(&b, "\nCommand, in `bench`: `go run ./storm -clients %d -rounds %d -starts %d -takes %s`\n", o.clients, o.rounds, o.starts, o.takes)
 	return b.String()

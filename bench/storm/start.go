@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,15 +12,8 @@ import (
 // from the cache.
 type started struct{ answer, hit time.Duration }
 
-// startUp starts a contestant, asks until there is a hit, and ends it.
-func startUp(ctx context.Context, c contestant, behind *origin, dir string) (s started, err error) {
-	began := time.Now()
-	server, base, err := c.start(dir, behind.address)
-	if err != nil {
-		return started{}, err
-	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
-	path := "/quick/" + dir
+// startUp asks a contestant whose start began at a moment, until there is a hit.
+func startUp(ctx context.Context, began time.Time, base string, behind *origin, path string) (s started, err error) {
 	visitor := newCrowd(base, 1)
 	defer visitor.leave()
 	for until := began.Add(time.Minute); time.Now().Before(until); {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edgegw/edge/bench/peers"
 )
 
 // What a storm came to is counted, and edge is held to what it must do.
@@ -69,6 +71,17 @@ func TestEdgeWeathersASmallStorm(t *testing.T) {
 	for _, want := range []string{"| edge cache | 2 | 2 | 0 | 0 |", "| edge hits | 4 | 240 | 0 | 0 |", "## Start", "| edge cache | "} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+// Edge's own limit would be all that a storm shows.
+func TestEdgesLimitIsLifted(t *testing.T) {
+	for _, peer := range peers.All() {
+		for _, way := range peer.Ways {
+			if text := way.Configure(peers.Setup{}).Text; takesPart(peer, way) && (unlimited(text) != text) != (peer.Name == "edge") {
+				t.Errorf("%s %s: want the limit of edge lifted, and nothing else changed:\n%s", peer.Name, way.Name, unlimited(text))
+			}
 		}
 	}
 }
