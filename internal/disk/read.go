@@ -190,8 +190,8 @@ func (s *Store) forget(r Ref) {
 	defer s.mu.Unlock()
 	if at := s.index.find(r.Key, r.Variant); at != noSlot && s.index.slots[at].segment == r.segment && s.index.slots[at].offset == r.offset {
 		s.index.remove(at)
-		for _, g := range s.segments {
-			g.forgot = g.forgot || g.id == r.segment
+		if g := s.segmentLocked(r.segment); g != nil {
+			g.forgot = true
 		}
 	}
 }
@@ -251,10 +251,18 @@ func (s *Store) locate(r Ref) (g *segment, at, size int64, ok bool) {
 	if one == nil {
 		return nil, 0, 0, false
 	}
+	if g = s.segmentLocked(one.segment); g == nil {
+		return nil, 0, 0, false
+	}
+	return g, int64(one.offset), int64(one.size), true
+}
+
+// segmentLocked is the segment of that number, nil if it has gone.
+func (s *Store) segmentLocked(id uint32) *segment {
 	for _, g := range s.segments {
-		if g.id == one.segment {
-			return g, int64(one.offset), int64(one.size), true
+		if g.id == id {
+			return g
 		}
 	}
-	return nil, 0, 0, false
+	return nil
 }

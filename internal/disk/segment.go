@@ -234,7 +234,6 @@ func (s *Store) insertLocked(g *segment, p placed) bool {
 			break
 		}
 		s.forgetLocked(old)
-		old.forgot = true
 	}
 	label, ok := s.index.labelNumber(p.head.label)
 	if !ok || s.index.full() {
@@ -250,14 +249,14 @@ func (s *Store) insertLocked(g *segment, p placed) bool {
 	return true
 }
 
-// forgetLocked takes what is left of a segment out of the index.
+// forgetLocked takes what is left of a segment out of the index, and not out of the log.
 func (s *Store) forgetLocked(g *segment) {
 	for _, at := range g.slots {
 		if one := &s.index.slots[at]; one.used && one.segment == g.id {
 			s.index.remove(at)
 		}
 	}
-	g.slots = nil
+	g.slots, g.forgot = nil, true
 }
 
 // seal writes the table of a segment, syncs it, and gives the table's length.
