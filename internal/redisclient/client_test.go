@@ -134,6 +134,40 @@ func TestWaitingForNewsIsApart(t *testing.T) {
 	}
 }
 
+// A value that is long on its way keeps nobody waiting who asks for another, where
+// commands are apart.
+func TestCommandsThatAreApart(t *testing.T) {
+	s := redistest.New(t)
+	o, err := Parse("unix://"+s.Socket, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := New(Apart(o, 4))
+	t.Cleanup(c.Close)
+	s.Say("CLIENT", "PAUSE", "600000", "WRITE") // reads go on
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	writing := make(chan error, 1)
+	go func() { writing <- c.Do(ctx, c.B().Set().Key("a").Value("1").Build()).Error() }()
+	for !strings.Contains(s.Say("CLIENT", "LIST"), "cmd=set") {
+		runtime.Gosched()
+	}
+	reading, over := context.WithTimeout(t.Context(), patience)
+	defer over()
+	if err := c.Do(reading, c.B().Get().Key("b").Build()).Error(); !rueidis.IsRedisNil(err) {
+		t.Errorf("%v: want that there is nothing", err)
+	}
+	select {
+	case err := <-writing:
+		t.Errorf("the write is over before the read: %v", err)
+	default:
+	}
+	leave()
+	if err := <-writing; err == nil {
+		t.Error("a write that was paused is done")
+	}
+}
+
 // A server that has become another's replica takes no writes. The name may lead to the
 // new master by now, so the connection is given up.
 func TestAMasterThatIsNoneIsLeft(t *testing.T) {

@@ -92,6 +92,13 @@ func Within(o rueidis.ClientOption, timeout time.Duration) rueidis.ClientOption 
 	return o
 }
 
+// Apart gives each command that is under way a connection of its own, of so many at
+// most, so that a large value holds up nobody else's.
+func Apart(o rueidis.ClientOption, connections int) rueidis.ClientOption {
+	o.DisableAutoPipelining, o.BlockingPoolSize = true, connections
+	return o
+}
+
 // Ping finds out whether Redis answers.
 func Ping(ctx context.Context, o rueidis.ClientOption) error {
 	client := New(o)

@@ -137,9 +137,10 @@ func Open(c Config, url, password, prefix string) (*Cache, error) {
 		return nil, err
 	}
 	c = c.WithDefaults()
+	options = redisclient.Apart(redisclient.Within(options, writePatience), looksAtOnce/4)
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Cache{
-		config: c, client: redisclient.New(redisclient.Within(options, writePatience)), prefix: prefix, stop: stop,
+		config: c, client: redisclient.New(options), prefix: prefix, stop: stop,
 		looks: make(chan struct{}, looksAtOnce), queue: make(chan put, maxQueue),
 		breaker: gobreaker.NewCircuitBreaker[looked](gobreaker.Settings{
 			Timeout: restFor, ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= failures },
