@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type registrations struct {
 type change struct {
 	underWay int
 	ended    time.Time // the last one
+	untold   bool      // the fleet does not know of it
 }
 
 // outdates reports whether a roster that was asked for then may lack it.
@@ -33,22 +35,28 @@ func (c change) outdates(asked time.Time) bool {
 	return c.underWay > 0 || !c.ended.Before(asked)
 }
 
+// over reports that the fleet knows better by then, or that no lease lasts as long.
+func (c change) over(asked time.Time) bool {
+	return !c.outdates(asked) && (!c.untold || asked.Sub(c.ended) > lb.MaxLease)
+}
+
 // change notes that something is done with replicas of a pool here, and not told
-// to the fleet yet. The caller ends it when it is.
-func (known *registrations) change(pool string, addresses ...string) (end func()) {
-	note := func(by int, ended time.Time) {
+// to the fleet yet. The caller ends it when it is, or cannot be.
+func (known *registrations) change(pool string, addresses ...string) (end func(told bool)) {
+	note := func(by int, c change) {
 		known.mu.Lock()
 		defer known.mu.Unlock()
 		if known.changed == nil {
 			known.changed = make(map[string]change)
 		}
 		for _, address := range addresses {
-			c := known.changed[pool+" "+address]
-			known.changed[pool+" "+address] = change{c.underWay + by, ended}
+			key := pool + " " + address
+			c.underWay = known.changed[key].underWay + by
+			known.changed[key] = c
 		}
 	}
-	note(1, time.Time{})
-	return func() { note(-1, time.Now()) }
+	note(1, change{})
+	return func(told bool) { note(-1, change{ended: time.Now(), untold: !told}) }
 }
 
 // Roster takes over who has registered at other nodes: for the lease, and one of
@@ -64,7 +72,7 @@ func (n fleetNode) Roster(found []fleet.Replica, asked time.Time) {
 		return // told again
 	}
 	before := n.g.registrations.follow(a, found, asked)
-	n.g.asides.follow(a, found, before)
+	n.g.asides.follow(a, slices.DeleteFunc(found, func(r fleet.Replica) bool { return r.Gone }), before)
 }
 
 // follow does so, and gives what was taken over before.
@@ -84,6 +92,13 @@ func (known *registrations) follow(a *App, found []fleet.Replica, asked time.Tim
 		if p == nil || r.Mine || r.Found || r.Mark == before[key].Mark {
 			continue
 		}
+		if r.Gone {
+			if !known.changed[key].untold { // what the fleet has not heard of came later
+				_ = p.Deregister(r.Address) // it may have ended here too
+			}
+			continue
+		}
+		delete(known.changed, key) // what the fleet has heard of came later
 		id, err := p.Register(r.Address, min(r.Lease+a.gateway.member.Lease(), lb.MaxLease))
 		if err == nil && r.Aside {
 			// The node where it was drained has judged whether it may be.
@@ -93,7 +108,7 @@ func (known *registrations) follow(a *App, found []fleet.Replica, asked time.Tim
 			logger().Warn("registration of another node", zap.String("pool", r.Pool), zap.String("address", r.Address), zap.Error(err))
 		}
 	}
-	maps.DeleteFunc(known.changed, func(_ string, c change) bool { return !c.outdates(asked) })
+	maps.DeleteFunc(known.changed, func(_ string, c change) bool { return c.over(asked) })
 	return before
 }
 
@@ -109,17 +124,20 @@ type sharing func(m *fleet.Member, ctx context.Context, pool, address string) er
 
 // share does something with replicas of the pool, among those given, and tells the
 // other nodes of each that do names. Redis may be away: then they hear of it with
-// the next registration, or let the lease end.
+// the next registration, or let the lease end. A node that is away when a replica is
+// deregistered hears of that when it is back.
 func (p *pool) share(among []string, do func() (addresses []string, err error), tell sharing) error {
 	a := live.Load()
 	if a == nil || a.gateway.member == nil {
 		_, err := do()
 		return err
 	}
-	defer a.gateway.registrations.change(p.name, among...)()
+	told, end := true, a.gateway.registrations.change(p.name, among...)
+	defer func() { end(told) }()
 	addresses, err := do()
 	for _, address := range addresses {
 		if err := tell(a.gateway.member, context.Background(), p.name, address); err != nil {
+			told = false
 			logger().Warn("registration not shared with the fleet", zap.String("pool", p.name), zap.String("address", address), zap.Error(err))
 		}
 	}

@@ -20,12 +20,13 @@ func TestARosterFromBeforeAChangeUndoesNothing(t *testing.T) {
 	e := startEdge(t, fmt.Sprintf("fleet unix://%s\n%s", line.Socket, registeredPool), pagesSite)
 	g := live.Load().gateway
 	n := fleetNode{g.node(live.Load()), g}
-	renewals := 0
-	renewed := func(asked time.Time) {
-		renewals++
-		mark := fmt.Sprintf("600000:%d:another:0", renewals)
-		n.Roster([]fleet.Replica{{Pool: "app", Address: address, Lease: 10 * time.Minute, Mark: mark}}, asked)
+	marks := 0
+	heard := func(r fleet.Replica, asked time.Time) {
+		marks++
+		r.Pool, r.Address, r.Lease, r.Mark = "app", address, 10*time.Minute, fmt.Sprint(marks)
+		n.Roster([]fleet.Replica{r}, asked)
 	}
+	renewed := func(asked time.Time) { heard(fleet.Replica{}, asked) }
 	state := func() string {
 		for _, r := range e.poolStatus().Replicas {
 			return r.State
@@ -57,4 +58,13 @@ func TestARosterFromBeforeAChangeUndoesNothing(t *testing.T) {
 	eventually(t, "it is gone", func() bool { return state() == "" })
 	renewed(time.Now())
 	eventually(t, "it is back when it has registered again", func() bool { return state() == "up" })
+
+	heard(fleet.Replica{Gone: true}, time.Now())
+	eventually(t, "it is gone when another node says so", func() bool { return state() == "" })
+	change(http.MethodPost, "", map[string]string{"pool": "app", "address": address, "lease": "10m"})
+	eventually(t, "it is up again", func() bool { return state() == "up" })
+	heard(fleet.Replica{Gone: true}, time.Now())
+	if s := state(); s != "up" {
+		t.Errorf("it is %q: want it up, for the fleet has not heard that it registered again", s)
+	}
 }

@@ -28,6 +28,7 @@ type fleet struct {
 type memberView struct {
 	Fleet struct {
 		Node, Caller string
+		Fault        string
 		Token        uint64
 		Trusted      bool
 		Members      []struct{ Node string }
@@ -75,7 +76,7 @@ func (f *fleet) whole() []*gateway {
 		callers := make(map[string]bool)
 		for _, g := range f.nodes {
 			s := g.member()
-			if !s.Fleet.Trusted || s.Fleet.Caller == "" || len(s.Fleet.Members) != 3 {
+			if !s.Fleet.Trusted || s.Fleet.Fault != "" || s.Fleet.Caller == "" || len(s.Fleet.Members) != 3 {
 				return false
 			}
 			callers[s.Fleet.Caller] = true

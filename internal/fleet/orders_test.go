@@ -130,18 +130,24 @@ func testRoster(t *testing.T, a, b *Member) {
 		do   func() error
 		want string
 	}{
-		{"registered", func() error { return a.Enroll(ctx, "app", "h:1", time.Minute) }, "[{app h:1 1m0s false false false 60000:1:" + a.id + ":0}]"},
-		{"renewed here", func() error { return b.Enroll(ctx, "app", "h:1", time.Minute) }, "[{app h:1 1m0s true false false 60000:2:" + b.id + ":0}]"},
-		{"set aside", func() error { return a.SetAside(ctx, "app", "h:1", true) }, "[{app h:1 1m0s false true false 60000:3:" + a.id + ":1}]"},
-		{"held, which is for others", func() error { return b.Hold(ctx, "app", "h:1") }, "[{app h:1 1m0s false true false 60000:3:" + a.id + ":1}]"},
-		{"registered again", func() error { return a.Enroll(ctx, "app", "h:1", time.Second) }, "[{app h:1 1s false false false 1000:4:" + a.id + ":0}]"},
-		{"dismissed", func() error { return b.Dismiss(ctx, "app", "h:1") }, "[]"},
-		{"one that has not registered is set aside", func() error { return a.SetAside(ctx, "app", "h:2", true) }, "[{app h:2 1m0s false true true 60000:1:" + a.id + ":2}]"},
-		{"held", func() error { return b.Hold(ctx, "app", "h:2") }, "[{app h:2 1m0s true true true 60000:2:" + b.id + ":2}]"},
-		{"taken back", func() error { return a.SetAside(ctx, "app", "h:2", false) }, "[{app h:2 24h0m0s false false true 86400000:3:" + a.id + ":3}]"},
-		{"held by one that has not heard of that", func() error { return b.Hold(ctx, "app", "h:2") }, "[{app h:2 24h0m0s false false true 86400000:3:" + a.id + ":3}]"},
-		{"gone", func() error { return b.Dismiss(ctx, "app", "h:2") }, "[]"},
-		{"held, though Redis has lost it", func() error { return b.Hold(ctx, "app", "h:2") }, "[{app h:2 1m0s true true true 60000:1:" + b.id + ":2}]"},
+		{"registered", func() error { return a.Enroll(ctx, "app", "h:1", time.Minute) }, "[{app h:1 1m0s false false false false 60000:1:" + a.id + ":0}]"},
+		{"renewed here", func() error { return b.Enroll(ctx, "app", "h:1", time.Minute) }, "[{app h:1 1m0s true false false false 60000:2:" + b.id + ":0}]"},
+		{"set aside", func() error { return a.SetAside(ctx, "app", "h:1", true) }, "[{app h:1 1m0s false true false false 60000:3:" + a.id + ":1}]"},
+		{"held, which is for others", func() error { return b.Hold(ctx, "app", "h:1") }, "[{app h:1 1m0s false true false false 60000:3:" + a.id + ":1}]"},
+		{"registered again", func() error { return a.Enroll(ctx, "app", "h:1", time.Second) }, "[{app h:1 1s false false false false 1000:4:" + a.id + ":0}]"},
+		{"dismissed", func() error { return b.Dismiss(ctx, "app", "h:1") }, "[{app h:1 1s true false false true 1000:1:" + b.id + ":4}]"},
+		{"registered anew", func() error { return a.Enroll(ctx, "app", "h:1", time.Second) }, "[{app h:1 1s false false false false 1000:1:" + a.id + ":0}]"},
+		{"dismissed again", func() error { return a.Dismiss(ctx, "app", "h:1") }, "[{app h:1 1s false false false true 1000:2:" + a.id + ":4}]"},
+		{"dismissed though Redis has lost it", func() error { return a.Dismiss(ctx, "app", "h:1") }, "[{app h:1 10m0s false false false true 600000:3:" + a.id + ":4}]"},
+		{"forgotten in time", func() error {
+			return a.shelf.run(ctx, "expire", 0, "app h:1", "600000:3:"+a.id+":4").Error()
+		}, "[]"},
+		{"one that has not registered is set aside", func() error { return a.SetAside(ctx, "app", "h:2", true) }, "[{app h:2 1m0s false true true false 60000:1:" + a.id + ":2}]"},
+		{"held", func() error { return b.Hold(ctx, "app", "h:2") }, "[{app h:2 1m0s true true true false 60000:2:" + b.id + ":2}]"},
+		{"taken back", func() error { return a.SetAside(ctx, "app", "h:2", false) }, "[{app h:2 24h0m0s false false true false 86400000:3:" + a.id + ":3}]"},
+		{"held by one that has not heard of that", func() error { return b.Hold(ctx, "app", "h:2") }, "[{app h:2 24h0m0s false false true false 86400000:3:" + a.id + ":3}]"},
+		{"gone", func() error { return b.Dismiss(ctx, "app", "h:2") }, "[{app h:2 24h0m0s true false false true 86400000:4:" + b.id + ":4}]"},
+		{"held, though Redis has lost it", func() error { return b.Hold(ctx, "app", "h:2") }, "[{app h:2 1m0s true true true false 60000:1:" + b.id + ":2}]"},
 	} {
 		if err := step.do(); err != nil {
 			t.Fatalf("%s: %v", step.what, err)

@@ -37,7 +37,7 @@ func newRedisBoard(o rueidis.ClientOption, name string, keep int, timeout time.D
 }
 
 // keyNames are those of the scripts, in their sequence.
-var keyNames = []string{"state", "beats", "marks", "names", "log", "orders", "owners", "keys", "done", "replicas"}
+var keyNames = []string{"state", "beats", "marks", "names", "log", "orders", "owners", "keys", "done", "replicas", "gone"}
 
 func (b *redisBoard) key(name string) string { return b.prefix + name }
 

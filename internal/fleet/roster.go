@@ -21,13 +21,16 @@ type Replica struct {
 	// Found: it has not registered, each node finds it for itself. It is known for
 	// being set aside, or, if it is not Aside, for having been taken back.
 	Found bool
+	// Gone: it was deregistered, which is told for its lease to who was away. Of
+	// Mine it says that this node did that.
+	Gone bool
 	// Mark changes with each of these.
 	Mark string
 }
 
 // Host is a Node that wants to know of the replicas that register elsewhere.
 type Host interface {
-	// Roster tells of all that are registered, time and again. Who is not in it
+	// Roster tells of all that are registered, and of those that lately were, time and again. Who is not in it
 	// is not gone: Redis may have lost it. Redis was asked at the time given, or
 	// later: what the node has told since, the roster may lack.
 	Roster(found []Replica, asked time.Time)
@@ -76,7 +79,8 @@ func readReplica(key, mark, self string) (Replica, error) {
 	}
 	return Replica{
 		Pool: pool, Address: address, Lease: time.Duration(lease) * time.Millisecond,
-		Mine: parts[2] == self, Aside: parts[3] == "1" || parts[3] == "2", Found: parts[3] == "2" || parts[3] == "3", Mark: mark,
+		Mine: parts[2] == self, Aside: parts[3] == "1" || parts[3] == "2", Found: parts[3] == "2" || parts[3] == "3",
+		Gone: parts[3] == "4", Mark: mark,
 	}, nil
 }
 
@@ -135,6 +139,9 @@ const (
 	// backFor is how long it is told that one was taken back: a node that was away
 	// for longer may set it aside anew.
 	backFor = 24 * time.Hour
+	// goneFor is how long it is told that one was deregistered of which Redis did
+	// not know.
+	goneFor = 10 * time.Minute
 )
 
 // SetAside tells them that one was drained here by hand, or taken back.
@@ -152,9 +159,9 @@ func (m *Member) Hold(ctx context.Context, pool, address string) error {
 	return m.shelf.run(ctx, "hold", 0, m.id, pool+" "+address, asideFor.Milliseconds()).Error()
 }
 
-// Dismiss tells them that one was deregistered here.
+// Dismiss tells them that one was deregistered here, those that are away when they are back.
 func (m *Member) Dismiss(ctx context.Context, pool, address string) error {
-	return m.shelf.run(ctx, "dismiss", 0, m.id, pool+" "+address, m.shelf.keep).Error()
+	return m.shelf.run(ctx, "dismiss", 0, m.id, pool+" "+address, m.shelf.keep, goneFor.Milliseconds()).Error()
 }
 
 // roster gives who is registered; what cannot be read is left out.

@@ -1,6 +1,6 @@
 -- What the members of a fleet share: see board.go. Each script is atomic.
 -- KEYS: state, beats, marks, names (hashes), log (a stream), orders, owners, keys
--- (hashes), done (a list) and replicas (a hash).
+-- (hashes), done (a list), replicas and gone (hashes).
 -- ARGV: the name of a new incarnation, should one begin; the highest generation
 -- and the highest token that the sender has seen, with a colon between; and what
 -- the script says.
@@ -8,7 +8,7 @@
 -- An incarnation ends when its state is gone, and when another server answers,
 -- or the same one started anew: either may have lost what was written last.
 local state, beats, marks, names, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local orders, owners, keys, done, replicas = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local orders, owners, keys, done, replicas, gone = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 
 -- Numbers of Lua print as 1e+15; they are exact up to 2^53.
 local function text(n) return string.format('%.0f', n) end
@@ -244,6 +244,7 @@ return {'1'}
 -- log tells of what is new; a renewal is found in time.
 local _, count, _, aside = string.match(redis.call('HGET', replicas, ARGV[4]) or '', '^(%d+):(%d+):([^:]*):(%d)$')
 redis.call('HSET', replicas, ARGV[4], ARGV[5] .. ':' .. text(tonumber(count or '0') + 1) .. ':' .. ARGV[3] .. ':0')
+redis.call('HDEL', gone, ARGV[4])
 if aside ~= '0' then append(ARGV[6], '0', ARGV[3], '!roster') end
 return {'1'}
 
@@ -254,6 +255,7 @@ local lease, count, flag = string.match(redis.call('HGET', replicas, ARGV[4]) or
 local now = ARGV[5]
 if flag ~= '0' and flag ~= '1' then lease, now = ARGV[7], now == '1' and '2' or '3' end
 redis.call('HSET', replicas, ARGV[4], lease .. ':' .. text(tonumber(count or '0') + 1) .. ':' .. ARGV[3] .. ':' .. now)
+redis.call('HDEL', gone, ARGV[4])
 append(ARGV[6], '0', ARGV[3], '!roster')
 return {'1'}
 
@@ -262,19 +264,26 @@ return {'1'}
 local count, flag = string.match(redis.call('HGET', replicas, ARGV[4]) or '', '^%d+:(%d+):[^:]*:(%d)$')
 if flag and flag ~= '2' then return {'0'} end
 redis.call('HSET', replicas, ARGV[4], ARGV[5] .. ':' .. text(tonumber(count or '0') + 1) .. ':' .. ARGV[3] .. ':2')
+redis.call('HDEL', gone, ARGV[4])
 return {'1'}
 
 -- script dismiss
--- ARGV: id, pool and address, how many orders to keep.
-if redis.call('HDEL', replicas, ARGV[4]) == 0 then return {'0'} end
+-- ARGV: id, pool and address, how many orders to keep, for how long a member that
+-- is away now is told of one whose lease is not known here. 4 says that it is gone.
+local lease = string.match(redis.call('HGET', replicas, ARGV[4]) or '', '^(%d+):') or ARGV[6]
+redis.call('HDEL', replicas, ARGV[4])
+redis.call('HSET', gone, ARGV[4], lease .. ':' .. redis.call('HINCRBY', state, 'gone', 1) .. ':' .. ARGV[3] .. ':4')
 append(ARGV[5], '0', ARGV[3], '!dismiss ' .. ARGV[4])
 return {'1'}
 
 -- script roster
-return redis.call('HGETALL', replicas)
+local found = redis.call('HGETALL', replicas)
+for _, part in ipairs(redis.call('HGETALL', gone)) do table.insert(found, part) end
+return found
 
 -- script expire
 -- ARGV: pool and address, what was last seen of it.
-if redis.call('HGET', replicas, ARGV[3]) ~= ARGV[4] then return {'0'} end
-redis.call('HDEL', replicas, ARGV[3])
+for _, list in ipairs({replicas, gone}) do
+	if redis.call('HGET', list, ARGV[3]) == ARGV[4] then redis.call('HDEL', list, ARGV[3]) end
+end
 return {'1'}
