@@ -203,10 +203,10 @@ func (c *conn) reply(m *memo, block []byte) (replied bool, err error) {
 // note has a record written of a reply whose header is at the start of out.
 func (c *conn) note(m *memo, block []byte, head, size int, began, done time.Time, err error) {
 	copied := append(append(make([]byte, 0, len(block)+head), block...), c.work.out[:head]...)
-	c.table.journal.waiting <- record{log: m.log, Record: Record{
+	c.table.journal.add(record{log: m.log, Record: Record{
 		Block: copied[:len(block)], Head: copied[len(block):], Remote: c.RemoteAddr().String(), Size: size,
 		Done: done, Duration: done.Sub(began), Err: err, TLS: c.tls,
-	}}
+	}})
 }
 
 // send writes the header in out, and the body.

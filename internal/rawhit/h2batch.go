@@ -2,6 +2,7 @@ package rawhit
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -10,12 +11,17 @@ import (
 // errNotWritten is of an answer after one that could not be written.
 var errNotWritten = errors.New("the connection is broken")
 
-// batch is answers that are written at once.
+// batch is answers that are written one after the other, and end together. Only a
+// connection that answers has one.
 type batch struct {
-	frames []byte
+	frames []byte // what is not written yet
+	armed  bool   // there is a deadline for writing
+	err    error  // why something was not written
 	ends   []interface{ End() }
 	notes  []note
 }
+
+var batches = sync.Pool{New: func() any { return &batch{frames: make([]byte, 0, maxBatchBytes)} }}
 
 // note is of an answer that the access log is to have.
 type note struct {
@@ -26,15 +32,19 @@ type note struct {
 	began       time.Time
 }
 
-// maxBatch is how many answers and, about, how many bytes are written at once.
 const (
+	// maxRecord is the most that TLS seals at once (RFC 8446, 5.1): each record costs
+	// a system call.
+	maxRecord = 16 << 10
+	// maxBatch is how many answers end together, and maxBatchBytes how many bytes wait
+	// at most, about: no more than caches of a processor hold.
 	maxBatch      = 64
-	maxBatchBytes = 64 << 10
+	maxBatchBytes = 4 * maxRecord
 )
 
 // begin starts a batch, unless this is no moment to answer in.
 func (c *h2conn) begin() bool {
-	if c.in.begun {
+	if c.in.batch != nil {
 		return true
 	}
 	c.mu.Lock()
@@ -43,13 +53,14 @@ func (c *h2conn) begin() bool {
 		return false
 	}
 	c.table.running.Add(1)
-	c.in.begun = true
+	c.in.batch = batches.Get().(*batch)
 	return true
 }
 
 // flush ends a batch.
 func (c *h2conn) flush() {
-	if !c.in.begun {
+	b := c.in.batch
+	if b == nil {
 		return
 	}
 	c.write()
@@ -59,54 +70,59 @@ func (c *h2conn) flush() {
 		c.state.Store(closed)
 		_ = c.Conn.Close() // what failed before is what counts
 	}
-	c.in.begun = false
+	c.in.batch = nil
+	if cap(b.frames) <= 2*maxBatchBytes {
+		batches.Put(b)
+	}
 	c.table.running.Add(-1)
 	c.mu.Unlock()
 }
 
-// write writes what has been answered, within the time that a client has to
-// take it.
+// write writes the rest of what has been answered, and ends that.
 func (c *h2conn) write() {
-	b := &c.in.batch
-	if len(b.frames) == 0 {
+	b := c.in.batch
+	if len(b.ends) == 0 {
 		return
 	}
-	err := errNotWritten
-	if !c.out.over {
-		err = c.writeWithin(c.table.write(), b.frames)
-		c.out.over = err != nil
+	c.push(len(b.frames))
+	if b.armed { // The server has its connection without.
+		_ = c.Conn.SetWriteDeadline(time.Time{})
 	}
 	done := time.Now()
 	for _, exchange := range b.ends {
 		exchange.End()
 	}
 	for _, n := range b.notes {
-		if err == nil && n.keep != nil && !n.keep(done, done.Sub(n.began)) {
+		if b.err == nil && n.keep != nil && !n.keep(done, done.Sub(n.began)) {
 			continue
 		}
-		c.table.journal.waiting <- record{log: n.log, Record: Record{
+		c.table.journal.add(record{log: n.log, Record: Record{
 			Block: n.block, Head: n.head, Remote: c.RemoteAddr().String(), Size: n.size,
-			Done: done, Duration: done.Sub(n.began), Err: err, TLS: c.tls,
-		}}
+			Done: done, Duration: done.Sub(n.began), Err: b.err, TLS: c.tls,
+		}})
 	}
 	clear(b.ends)
 	clear(b.notes)
-	b.frames, b.ends, b.notes = b.frames[:0], b.ends[:0], b.notes[:0]
-	if cap(b.frames) > 2*maxBatchBytes {
-		b.frames = nil
-	}
+	b.ends, b.notes, b.err, b.armed = b.ends[:0], b.notes[:0], nil, false
 }
 
-// writeWithin writes, and leaves the connection without a deadline, as the
-// server has it.
-func (c *h2conn) writeWithin(limit time.Duration, b []byte) error {
-	if limit > 0 {
-		// A connection on which this fails is broken, which the write will tell.
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(limit))
-		defer func() { _ = c.Conn.SetWriteDeadline(time.Time{}) }()
+// push writes the first n bytes of what waits, within the time that a client has to
+// take all of it.
+func (c *h2conn) push(n int) {
+	b := c.in.batch
+	if b.err == nil && c.out.over {
+		b.err = errNotWritten
 	}
-	_, err := c.Conn.Write(b)
-	return err
+	if b.err == nil {
+		if limit := c.table.write(); limit > 0 && !b.armed {
+			b.armed = true
+			// A connection on which this fails is broken, which the write will tell.
+			_ = c.Conn.SetWriteDeadline(time.Now().Add(limit))
+		}
+		_, b.err = c.Conn.Write(b.frames[:n])
+		c.out.over = b.err != nil
+	}
+	b.frames = b.frames[:copy(b.frames, b.frames[n:])]
 }
 
 // reply answers a stream, unless that may not be done any more, or not now.
@@ -127,7 +143,7 @@ func (c *h2conn) reply(m *memo, id uint32) bool {
 	}
 	c.in.reserve -= int64(length)
 	c.in.sent += int64(length)
-	b := &c.in.batch
+	b := c.in.batch
 	r := m.render(use.Age, use.TTL)
 	text := c.appendAnswer(r, id, use.Body, m.log != nil)
 	b.ends = append(b.ends, use.Exchange)
@@ -143,10 +159,10 @@ func (c *h2conn) reply(m *memo, id uint32) bool {
 	return true
 }
 
-// appendAnswer appends an answer's frames to the batch. It returns its header
-// as text if that is wanted.
+// appendAnswer appends an answer's frames to the batch, and writes what is too much
+// to wait. It returns its header as text if that is wanted.
 func (c *h2conn) appendAnswer(r *rendering, id uint32, body [][]byte, wanted bool) (text []byte) {
-	b := &c.in.batch
+	b := c.in.batch
 	at := len(b.frames)
 	flags := http2.FlagHeadersEndHeaders
 	left := size(body)
@@ -166,6 +182,9 @@ func (c *h2conn) appendAnswer(r *rendering, id uint32, body [][]byte, wanted boo
 	room := 0 // in the current frame
 	for _, piece := range body {
 		for len(piece) > 0 {
+			if waits := len(b.frames); waits+frameHeadSize >= maxBatchBytes {
+				c.push(waits - waits%maxRecord)
+			}
 			if room == 0 {
 				room = min(left, maxPayload)
 				h := frameHead{size: room, kind: http2.FrameData, id: id}
@@ -174,7 +193,7 @@ func (c *h2conn) appendAnswer(r *rendering, id uint32, body [][]byte, wanted boo
 				}
 				b.frames = appendFrameHead(b.frames, h)
 			}
-			n := min(room, len(piece))
+			n := min(room, len(piece), maxBatchBytes-len(b.frames))
 			b.frames = append(b.frames, piece[:n]...)
 			piece, room, left = piece[n:], room-n, left-n
 		}

@@ -66,9 +66,10 @@ func (c *frameClient) grant(n uint32) {
 
 func TestAHitIsGivenAgainOverHTTP2(t *testing.T) {
 	w := newSecureWorld(t, true)
-	for _, path := range []string{"/hit/a", "/hit/16384", "/hit/60000"} {
-		c := w.dialHTTP2()
-		c.grant(1 << 20)
+	wide := http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20}
+	for _, path := range []string{"/hit/a", "/hit/16384", "/hit/60000", "/hit/65400", "/hit/65535", "/hit/147000", "/hit/262144"} {
+		c := w.dialHTTP2(wide)
+		c.grant(4 << 20)
 		plain := c.ask(path)
 		c.learned(path)
 		before := w.table.Replies()

@@ -57,8 +57,7 @@ type incoming struct {
 	window, reserve, granted, sent, largest int64
 
 	key   []byte
-	begun bool
-	batch batch
+	batch *batch // of answers, nil between two
 }
 
 func (in *incoming) init(limit int) {
@@ -364,7 +363,7 @@ func (c *h2conn) forget(id uint32) {
 
 // lock takes mu, if no batch holds it, and returns what gives it back.
 func (c *h2conn) lock() (unlock func()) {
-	if c.in.begun {
+	if c.in.batch != nil {
 		return func() {}
 	}
 	c.mu.Lock()
