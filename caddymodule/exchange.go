@@ -67,6 +67,7 @@ func begin(w http.ResponseWriter, r *http.Request) (ex *exchange, first bool) {
 	if ex, ok := vars[exchangeVar].(*exchange); ok {
 		return ex, false
 	}
+	settleLength(r)
 	if leaving.Load() {
 		dismiss(w, r)
 	}
