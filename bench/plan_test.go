@@ -16,7 +16,7 @@ func TestPlan(t *testing.T) {
 	}{
 		"everything, on the first two CPUs that may be used": {
 			func(*options) {}, nil, []int{4, 6, 7},
-			"go run . -rounds 3 -seconds 3 -warmup 1 -peers barehttp,caddy,edge,haproxy,nginx,varnish -workloads hit-1k,hit-16k,hit-256k,hit-4m,hit-1k-h2x1,hit-1k-h2x16,hit-1k-tls,hit-16k-h2x1,hit-16k-h2x16,hit-16k-tls,hit-256k-h2x1,hit-256k-h2x16,hit-256k-tls,hit-4m-h2x1,hit-4m-tls,mix,pass-1k,post-16k,pass-1m", nil,
+			"go run . -rounds 3 -seconds 3 -warmup 1 -peers barehttp,caddy,edge,haproxy,nginx,souin,varnish -workloads hit-1k,hit-16k,hit-256k,hit-4m,hit-1k-h3x1,hit-1k-h3x16,hit-16k-h3x1,hit-16k-h3x16,hit-256k-h3x1,hit-256k-h3x16,hit-1k-h2x1,hit-1k-h2x16,hit-1k-tls,hit-16k-h2x1,hit-16k-h2x16,hit-16k-tls,hit-256k-h2x1,hit-256k-h2x16,hit-256k-tls,hit-4m-h2x1,hit-4m-tls,mix,pass-1k,post-16k,pass-1m", nil,
 		},
 		"some, in the order of the tables": {
 			func(o *options) { o.peers, o.workloads = "nginx,caddy", "pass-1k,hit-1k" }, nil, []int{0, 1},
@@ -46,7 +46,7 @@ func TestPlan(t *testing.T) {
 			func(o *options) {
 				*o = options{rounds: 0, seconds: 601, warmup: -1, peers: "nginx,apache", workloads: "hit-2k", serverCPU: 9, clientCPU: -1}
 			}, []string{"more"}, []int{0, 1}, "",
-			[]string{`"more"`, "-rounds 0", "-seconds 601", "-warmup -1", "-out", `-peers "apache": want some of barehttp,caddy,edge,haproxy,nginx,observed,varnish`, `-workloads "hit-2k"`, "-server-cpu 9"},
+			[]string{`"more"`, "-rounds 0", "-seconds 601", "-warmup -1", "-out", `-peers "apache": want some of barehttp,caddy,edge,haproxy,nginx,observed,souin,varnish`, `-workloads "hit-2k"`, "-server-cpu 9"},
 		},
 	}
 	for name, c := range cases {

@@ -42,6 +42,7 @@ func (s *stand) visit(ctx context.Context, w workloads.Workload, r *row) (measur
 		URL:       r.url,
 		Warmup:    s.plan.warmup,
 		Seconds:   s.plan.seconds,
+		H3load:    s.h3load,
 		ClientCPU: s.plan.clientCPU,
 		Meter:     measure.Meter{Proc: measure.Procfs{FS: os.DirFS("/proc")}, Server: r.server.PID(), Origin: s.origin.PID()},
 		Fetches:   s.fetches,

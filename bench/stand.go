@@ -27,6 +27,7 @@ type stand struct {
 	// disk holds what was built; memory, on a file system in memory if there
 	// is one, a folder for each process.
 	disk, memory string
+	h3load       string
 	versions     []report.Fact
 	origin       *process.Process
 	originURL    string
@@ -116,10 +117,14 @@ func (s *stand) makeFolders() error {
 
 // build makes the origin and every peer, and notes their versions.
 func (s *stand) build(ctx context.Context) (map[string]string, error) {
-	binaries := map[string]string{"origin": filepath.Join(s.disk, "origin")}
-	if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binaries["origin"], "./origin").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build origin: %w\n%s", err, out)
+	binaries := make(map[string]string)
+	for _, own := range []string{"origin", "h3load"} {
+		binaries[own] = filepath.Join(s.disk, own)
+		if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binaries[own], "./"+own).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build %s: %w\n%s", own, err, out)
+		}
 	}
+	s.h3load = binaries["h3load"]
 	for _, peer := range s.plan.peers {
 		log.Printf("build %s", peer.Name)
 		binary, err := peer.Build(ctx, s.disk)

@@ -3,13 +3,16 @@ package peers
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 
 	"github.com/edgegw/edge/bench/workloads"
 )
 
+const quicModule = "github.com/quic-go/quic-go"
+
 func init() {
-	answer := Way{Name: "answer", About: "net/http alone, a handler that writes from memory", Kind: workloads.Hit, Configure: bareHTTP}
+	answer := Way{Name: "answer", About: "net/http alone (over QUIC: quic-go), a handler that writes from memory", Kind: workloads.Hit, Configure: bareHTTP}
 	register(Peer{
 		Name: "barehttp",
 		Build: func(ctx context.Context, dir string) (string, error) {
@@ -20,9 +23,14 @@ func init() {
 			if err != nil {
 				return "", err
 			}
-			return "net/http of " + info.GoVersion, nil
+			for _, dep := range info.Deps {
+				if dep.Path == quicModule {
+					return fmt.Sprintf("net/http of %s, quic-go %s", info.GoVersion, dep.Version), nil
+				}
+			}
+			return "", fmt.Errorf("%s was built without %s", binary, quicModule)
 		},
-		Ways: []Way{answer, secure(answer)},
+		Ways: []Way{answer, secure(answer), quic(answer)},
 	})
 }
 
@@ -30,6 +38,9 @@ func bareHTTP(s Setup) Config {
 	values := map[string]any{"listen": s.Listen, "sizes": s.Sizes}
 	if s.Secure {
 		values["certificate"], values["key"] = filepath.Join(s.Dir, "cert.pem"), filepath.Join(s.Dir, "key.pem")
+	}
+	if s.Quic {
+		values["quic"] = true
 	}
 	text, err := json.MarshalIndent(values, "", "  ")
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/edgegw/edge/bench/object"
@@ -25,7 +27,7 @@ func init() {
 			return fmt.Sprintf("%s, standard modules, built with %s", caddy, golang), err
 		},
 		Ways: []Way{
-			respond, secure(respond),
+			respond, secure(respond), quic(respond),
 			{Name: "reverse_proxy", About: "reverse_proxy, 256 idle connections kept", Kind: workloads.Pass, Configure: caddyProxy},
 		},
 	})
@@ -33,16 +35,28 @@ func init() {
 
 // caddyVersion reads which Caddy and which Go a program was built with.
 func caddyVersion(binary string) (caddy, golang string, err error) {
-	info, err := builtFrom(binary)
+	versions, golang, err := builtWith(binary, caddyModule)
 	if err != nil {
 		return "", "", err
 	}
-	for _, dep := range info.Deps {
-		if dep.Path == caddyModule {
-			return dep.Version, info.GoVersion, nil
-		}
+	return versions[0], golang, nil
+}
+
+// builtWith reads the versions of some modules in a program, and which Go it was built
+// with.
+func builtWith(binary string, modules ...string) (versions []string, golang string, err error) {
+	info, err := builtFrom(binary)
+	if err != nil {
+		return nil, "", err
 	}
-	return "", "", fmt.Errorf("%s was built without %s", binary, caddyModule)
+	for _, module := range modules {
+		i := slices.IndexFunc(info.Deps, func(dep *debug.Module) bool { return dep.Path == module })
+		if i < 0 {
+			return nil, "", fmt.Errorf("%s was built without %s", binary, module)
+		}
+		versions = append(versions, info.Deps[i].Version)
+	}
+	return versions, info.GoVersion, nil
 }
 
 // caddyRespond is the least that Caddy does for an answer from memory.
@@ -54,18 +68,20 @@ func caddyRespond(s Setup) Config {
 	return caddyfile(s, "", b.String())
 }
 
-// caddyProxy keeps more idle connections than the load has, as anyone who
+func caddyProxy(s Setup) Config { return caddyfile(s, "", reverseProxy(s)) }
+
+// reverseProxy keeps more idle connections than the load has, as anyone who
 // measures would; of the default, 32 to a host, half would be dialled anew.
-func caddyProxy(s Setup) Config {
-	return caddyfile(s, "", fmt.Sprintf(`	reverse_proxy %s {
+func reverseProxy(s Setup) string {
+	return fmt.Sprintf(`	reverse_proxy %s {
 		transport http {
 			keepalive_idle_conns_per_host 256
 		}
 	}
-`, s.Origin))
+`, s.Origin)
 }
 
-// protocols of a server with TLS: no HTTP/3, which nobody here speaks.
+// protocols of a server with TLS: HTTP/3 where that is asked for alone.
 const protocols = "\tservers {\n\t\tprotocols h1 h2\n\t}\n"
 
 // caddyfile is the configuration of one site, of stock Caddy or of edge. With
@@ -76,6 +92,9 @@ func caddyfile(s Setup, global, site string) Config {
 		address = "https://" + s.Listen
 		site = fmt.Sprintf("\ttls %[1]s/cert.pem %[1]s/key.pem {\n\t\tprotocols tls1.3\n\t}\n", s.Dir) + site
 		global = "\tauto_https off\n" + protocols + global
+		if s.Quic {
+			global = strings.Replace(global, "h1 h2", "h1 h2 h3", 1)
+		}
 	}
 	return Config{
 		File: "Caddyfile",

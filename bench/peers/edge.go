@@ -20,7 +20,7 @@ func init() {
 		},
 		Version: edgeVersion,
 		Ways: []Way{
-			cache, hits, secure(cache), secure(hits), mixed(cache), mixed(hits),
+			cache, hits, secure(cache), quic(cache), secure(hits), mixed(cache), mixed(hits),
 			{Name: "proxy", About: "edge_proxy alone", Kind: workloads.Pass, Configure: edgeProxy},
 			{Name: "chain", About: "edge_rules with private, edge_cache and edge_proxy", Kind: workloads.Pass, Configure: edgeChain},
 		},

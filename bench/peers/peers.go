@@ -56,6 +56,8 @@ type Setup struct {
 	Dir string
 	// Secure: with TLS 1.3 and HTTP/2 beside HTTP/1.1.
 	Secure bool
+	// Quic: and HTTP/3.
+	Quic bool
 	// Sizes of the objects that will be asked for, in bytes.
 	Sizes []int
 	// Root says that the process will run as root.
@@ -83,6 +85,20 @@ func secure(way Way) Way {
 		return plain(s)
 	}
 	return way
+}
+
+// quic is a way with TLS and QUIC.
+func quic(way Way) Way {
+	over := secure(way)
+	configure := over.Configure
+	over.Name = way.Name + " QUIC"
+	over.About = way.About + ", over QUIC"
+	over.Kind = workloads.QuicHit
+	over.Configure = func(s Setup) Config {
+		s.Quic = true
+		return configure(s)
+	}
+	return over
 }
 
 // mixed is a way of hits, set up in the same manner, where some requests are none.

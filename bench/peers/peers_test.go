@@ -97,8 +97,11 @@ func TestStockCaddyIsTheCaddyOfEdge(t *testing.T) {
 		}
 		return string(m[1])
 	}
-	if bench, edge := required("../go.mod"), required("../../go.mod"); bench != edge {
-		t.Errorf("bench/go.mod has Caddy %s, go.mod has %s: want the same", bench, edge)
+	edge := required("../../go.mod")
+	for _, path := range []string{"../go.mod", "souin/go.mod"} {
+		if peer := required(path); peer != edge {
+			t.Errorf("%s has Caddy %s, go.mod has %s: want the same", path, peer, edge)
+		}
 	}
 }
 

@@ -158,10 +158,11 @@ func storms(ctx context.Context, o options, server *process.Process, base string
 	for _, k := range kinds {
 		s := storm{kind: k}
 		for round := range o.rounds {
-			path := fmt.Sprintf("%s%d?takes=%s", k.path, round, o.takes)
+			pages := k.pages(round, o.clients, o.takes)
 			for range k.times {
-				before := behind.fetches(path)
-				s.add(crowd.all(ctx, func(int) string { return path }), behind.fetches(path)-before)
+				before := behind.fetches(pages...)
+				answers := crowd.all(ctx, func(client int) string { return pages[client%len(pages)] })
+				s.add(answers, behind.fetches(pages...)-before)
 			}
 		}
 		all = append(all, s)

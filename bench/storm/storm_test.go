@@ -56,6 +56,61 @@ func TestAStormIsJudged(t *testing.T) {
 	}
 }
 
+// A round trip is what one's own page takes; two of them are allowed, and an answer is due.
+func TestNobodyMayWaitForThree(t *testing.T) {
+	const ms = time.Millisecond
+	for name, c := range map[string]struct {
+		once, shared time.Duration
+		failed       int
+		within       bool
+	}{
+		"at once":                     {200 * ms, 210 * ms, 0, true},
+		"two to the dot":              {200 * ms, 400 * ms, 0, true},
+		"a millisecond more":          {200 * ms, 401 * ms, 0, false},
+		"quick, but one has none":     {200 * ms, 210 * ms, 1, false},
+		"nobody has any, of anything": {0, 0, 60, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r row
+			for _, k := range kinds {
+				longest := c.shared
+				if k.apart {
+					longest = c.once
+				}
+				// The longest of several times counts.
+				r.storms = append(r.storms, storm{kind: k, longest: []time.Duration{longest / 2, longest, 0}})
+			}
+			r.storms[1].failed = c.failed
+			w := r.waits()
+			if w != (waits{c.once, c.shared, c.failed}) || w.withinTwo() != c.within {
+				t.Errorf("%+v, within two: %v; want %v", w, w.withinTwo(), c.within)
+			}
+		})
+	}
+}
+
+// Each has a page of their own in one kind of storm, and all have one in the others.
+func TestWhoAsksForWhat(t *testing.T) {
+	for _, k := range kinds {
+		seen := make(map[string]bool)
+		for round := range 2 {
+			for _, page := range k.pages(round, 12, time.Second) {
+				if seen[page] || !strings.HasPrefix(page, k.path) || !strings.HasSuffix(page, "?takes=1s") {
+					t.Errorf("%s: %s: want a new page that takes a second", k.title, page)
+				}
+				seen[page] = true
+			}
+		}
+		want := 2
+		if k.apart {
+			want = 24
+		}
+		if len(seen) != want {
+			t.Errorf("%s: %d pages in two storms: want %d", k.title, len(seen), want)
+		}
+	}
+}
+
 // A small storm, over a real edge.
 func TestEdgeWeathersASmallStorm(t *testing.T) {
 	t.Chdir("..") // as go run ./storm
@@ -68,7 +123,7 @@ func TestEdgeWeathersASmallStorm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| edge cache | 2 | 2 | 0 | 0 |", "| edge hits | 4 | 240 | 0 | 0 |", "## Start", "| edge cache | "} {
+	for _, want := range []string{"| edge cache | 2 | 2 | 0 | 0 |", "| edge hits | 4 | 240 | 0 | 0 |", "| edge hits | 2 | 120 | 0 | 0 |", "## Who waits", "## Start", "| edge cache | "} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page lacks %q:\n%s", want, text)
 		}

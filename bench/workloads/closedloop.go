@@ -32,7 +32,7 @@ type closedLoop struct {
 	size   int    // of the smallest body
 	script string // what is asked for, if not that one object
 
-	// Over HTTP/2: requests at once on each of so many connections.
+	// Over HTTP/2 and HTTP/3: requests at once on each of so many connections.
 	streams, connections int
 }
 
@@ -43,6 +43,9 @@ type load interface {
 
 func (l closedLoop) load(s Stand, seconds int) load {
 	url := s.URL + object.Path(l.size)
+	if l.kind == QuicHit {
+		return measure.H3load{Program: s.H3load, URL: url, Connections: l.connections, Streams: l.streams, Seconds: seconds, CPU: s.ClientCPU}
+	}
 	if l.streams > 0 {
 		return measure.H2load{URL: url, Connections: l.connections, Streams: l.streams, Seconds: seconds, CPU: s.ClientCPU}
 	}

@@ -26,17 +26,22 @@ func init() {
 			Measure: closedLoop{kind: SecureHit, size: size}.measure,
 		})
 		for _, l := range []closedLoop{
+			{kind: QuicHit, size: size, streams: 1, connections: 64}, {kind: QuicHit, size: size, streams: 16, connections: 16},
 			{kind: SecureHit, size: size, streams: 1, connections: 64}, {kind: SecureHit, size: size, streams: 16, connections: 16},
 		} {
-			if l.streams > 1 && size > 1<<20 {
-				continue // a sample would be over before any of 256 large bodies is there
+			if size > 1<<20 && (l.streams > 1 || l.kind == QuicHit) {
+				continue // a sample would be over before the first large bodies are there
+			}
+			version := 2
+			if l.kind == QuicHit {
+				version = 3
 			}
 			register(Workload{
-				Name:    fmt.Sprintf("hit-%s-h2x%d", name, l.streams),
-				About:   about + fmt.Sprintf("HTTP/2, %d connections, with as many requests at once in each: %d", l.connections, l.streams),
-				Kind:    SecureHit,
+				Name:    fmt.Sprintf("hit-%s-h%dx%d", name, version, l.streams),
+				About:   about + fmt.Sprintf("HTTP/%d, %d connections, with as many requests at once in each: %d", version, l.connections, l.streams),
+				Kind:    l.kind,
 				Sizes:   []int{size},
-				Metrics: closedLoopMetrics(SecureHit),
+				Metrics: closedLoopMetrics(l.kind),
 				Measure: l.measure,
 			})
 		}

@@ -19,6 +19,8 @@ const (
 	Hit Kind = "hit"
 	// SecureHit: the same over TLS.
 	SecureHit Kind = "hit TLS"
+	// QuicHit: the same over TLS and QUIC.
+	QuicHit Kind = "hit QUIC"
 	// Pass: every request goes to the origin.
 	Pass Kind = "pass"
 	// Mixed: most answers come from the cache.
@@ -26,7 +28,7 @@ const (
 )
 
 // Secure reports whether peers are asked over TLS.
-func (k Kind) Secure() bool { return k == SecureHit }
+func (k Kind) Secure() bool { return k == SecureHit || k == QuicHit }
 
 // ReachesOrigin reports whether each request of this kind is to be one fetch
 // from the origin, rather than none.
@@ -54,6 +56,8 @@ type Stand struct {
 	URL string
 	// Warmup and Seconds of the measured part, in whole seconds.
 	Warmup, Seconds int
+	// H3load is the program that asks over HTTP/3.
+	H3load string
 	// ClientCPU is what the load generator is pinned to.
 	ClientCPU int
 	// Meter of the peer's and the origin's CPU time.

@@ -16,11 +16,11 @@ func TestEveryWorkloadIsWhole(t *testing.T) {
 		if w.About == "" || w.Measure == nil || len(w.Sizes) == 0 || len(w.Metrics) == 0 {
 			t.Errorf("%s: want a title, objects, metrics and a way to measure", w.Name)
 		}
-		if w.Kind != Hit && w.Kind != SecureHit && w.Kind != Pass && w.Kind != Mixed {
+		if w.Kind != Hit && w.Kind != SecureHit && w.Kind != QuicHit && w.Kind != Pass && w.Kind != Mixed {
 			t.Errorf("%s: unknown kind %q", w.Name, w.Kind)
 		}
 	}
-	if got, want := strings.Join(names, " "), "hit-1k hit-16k hit-256k hit-4m hit-1k-h2x1 hit-1k-h2x16 hit-1k-tls hit-16k-h2x1 hit-16k-h2x16 hit-16k-tls hit-256k-h2x1 hit-256k-h2x16 hit-256k-tls hit-4m-h2x1 hit-4m-tls mix pass-1k post-16k pass-1m"; got != want {
+	if got, want := strings.Join(names, " "), "hit-1k hit-16k hit-256k hit-4m hit-1k-h3x1 hit-1k-h3x16 hit-16k-h3x1 hit-16k-h3x16 hit-256k-h3x1 hit-256k-h3x16 hit-1k-h2x1 hit-1k-h2x16 hit-1k-tls hit-16k-h2x1 hit-16k-h2x16 hit-16k-tls hit-256k-h2x1 hit-256k-h2x16 hit-256k-tls hit-4m-h2x1 hit-4m-tls mix pass-1k post-16k pass-1m"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/quic-go/quic-go/http3"
+
 	"github.com/edgegw/edge/bench/object"
 )
 
@@ -21,7 +23,9 @@ type config struct {
 	// Certificate and Key are files; empty for HTTP/1.1 without TLS.
 	Certificate string `json:"certificate,omitempty"`
 	Key         string `json:"key,omitempty"`
-	Sizes       []int  `json:"sizes"`
+	// Quic: HTTP/3 as well.
+	Quic  bool  `json:"quic,omitempty"`
+	Sizes []int `json:"sizes"`
 }
 
 func main() {
@@ -46,6 +50,9 @@ func run(path string) error {
 	server := &http.Server{Addr: c.Listen, Handler: handler(c.Sizes), ReadHeaderTimeout: 10 * time.Second}
 	if c.Certificate == "" {
 		return server.ListenAndServe()
+	}
+	if c.Quic {
+		return http3.ListenAndServeTLS(c.Listen, c.Certificate, c.Key, server.Handler)
 	}
 	return server.ListenAndServeTLS(c.Certificate, c.Key)
 }
