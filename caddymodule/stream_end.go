@@ -7,8 +7,8 @@ import (
 
 // settleLength finds out whether a request of HTTP/3 has a body. There the end of its
 // stream says so (RFC 9114, 4.1), for which the server does not wait: the length is
-// unknown of any request without a Content-Length. Caches, retries and replicas would
-// take that for a body. It is not waited for where the client may wait for the answer
+// unknown of any request without a Content-Length. The cache, and whoever measures a
+// replica, would take that for a body. It is not waited for where the client may wait for the answer
 // first: with methods whose content means something.
 func settleLength(r *http.Request) {
 	if r.ProtoMajor != 3 || r.ContentLength >= 0 || r.Body == nil {
