@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/quic-go/quic-go/http3"
 )
@@ -79,8 +80,8 @@ func TestABegunBodyIsWhatItWas(t *testing.T) {
 		"none":            {strings.NewReader(""), "", nil, true},
 		"one byte":        {strings.NewReader("a"), "a", nil, false},
 		"some":            {strings.NewReader("abc"), "abc", nil, false},
-		"broken at once":  {failing{}, "", io.ErrUnexpectedEOF, false},
-		"broken later on": {io.MultiReader(strings.NewReader("ab"), failing{}), "ab", io.ErrUnexpectedEOF, false},
+		"broken at once":  {iotest.ErrReader(io.ErrUnexpectedEOF), "", io.ErrUnexpectedEOF, false},
+		"broken later on": {io.MultiReader(strings.NewReader("ab"), iotest.ErrReader(io.ErrUnexpectedEOF)), "ab", io.ErrUnexpectedEOF, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request := &http.Request{Method: http.MethodGet, ProtoMajor: 3, ContentLength: -1, Body: io.NopCloser(r.body)}
@@ -92,8 +93,3 @@ func TestABegunBodyIsWhatItWas(t *testing.T) {
 		})
 	}
 }
-
-// failing is a body that breaks off.
-type failing struct{}
-
-func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 )
@@ -8,8 +9,8 @@ import (
 // settleLength finds out whether a request of HTTP/3 has a body. There the end of its
 // stream says so (RFC 9114, 4.1), for which the server does not wait: the length is
 // unknown of any request without a Content-Length. The cache, and whoever measures a
-// replica, would take that for a body. It is not waited for where the client may wait for the answer
-// first: with methods whose content means something.
+// replica, would take that for a body. It is not waited for where the client may wait for
+// the answer first: with methods whose content means something.
 func settleLength(r *http.Request) {
 	if r.ProtoMajor != 3 || r.ContentLength >= 0 || r.Body == nil {
 		return
@@ -25,24 +26,9 @@ func settleLength(r *http.Request) {
 		r.Body, r.ContentLength = http.NoBody, 0
 		return
 	}
-	r.Body = &begunBody{ReadCloser: r.Body, first: first[:n], err: err}
-}
-
-// begunBody is a body whose first byte has been read.
-type begunBody struct {
-	io.ReadCloser
-	first []byte
-	err   error // what came instead
-}
-
-func (b *begunBody) Read(p []byte) (int, error) {
-	if len(b.first) == 0 && b.err == nil {
-		return b.ReadCloser.Read(p)
-	}
-	n := copy(p, b.first)
-	b.first = b.first[n:]
-	if n > 0 {
-		return n, nil
-	}
-	return 0, b.err
+	// An error comes again.
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(first[:n]), r.Body), r.Body}
 }

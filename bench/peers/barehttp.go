@@ -9,8 +9,6 @@ import (
 	"github.com/edgegw/edge/bench/workloads"
 )
 
-const quicModule = "github.com/quic-go/quic-go"
-
 func init() {
 	answer := Way{Name: "answer", About: "net/http alone (over QUIC: quic-go), a handler that writes from memory", Kind: workloads.Hit, Configure: bareHTTP}
 	register(Peer{
@@ -19,16 +17,11 @@ func init() {
 			return goBuild(ctx, ".", "./peers/barehttp", filepath.Join(dir, "barehttp"))
 		},
 		Version: func(_ context.Context, binary string) (string, error) {
-			info, err := builtFrom(binary)
+			versions, golang, err := builtWith(binary, "github.com/quic-go/quic-go")
 			if err != nil {
 				return "", err
 			}
-			for _, dep := range info.Deps {
-				if dep.Path == quicModule {
-					return fmt.Sprintf("net/http of %s, quic-go %s", info.GoVersion, dep.Version), nil
-				}
-			}
-			return "", fmt.Errorf("%s was built without %s", binary, quicModule)
+			return fmt.Sprintf("net/http of %s, quic-go %s", golang, versions[0]), nil
 		},
 		Ways: []Way{answer, secure(answer), quic(answer)},
 	})

@@ -30,9 +30,10 @@ type Replica struct {
 
 // Host is a Node that wants to know of the replicas that register elsewhere.
 type Host interface {
-	// Roster tells of all that are registered, and of those that lately were, time and again. Who is not in it
-	// is not gone: Redis may have lost it. Redis was asked at the time given, or
-	// later: what the node has told since, the roster may lack.
+	// Roster tells of all that are registered, and of those that lately were, time
+	// and again. Who is not in it is not gone: Redis may have lost it. Redis was
+	// asked at the time given, or later: what the node has told since, the roster
+	// may lack.
 	Roster(found []Replica, asked time.Time)
 	// Dismiss tells of one that was deregistered.
 	Dismiss(pool, address string)
@@ -159,7 +160,8 @@ func (m *Member) Hold(ctx context.Context, pool, address string) error {
 	return m.shelf.run(ctx, "hold", 0, m.id, pool+" "+address, asideFor.Milliseconds()).Error()
 }
 
-// Dismiss tells them that one was deregistered here, those that are away when they are back.
+// Dismiss tells them that one was deregistered here, those that are away when they
+// are back.
 func (m *Member) Dismiss(ctx context.Context, pool, address string) error {
 	return m.shelf.run(ctx, "dismiss", 0, m.id, pool+" "+address, m.shelf.keep, goneFor.Milliseconds()).Error()
 }

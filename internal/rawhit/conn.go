@@ -233,8 +233,8 @@ func (c *conn) seal(body [][]byte) error {
 	work := c.work
 	head, from := len(work.out), 0 // what is to be written is from there
 	for _, piece := range body {
-		for len(work.out)-from+len(piece) > maxFlat {
-			n := max(0, maxFlat-(len(work.out)-from))
+		for len(work.out)-from+len(piece) > maxRecord {
+			n := max(0, maxRecord-(len(work.out)-from))
 			work.out = append(work.out, piece[:n]...)
 			if _, err := c.Conn.Write(work.out[from:]); err != nil {
 				return err
