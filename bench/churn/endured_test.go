@@ -15,8 +15,8 @@ import (
 func TestALongRunIsShortHere(t *testing.T) {
 	dir := t.TempDir()
 	binary, stage := raceEdge(t, dir), filepath.Join(dir, "stage")
-	o := options{most: 3, atOnce: 2, visitors: 12, streams: 3, seed: 1, drain: 3 * time.Second, kills: 20 * time.Second,
-		endurance: endurance{duration: 50 * time.Second, crowd: 200, rest: time.Second}}
+	o := options{most: 3, atOnce: 2, visitors: 12, streams: 2, seed: 1, drain: 3 * time.Second, kills: 25 * time.Second,
+		endurance: endurance{duration: 50 * time.Second, crowd: 200, rest: 10 * time.Second}}
 	r, err := play(t.Context(), o, binary, stage)
 	if err != nil {
 		t.Fatal(err)

@@ -163,6 +163,7 @@ func (j *journal) purge(ctx context.Context) error {
 		p.Acknowledged = time.Now()
 	}
 	j.add(func(h *history.History) { h.Purges = append(h.Purges, p) })
+	log.Printf("purge: exit %d after %s", code, time.Since(p.Called).Round(time.Millisecond))
 	return nil
 }
 

@@ -89,6 +89,10 @@ func (o options) check() error {
 // long reports a run that goes on for a time.
 func (o options) long() bool { return o.duration > 0 }
 
+// fleetLease is the default, or in a short run so short that purges are acknowledged
+// between two losses of what Redis knew: each is waited for that long.
+func (o options) fleetLease() time.Duration { return min(10*time.Second, o.duration/25) }
+
 // run plays the churn and writes the page. That something was lost which could
 // have been saved is an error, though the page is written.
 func run(ctx context.Context, o options) error {

@@ -120,7 +120,7 @@ func startSite(ctx context.Context, o options, binary, dir string) (*site, error
 		if err := s.redis.Start(ctx); err != nil {
 			return nil, errors.Join(err, s.redis.Stop())
 		}
-		life, fleet = "10m", "fleet unix://"+s.redis.Socket()
+		life, fleet = "10m", fmt.Sprintf("fleet unix://%s {\n\t\t\tlease %s\n\t\t}", s.redis.Socket(), o.fleetLease())
 	}
 	text := strings.NewReplacer("ADMIN", s.admin, "DIR", dir, "DRAIN", o.drain.String(), "TOKEN", s.token, "LISTEN", s.listen, "FIELD", replicaField,
 		"LIFE", life, "FLEET", fleet).Replace(caddyfile)

@@ -135,6 +135,23 @@ func TestStepsOfOursAreRetried(t *testing.T) {
 	})
 }
 
+func TestStepsOfOursAreRetriedWithinTwoSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.fail["generation"] = 1000
+		carryOut(t, w.coordinate(t), tagged("a"))
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		var longest time.Duration
+		for _, e := range w.events {
+			longest = max(longest, e.Wait)
+		}
+		if longest < time.Second || longest > 2*time.Second {
+			t.Errorf("the longest pause took %s: want one to two seconds", longest)
+		}
+	})
+}
+
 func TestSubmitRefuses(t *testing.T) {
 	cases := map[string]struct {
 		order   Order

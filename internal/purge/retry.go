@@ -11,6 +11,11 @@ import (
 const (
 	backoffBase = 500 * time.Millisecond
 	backoffCap  = 30 * time.Second
+
+	// ownDoublings bounds the pause between two attempts at a step of this node or
+	// of its fleet to two seconds: no quota is spent there, and whoever waits for
+	// Redis to come back shall not wait as long again.
+	ownDoublings = 2
 )
 
 // backoff is the pause after an attempt, counted from 0: full jitter below a

@@ -158,7 +158,7 @@ func (x *run) insist(ctx context.Context, name StepName, try func() (string, err
 		if err == nil {
 			return detail, nil
 		}
-		wait := backoff(attempt)
+		wait := backoff(min(attempt, ownDoublings))
 		x.c.report.send(Event{Kind: StepRetry, Record: x.record, Step: name, Err: err, Wait: wait})
 		if stop := sleep(ctx, wait); stop != nil {
 			return "", fmt.Errorf("%s: %w: %w", name, stop, err)
