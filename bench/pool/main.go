@@ -57,7 +57,7 @@ type row struct {
 
 var trials = []trial{
 	{"slow", slow}, {"failing", failingFast}, {"outage", outage}, {"overload", overload}, {"capacity", capacity},
-	{"resolver", resolver}, {"kill", kill}, {"stale", stale}, {"hedge", hedge}, {"newcomer", newcomer}, {"acquire", acquire},
+	{"resolver", resolver}, {"kill", kill}, {"stale", stale}, {"hedge", hedge}, {"newcomer", newcomer}, {"steady", steady}, {"acquire", acquire},
 }
 
 func keys() (all []string) {

@@ -88,7 +88,7 @@ func enduring(t *testing.T, pages *counted, pieces <-chan struct{}) string {
 func (g *gateway) secured() string {
 	g.t.Helper()
 	secure := strings.Replace(freeAddress(g.t), "127.0.0.1", "https://localhost", 1)
-	text := strings.Replace(read(g.t, g.config), "persist_config off", "persist_config off\nskip_install_trust\nauto_https disable_redirects\nservers {\nlistener_wrappers {\nedge\ntls\nedge_hits\n}\n}", 1)
+	text := strings.Replace(read(g.t, g.config), "persist_config off", "persist_config off\nskip_install_trust\nauto_https disable_redirects\nservers {\ntimeouts {\nread_header 10m\n}\nlistener_wrappers {\nedge\ntls\nedge_hits\n}\n}", 1)
 	text = strings.Replace(text, "page /* {", "private /api/*\npage /* {", 1)
 	text += fmt.Sprintf("\n%s {\nbind 127.0.0.1\ntls internal\nedge_rules {\npage /* {\nedge 1h\n}\n}\nedge_cache\nedge_proxy app\n}\n", secure)
 	if err := os.WriteFile(g.config, []byte(text), 0o600); err != nil {
