@@ -39,6 +39,7 @@ func (s *stand) document(machine []report.Fact) report.Document {
 func (s *stand) method() string {
 	return fmt.Sprintf(`All peers run at once, each pinned to CPU %d (one worker, GOMAXPROCS=1); load generator and origin share CPU %d.
 Every round visits every peer in turn: %d s of warm-up, %d s measured, %d rounds. The numbers are medians over the rounds.
+Each round has new processes: one keeps for its life what it got of the machine's memory, up to a fifth of its speed.
 The loop is closed, so latencies are latencies at saturation. Where the client's core is full, the load generator is the limit:
 trust CPU time a request (user and system time of the server's process tree) more than req/s.
 Bodies were compared with the origin's by hash; hits never reached the origin, and pass-through always did.

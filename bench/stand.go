@@ -27,6 +27,7 @@ type stand struct {
 	// disk holds what was built; memory, on a file system in memory if there
 	// is one, a folder for each process.
 	disk, memory string
+	binaries     map[string]string // by peer, and what is ours
 	h3load       string
 	versions     []report.Fact
 	origin       *process.Process
@@ -41,6 +42,7 @@ type row struct {
 	peer    peers.Peer
 	way     peers.Way
 	server  *process.Process
+	address string
 	url     string
 	samples map[string][]measure.Sample // by workload, one a round
 }
@@ -73,8 +75,7 @@ func (s *stand) start(ctx context.Context) error {
 		return err
 	}
 	client = newClient(s.certificate.Trusted)
-	binaries, err := s.build(ctx)
-	if err != nil {
+	if s.binaries, err = s.build(ctx); err != nil {
 		return err
 	}
 	for _, peer := range s.plan.peers {
@@ -88,15 +89,34 @@ func (s *stand) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.startOrigin(binaries["origin"], addresses[0]); err != nil {
+	if err := s.startOrigin(s.binaries["origin"], addresses[0]); err != nil {
 		return err
 	}
 	for i, r := range s.rows {
-		if err := s.startRow(r, binaries[r.peer.Name], addresses[0], addresses[i+1]); err != nil {
+		r.address = addresses[i+1]
+		if err := s.startRow(r); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// restart has every peer in a new process, which knows nothing of the one before.
+func (s *stand) restart() error {
+	for _, r := range s.rows {
+		if err := errors.Join(r.server.Stop(), os.RemoveAll(s.folder(r))); err != nil {
+			return err
+		}
+		if err := s.startRow(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// folder is where a row's process keeps what it writes.
+func (s *stand) folder(r *row) string {
+	return filepath.Join(s.memory, strings.ReplaceAll(r.name(), " ", "-"))
 }
 
 func takesPart(way peers.Way, all []workloads.Workload) bool {
@@ -161,8 +181,8 @@ func (s *stand) startOrigin(binary, address string) error {
 	return err
 }
 
-func (s *stand) startRow(r *row, binary, origin, address string) error {
-	dir := filepath.Join(s.memory, strings.ReplaceAll(r.name(), " ", "-"))
+func (s *stand) startRow(r *row) error {
+	dir := s.folder(r)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
@@ -170,19 +190,19 @@ func (s *stand) startRow(r *row, binary, origin, address string) error {
 		return err
 	}
 	c := r.way.Configure(peers.Setup{
-		Listen: address, Origin: origin, Dir: dir, Sizes: s.sizes(), Root: os.Geteuid() == 0,
+		Listen: r.address, Origin: strings.TrimPrefix(s.originURL, "http://"), Dir: dir, Sizes: s.sizes(), Root: os.Geteuid() == 0,
 	})
 	if err := os.WriteFile(filepath.Join(dir, c.File), []byte(c.Text), 0o600); err != nil {
 		return err
 	}
 	var err error
 	r.server, err = process.Start(process.Command{
-		Name: r.name(), Path: binary, Dir: dir, CPU: s.plan.serverCPU,
+		Name: r.name(), Path: s.binaries[r.peer.Name], Dir: dir, CPU: s.plan.serverCPU,
 		Args: c.Args, Env: peers.Environment(dir, c.Env...),
 	})
-	r.url = "http://" + address
+	r.url = "http://" + r.address
 	if r.way.Kind.Secure() {
-		r.url = "https://" + address
+		r.url = "https://" + r.address
 	}
 	return err
 }

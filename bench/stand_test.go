@@ -129,22 +129,38 @@ func TestAwaitReadyGivesUpOnAPeerThatEnded(t *testing.T) {
 	}
 }
 
-func TestCloseEndsWhatRunsAndRemovesTheFolders(t *testing.T) {
+func TestWhatRunsIsRestartedAndEnded(t *testing.T) {
 	cpus, err := process.Allowed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stand{plan: plan{options: options{serverCPU: cpus[0]}}}
+	s := &stand{plan: plan{options: options{serverCPU: cpus[0]}}, originURL: "http://127.0.0.1:1", binaries: map[string]string{"shell": "/bin/sh"}}
 	if err := s.makeFolders(); err != nil {
 		t.Fatal(err)
 	}
 	up := &row{peer: peers.Peer{Name: "shell"}, way: peers.Way{Name: "idle", Configure: func(setup peers.Setup) peers.Config {
 		return peers.Config{File: "script", Text: "exec tail -f /dev/null\n", Args: []string{"script"}}
 	}}}
-	s.rows = []*row{up, {}} // the second was never started
-	if err := s.startRow(up, "/bin/sh", "127.0.0.1:1", "127.0.0.1:2"); err != nil {
+	s.rows = []*row{up}
+	if err := s.startRow(up); err != nil {
 		t.Fatal(err)
 	}
+	first, left := up.server, filepath.Join(s.folder(up), "left")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.restart(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-first.Exited():
+	default:
+		t.Error("the first process still runs")
+	}
+	if _, err := os.Stat(left); up.server == first || !os.IsNotExist(err) {
+		t.Errorf("the second process has what the first left: %v", err)
+	}
+	s.rows = append(s.rows, &row{}) // this one was never started
 	if err := s.close(); err != nil {
 		t.Error(err)
 	}
