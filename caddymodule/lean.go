@@ -92,7 +92,7 @@ func (l *lean) serve(w http.ResponseWriter, r *http.Request, ex *exchange) error
 		repl.DeleteByPrefix(proxyPlaceholder) // those of a reverse_proxy before, such as forward_auth
 	}
 	defer func() { c.total = time.Since(c.began) }()
-	c.early.w = w
+	c.early.w, c.early.continues = w, continues(r)
 	ex.trace.Inform = c.early.inform
 	resp, err := l.transport.carry(l.outgoing(c, r), ex)
 	c.early.end()

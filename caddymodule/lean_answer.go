@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/net/http/httpguts"
 )
 
 // answer passes a replica's answer on to the client.
@@ -200,12 +201,20 @@ type early struct {
 	mu sync.Mutex
 
 	w http.ResponseWriter // nil once the final answer is there
+	// continues: net/http tells the client to go on when its body is first read, which
+	// is when the replica has said so, or a second later. A second time is too many.
+	continues bool
+}
+
+// continues reports whether net/http says 100 Continue for a request.
+func continues(r *http.Request) bool {
+	return r.ProtoMajor == 1 && r.ProtoMinor >= 1 && r.ContentLength != 0 && httpguts.HeaderValuesContainsToken(r.Header["Expect"], "100-continue")
 }
 
 func (e *early) inform(status int, header textproto.MIMEHeader) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.w == nil {
+	if e.w == nil || status == http.StatusContinue && e.continues {
 		return nil
 	}
 	to := e.w.Header()

@@ -92,6 +92,27 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
+// An origin that goes on reading before it says 100 has the client told once: edge
+// does not wait for it for more than a second.
+func TestALateContinueIsToldOnce(t *testing.T) {
+	address, _ := rawOrigin(t, func(conn net.Conn, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		raw(conn, fmt.Sprintf("HTTP/1.1 100 Continue\n\nHTTP/1.1 200 OK\nContent-Length: %d\n\n%s", len(body), body))
+	})
+	e := startEdge(t, staticPool(address), wholeSite)
+	c := e.rawClient()
+	c.send("POST /taken HTTP/1.1\nHost: 127.0.0.1\nContent-Length: 5\nExpect: 100-continue\n\nhello")
+	if status, _ := c.head(); status != "HTTP/1.1 100 Continue" {
+		t.Fatalf("%q: want 100", status)
+	}
+	if r := c.answer("POST"); r.StatusCode != 200 || r.Text != "hello" {
+		t.Errorf("%d %q: want the echo", r.StatusCode, r.Text)
+	}
+}
+
 // However an origin delimits a body, the visitor gets the same: on a first and
 // on later requests, stored and unstorable.
 func TestResponseFramings(t *testing.T) {
