@@ -51,9 +51,6 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.verify(ctx); err != nil {
-		return err
-	}
 	if err := s.measure(ctx); err != nil {
 		return err
 	}

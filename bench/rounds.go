@@ -23,13 +23,11 @@ const (
 // and that makes as much as a fifth of its speed.
 func (s *stand) measure(ctx context.Context) error {
 	for round := range s.plan.rounds {
-		if round > 0 {
-			if err := s.restart(); err != nil {
-				return fmt.Errorf("round %d: %w", round+1, err)
-			}
-			if err := s.verify(ctx); err != nil {
-				return fmt.Errorf("round %d: %w", round+1, err)
-			}
+		if err := s.renew(); err != nil {
+			return fmt.Errorf("round %d: %w", round+1, err)
+		}
+		if err := s.verify(ctx); err != nil {
+			return fmt.Errorf("round %d: %w", round+1, err)
 		}
 		for _, w := range s.plan.workloads {
 			for _, r := range s.rowsOf(w) {
@@ -49,10 +47,10 @@ func (s *stand) measure(ctx context.Context) error {
 // visit takes a sample, again if it was noisy, and keeps the cleanest.
 func (s *stand) visit(ctx context.Context, w workloads.Workload, r *row) (measure.Sample, error) {
 	at := workloads.Stand{
-		URL:       r.url,
+		URL:       r.url(),
 		Warmup:    s.plan.warmup,
 		Seconds:   s.plan.seconds,
-		H3load:    s.h3load,
+		H3load:    s.binaries["h3load"],
 		ClientCPU: s.plan.clientCPU,
 		Meter:     measure.Meter{Proc: measure.Procfs{FS: os.DirFS("/proc")}, Server: r.server.PID(), Origin: s.origin.PID()},
 		Fetches:   s.fetches,

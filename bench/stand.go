@@ -28,7 +28,6 @@ type stand struct {
 	// is one, a folder for each process.
 	disk, memory string
 	binaries     map[string]string // by peer, and what is ours
-	h3load       string
 	versions     []report.Fact
 	origin       *process.Process
 	originURL    string
@@ -43,13 +42,27 @@ type row struct {
 	way     peers.Way
 	server  *process.Process
 	address string
-	url     string
 	samples map[string][]measure.Sample // by workload, one a round
 }
 
 func (r *row) name() string { return r.peer.Name + " " + r.way.Name }
 
-// newStand builds, configures and starts everything.
+// stop ends its process, if it has one.
+func (r *row) stop() error {
+	if r.server == nil {
+		return nil
+	}
+	return r.server.Stop()
+}
+
+func (r *row) url() string {
+	if r.way.Kind.Secure() {
+		return "https://" + r.address
+	}
+	return "http://" + r.address
+}
+
+// newStand builds everything, and starts the origin.
 func newStand(ctx context.Context, p plan) (*stand, error) {
 	s := &stand{plan: p}
 	if err := s.start(ctx); err != nil {
@@ -94,17 +107,14 @@ func (s *stand) start(ctx context.Context) error {
 	}
 	for i, r := range s.rows {
 		r.address = addresses[i+1]
-		if err := s.startRow(r); err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
-// restart has every peer in a new process, which knows nothing of the one before.
-func (s *stand) restart() error {
+// renew has every peer in a new process, which knows nothing of the one before.
+func (s *stand) renew() error {
 	for _, r := range s.rows {
-		if err := errors.Join(r.server.Stop(), os.RemoveAll(s.folder(r))); err != nil {
+		if err := errors.Join(r.stop(), os.RemoveAll(s.folder(r))); err != nil {
 			return err
 		}
 		if err := s.startRow(r); err != nil {
@@ -144,7 +154,6 @@ func (s *stand) build(ctx context.Context) (map[string]string, error) {
 			return nil, fmt.Errorf("build %s: %w\n%s", own, err, out)
 		}
 	}
-	s.h3load = binaries["h3load"]
 	for _, peer := range s.plan.peers {
 		log.Printf("build %s", peer.Name)
 		binary, err := peer.Build(ctx, s.disk)
@@ -200,10 +209,6 @@ func (s *stand) startRow(r *row) error {
 		Name: r.name(), Path: s.binaries[r.peer.Name], Dir: dir, CPU: s.plan.serverCPU,
 		Args: c.Args, Env: peers.Environment(dir, c.Env...),
 	})
-	r.url = "http://" + r.address
-	if r.way.Kind.Secure() {
-		r.url = "https://" + r.address
-	}
 	return err
 }
 
@@ -222,9 +227,7 @@ func (s *stand) sizes() []int {
 func (s *stand) close() error {
 	var errs []error
 	for _, r := range s.rows {
-		if r.server != nil {
-			errs = append(errs, r.server.Stop())
-		}
+		errs = append(errs, r.stop())
 	}
 	if s.origin != nil {
 		errs = append(errs, s.origin.Stop())

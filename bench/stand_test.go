@@ -129,7 +129,7 @@ func TestAwaitReadyGivesUpOnAPeerThatEnded(t *testing.T) {
 	}
 }
 
-func TestWhatRunsIsRestartedAndEnded(t *testing.T) {
+func TestWhatRunsIsRenewedAndEnded(t *testing.T) {
 	cpus, err := process.Allowed()
 	if err != nil {
 		t.Fatal(err)
@@ -142,14 +142,14 @@ func TestWhatRunsIsRestartedAndEnded(t *testing.T) {
 		return peers.Config{File: "script", Text: "exec tail -f /dev/null\n", Args: []string{"script"}}
 	}}}
 	s.rows = []*row{up}
-	if err := s.startRow(up); err != nil {
+	if err := s.renew(); err != nil {
 		t.Fatal(err)
 	}
 	first, left := up.server, filepath.Join(s.folder(up), "left")
 	if err := os.WriteFile(left, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.restart(); err != nil {
+	if err := s.renew(); err != nil {
 		t.Fatal(err)
 	}
 	select {

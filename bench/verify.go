@@ -39,7 +39,7 @@ func (s *stand) verify(ctx context.Context) error {
 		return err
 	}
 	for _, r := range s.rows {
-		if err := awaitReady(ctx, r.server, r.name(), r.url+object.Path(s.sizes()[0])); err != nil {
+		if err := awaitReady(ctx, r.server, r.name(), r.url()+object.Path(s.sizes()[0])); err != nil {
 			return err
 		}
 	}
@@ -90,7 +90,7 @@ func awaitReady(ctx context.Context, p *process.Process, name, url string) error
 // verifyObject asks three times: once to fill a cache, twice to see what it
 // does.
 func (s *stand) verifyObject(ctx context.Context, r *row, size int) error {
-	url, want := r.url+object.Path(size), object.Hash(object.Body(size))
+	url, want := r.url()+object.Path(size), object.Hash(object.Body(size))
 	var before int64
 	for i := range 3 {
 		body, err := fetch(ctx, url)

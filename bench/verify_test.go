@@ -28,7 +28,7 @@ func standWith(t *testing.T, kind workloads.Kind, server func(w http.ResponseWri
 		server(w, r, func() { fetches.Add(1) })
 	}))
 	t.Cleanup(peer.Close)
-	return &stand{originURL: origin.URL}, &row{way: peers.Way{Kind: kind}, url: peer.URL}
+	return &stand{originURL: origin.URL}, &row{way: peers.Way{Kind: kind}, address: strings.TrimPrefix(peer.URL, "http://")}
 }
 
 func TestVerifyObject(t *testing.T) {

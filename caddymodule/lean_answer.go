@@ -208,7 +208,7 @@ type early struct {
 
 // continues reports whether net/http says 100 Continue for a request.
 func continues(r *http.Request) bool {
-	return r.ProtoMajor == 1 && r.ProtoMinor >= 1 && r.ContentLength != 0 && httpguts.HeaderValuesContainsToken(r.Header["Expect"], "100-continue")
+	return r.ProtoMajor == 1 && r.ProtoAtLeast(1, 1) && r.ContentLength != 0 && httpguts.HeaderValuesContainsToken(r.Header["Expect"], "100-continue")
 }
 
 func (e *early) inform(status int, header textproto.MIMEHeader) error {
